@@ -1,0 +1,140 @@
+"""From flow and masks to the picture. Reference: modules/inpainting_network.py."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from tpsm_jax.nn.blocks import DownBlock, ResBlock, SameBlock, UpBlock
+from tpsm_jax.nn.layers import Dtype, conv
+from tpsm_jax.ops.grid_sample import grid_sample
+from tpsm_jax.ops.resample import resize_align_corners
+
+
+class InpaintingNetwork(nn.Module):
+    """Warps the source's features by the flow, masks what is occluded, and paints the rest.
+
+    Attributes:
+      num_channels: of the pictures.
+      block_expansion: features at full size.
+      max_features: upper bound of the features.
+      num_down_blocks: how often the size is halved: H and W must divide by 2 ** num_down_blocks.
+      multi_mask: one mask for each size, or one mask resized to each.
+      dtype: to compute convolutions in.
+    """
+
+    num_channels: int
+    block_expansion: int
+    max_features: int
+    num_down_blocks: int
+    multi_mask: bool = True
+    dtype: Dtype = jnp.float32
+
+    def setup(self) -> None:
+        def features(level: int) -> int:
+            return min(self.max_features, self.block_expansion * 2**level)
+
+        self.first = SameBlock(self.block_expansion, kernel_size=7, dtype=self.dtype)
+        levels = range(self.num_down_blocks)
+        self.down_blocks = [DownBlock(features(level + 1), dtype=self.dtype) for level in levels]
+        self.resblock = [ResBlock(dtype=self.dtype) for _ in range(2 * self.num_down_blocks)]
+        self.up_blocks = [UpBlock(features(level), dtype=self.dtype) for level in reversed(levels)]
+        self.final = conv(self.block_expansion, self.num_channels, 7, dtype=self.dtype)
+
+    def __call__(self, source_image: jax.Array, dense_motion: dict[str, Any]) -> dict[str, Any]:
+        """Paints the source in the driving pose: `decode` after `encode`."""
+        return self.decode(source_image, self.encode(source_image), dense_motion)
+
+    def encode(self, source_image: jax.Array) -> list[jax.Array]:
+        """Computes the source's features, which do not depend on the driving picture.
+
+        Args:
+          source_image: [B, H, W, C] in [0, 1].
+
+        Returns:
+          Feature maps, fine to coarse: [B, H, W, block_expansion], then each half the size.
+        """
+        encoder_maps = [self.first(source_image)]
+        for block in self.down_blocks:
+            encoder_maps.append(block(encoder_maps[-1]))
+        return encoder_maps
+
+    def encode_driving(
+        self, driving_image: jax.Array, occlusion_map: tuple[jax.Array, ...]
+    ) -> list[jax.Array]:
+        """The driving picture's masked features, constants that the warp loss aims at.
+
+        Args:
+          driving_image: [B, H, W, C] in [0, 1].
+          occlusion_map: as `DenseMotionNetwork` returns it.
+
+        Returns:
+          Feature maps, coarse to fine, in the order of `warped_encoder_maps`.
+        """
+        encoder_maps = reversed(self.encode(driving_image))
+        masked = [self._mask(x, occlusion_map, i) for i, x in enumerate(encoder_maps)]
+        return jax.lax.stop_gradient(masked)
+
+    def decode(
+        self,
+        source_image: jax.Array,
+        encoder_maps: list[jax.Array],
+        dense_motion: dict[str, Any],
+    ) -> dict[str, Any]:
+        """Warps, masks and decodes.
+
+        Args:
+          source_image: [B or 1, H, W, C] in [0, 1].
+          encoder_maps: what `encode` returned for it.
+          dense_motion: `deformation` and `occlusion_map` of `DenseMotionNetwork`, of batch B.
+
+        Returns:
+          prediction: [B, H, W, C] float32 in [0, 1].
+          deformed: [B, H, W, C], the source warped by the flow.
+          warped_encoder_maps: warped and masked features, coarse to fine, whose gradient reaches
+            the flow alone (for the warp loss).
+        """
+        flow, masks = dense_motion["deformation"], dense_motion["occlusion_map"]
+        skips, warped_encoder_maps = [], []
+        for i, features in enumerate(reversed(encoder_maps)):
+            skips.append(self._mask(_warp(features, flow), masks, i))
+            # The same values again, with other gradients; never computed unless they are used.
+            constant = _warp(jax.lax.stop_gradient(features), flow)
+            warped_encoder_maps.append(self._mask(constant, jax.lax.stop_gradient(masks), i))
+
+        x = skips[0]
+        for i, up_block in enumerate(self.up_blocks):
+            x = up_block(self.resblock[2 * i + 1](self.resblock[2 * i](x)))
+            if i < self.num_down_blocks - 1:
+                x = jnp.concatenate([x, skips[i + 1]], axis=-1)
+
+        mask = masks[-1] if self.multi_mask else _resize(masks[-1], *x.shape[1:3])
+        x = x * (1 - mask).astype(self.dtype) + skips[-1]
+        painted = nn.sigmoid(self.final(x).astype(jnp.float32))
+        deformed = _warp(source_image, flow)
+        return {
+            "prediction": painted * (1 - mask) + deformed * mask,
+            "deformed": deformed,
+            "warped_encoder_maps": warped_encoder_maps,
+        }
+
+    def _mask(self, features: jax.Array, masks: tuple[jax.Array, ...], level: int) -> jax.Array:
+        """Hides what is occluded. Level 0 is the coarsest."""
+        mask = masks[level] if self.multi_mask else _resize(masks[0], *features.shape[1:3])
+        return features * mask.astype(features.dtype)
+
+
+def _resize(images: jax.Array, height: int, width: int) -> jax.Array:
+    """Align-corners bilinear, over a batch; nothing to do where the size is right."""
+    if images.shape[1:3] == (height, width):
+        return images
+    return jax.vmap(lambda image: resize_align_corners(image, height, width))(images)
+
+
+def _warp(images: jax.Array, flow: jax.Array) -> jax.Array:
+    """Samples [B or 1, H, W, C] by the flow [B, h, w, 2], resized to H x W."""
+    flow = _resize(flow, *images.shape[1:3])
+    if images.shape[0] == 1:
+        return jax.vmap(grid_sample, (None, 0))(images[0], flow)
+    return jax.vmap(grid_sample)(images, flow)

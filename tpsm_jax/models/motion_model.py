@@ -1,0 +1,203 @@
+"""The networks together: source and driving picture in, the animated picture and all between out."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from tpsm_jax.errors import InputError
+from tpsm_jax.models.avd_network import AVDNetwork
+from tpsm_jax.models.bg_motion_predictor import BGMotionPredictor
+from tpsm_jax.models.dense_motion import DenseMotionNetwork
+from tpsm_jax.models.inpainting_network import InpaintingNetwork
+from tpsm_jax.models.keypoint_detector import KPDetector
+from tpsm_jax.nn.layers import Dtype
+
+Variables = dict[str, Any]
+
+
+class MotionModel(nn.Module):
+    """The Thin-Plate Spline Motion Model.
+
+    Its variables are `{"params": {network: ...}, "batch_stats": {network: ...}}`, with the
+    networks named as below and as in the official checkpoints. A network alone:
+    `model.bind(variables).kp_detector(image)`.
+
+    Attributes:
+      kp_detector: picture -> keypoints.
+      dense_motion_network: keypoints -> flow and masks.
+      inpainting_network: flow and masks -> picture.
+      bg_predictor: two pictures -> affine motion of the background, or None.
+      avd_network: keypoints of two identities -> keypoints, for the animation mode 'avd'.
+    """
+
+    kp_detector: nn.Module
+    dense_motion_network: nn.Module
+    inpainting_network: nn.Module
+    bg_predictor: nn.Module | None
+    avd_network: nn.Module
+
+    def __call__(
+        self,
+        source: jax.Array,
+        driving: jax.Array,
+        *,
+        train: bool = False,
+        background: bool = True,
+        kept_tps: jax.Array | None = None,
+    ) -> dict[str, Any]:
+        """Reconstructs the driving picture from the source picture.
+
+        Args:
+          source: [B, H, W, 3] in [0, 1].
+          driving: [B, H, W, 3] in [0, 1].
+          train: normalise by the batch and update the running statistics.
+          background: use `bg_predictor`, where there is one.
+          kept_tps: [B, K] bool, see `DenseMotionNetwork`.
+
+        Returns:
+          kp_source and kp_driving [B, 5 K, 2], bg_param ([B, 3, 3] or None), and everything that
+          `DenseMotionNetwork` and `InpaintingNetwork.decode` return.
+        """
+        kp_source = self.kp_detector(source, train=train)
+        kp_driving = self.kp_detector(driving, train=train)
+        bg_param = None
+        if background and self.bg_predictor is not None:
+            bg_param = self.bg_predictor(source, driving, train=train)
+        dense_motion = self.dense_motion_network(
+            source, kp_driving, kp_source, bg_param, kept_tps=kept_tps
+        )
+        return {
+            "kp_source": kp_source,
+            "kp_driving": kp_driving,
+            "bg_param": bg_param,
+            **dense_motion,
+            **self.inpainting_network(source, dense_motion),
+        }
+
+    def encode_source(self, source: jax.Array) -> dict[str, Any]:
+        """Everything about a source picture that no driving frame changes.
+
+        Args:
+          source: [1, H, W, 3] in [0, 1].
+
+        Returns:
+          source, kp_source [1, 5 K, 2] and encoder_maps, for `generate`.
+        """
+        return {
+            "source": source,
+            "kp_source": self.kp_detector(source),
+            "encoder_maps": self.inpainting_network.encode(source),
+        }
+
+    def generate(self, encoded_source: dict[str, Any], kp_driving: jax.Array) -> dict[str, Any]:
+        """Animates an encoded source; the background stays, as in the reference's animation.
+
+        Args:
+          encoded_source: what `encode_source` returned.
+          kp_driving: [B, 5 K, 2], already normalised to the source.
+
+        Returns:
+          As `__call__`, of batch B.
+        """
+        source, kp_source = encoded_source["source"], encoded_source["kp_source"]
+        dense_motion = self.dense_motion_network(source, kp_driving, kp_source)
+        painted = self.inpainting_network.decode(
+            source, encoded_source["encoder_maps"], dense_motion
+        )
+        return {
+            "kp_source": kp_source,
+            "kp_driving": kp_driving,
+            "bg_param": None,
+            **dense_motion,
+            **painted,
+        }
+
+
+def build_model(model_params: Mapping[str, Any], *, dtype: Dtype = jnp.float32) -> MotionModel:
+    """Makes the model that a config describes.
+
+    Args:
+      model_params: common_params, generator_params, dense_motion_params and avd_network_params,
+        with the fields of the official YAML files.
+      dtype: float32 or bfloat16, to compute convolutions in.
+
+    Returns:
+      The model, without variables.
+    """
+    common = dict(model_params["common_params"])
+    has_background = common.pop("bg")
+    num_tps = common["num_tps"]
+    generator = {k: v for k, v in common.items() if k != "num_tps"}
+    generator |= dict(model_params["generator_params"])
+    return MotionModel(
+        kp_detector=KPDetector(num_tps, dtype=dtype),
+        dense_motion_network=DenseMotionNetwork(
+            **common, **model_params["dense_motion_params"], dtype=dtype
+        ),
+        inpainting_network=InpaintingNetwork(**generator, dtype=dtype),
+        bg_predictor=BGMotionPredictor(dtype=dtype) if has_background else None,
+        avd_network=AVDNetwork(num_tps, **model_params["avd_network_params"]),
+    )
+
+
+def init_variables(
+    model: MotionModel,
+    rng: jax.Array,
+    height: int,
+    width: int,
+    *,
+    networks: Iterable[str] | None = None,
+) -> Variables:
+    """Draws the variables of an untrained model.
+
+    Args:
+      model: as from `build_model`.
+      rng: a JAX random key.
+      height: of any picture that the model takes; no variable depends on it.
+      width: likewise.
+      networks: names of those wanted; all if None.
+
+    Returns:
+      `{"params": {network: ...}, "batch_stats": {network: ...}}`.
+    """
+
+    def run_every_network(model: MotionModel, image: jax.Array) -> None:
+        outputs = model(image, image)
+        model.avd_network(outputs["kp_source"], outputs["kp_driving"])
+
+    image = jnp.zeros((1, height, width, 3))
+    variables = nn.init(run_every_network, model)(rng, image)
+    if networks is None:
+        return variables
+    wanted = set(networks)
+    return {
+        collection: {name: tree for name, tree in by_network.items() if name in wanted}
+        for collection, by_network in variables.items()
+    }
+
+
+def check_image_size(model_params: Mapping[str, Any], height: int, width: int) -> None:
+    """Makes sure that the networks can take pictures of this size.
+
+    Args:
+      model_params: as for `build_model`.
+      height: of the pictures.
+      width: of the pictures.
+
+    Raises:
+      InputError: if one of the sides does not divide as often as the networks halve it.
+    """
+    motion = model_params["dense_motion_params"]
+    step = math.lcm(
+        round(2 ** motion["num_blocks"] / motion["scale_factor"]),
+        2 ** model_params["generator_params"]["num_down_blocks"],
+    )
+    if height < step or width < step or height % step or width % step:
+        raise InputError(
+            f"pictures of {height}x{width} (height x width) do not fit the networks: "
+            f"both sides must be multiples of {step}"
+        )

@@ -1,0 +1,1 @@
+"""Building blocks, named after the tensors of the official checkpoints."""

@@ -1,0 +1,90 @@
+"""Convolution, linear layer and instance normalisation with PyTorch's conventions."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+Dtype = Any
+
+
+def uniform_by_fan_in(fan_in: int) -> Callable[..., jax.Array]:
+    """PyTorch's default initialiser of convolutions and linear layers: U(-1/sqrt(n), 1/sqrt(n))."""
+    bound = 1 / math.sqrt(fan_in)
+
+    def initialize(rng: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> jax.Array:
+        return jax.random.uniform(rng, shape, dtype, -bound, bound)
+
+    return initialize
+
+
+def precision_of(dtype: Dtype) -> jax.lax.Precision | None:
+    """float32 means float32, on every backend; who wants speed asks for bfloat16 by name."""
+    return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
+
+
+def conv(
+    in_features: int,
+    features: int,
+    kernel_size: int,
+    *,
+    strides: int = 1,
+    use_bias: bool = True,
+    kernel_init: Callable[..., jax.Array] | None = None,
+    dtype: Dtype = jnp.float32,
+    name: str | None = None,
+) -> nn.Conv:
+    """A square convolution padded by half its kernel, which keeps the size at stride 1.
+
+    Args:
+      in_features: channels in; sets the scale of the initial values.
+      features: channels out.
+      kernel_size: odd.
+      strides: along both axes.
+      use_bias: whether a bias is added.
+      kernel_init: of the kernel; PyTorch's default if None.
+      dtype: to compute in. Parameters are float32.
+      name: as in the checkpoint.
+    """
+    initialize = uniform_by_fan_in(in_features * kernel_size**2)
+    return nn.Conv(
+        features,
+        (kernel_size, kernel_size),
+        strides=strides,
+        padding=kernel_size // 2,
+        use_bias=use_bias,
+        kernel_init=kernel_init or initialize,
+        bias_init=initialize,
+        dtype=dtype,
+        precision=precision_of(dtype),
+        name=name,
+    )
+
+
+def linear(
+    in_features: int,
+    features: int,
+    *,
+    kernel_init: Callable[..., jax.Array] | None = None,
+    bias_init: Callable[..., jax.Array] | None = None,
+    name: str | None = None,
+) -> nn.Dense:
+    """A float32 linear layer: it only ever makes keypoints and matrices, which stay float32."""
+    initialize = uniform_by_fan_in(in_features)
+    return nn.Dense(
+        features,
+        kernel_init=kernel_init or initialize,
+        bias_init=bias_init or initialize,
+        dtype=jnp.float32,
+        precision=jax.lax.Precision.HIGHEST,
+        name=name,
+    )
+
+
+def instance_norm(dtype: Dtype, name: str) -> nn.InstanceNorm:
+    """Affine instance normalisation; mean and variance are taken in float32."""
+    # The fast variance, E[x^2] - E[x]^2, loses digits that parity needs.
+    return nn.InstanceNorm(epsilon=1e-5, use_fast_variance=False, dtype=dtype, name=name)

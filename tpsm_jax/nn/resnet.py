@@ -1,0 +1,87 @@
+"""ResNet-18 with the names of torchvision's, down to a linear layer of any size."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from tpsm_jax.nn.batch_norm import BatchNorm
+from tpsm_jax.nn.layers import Dtype, conv, linear
+
+_kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut, itself a 1x1 convolution where the shape changes."""
+
+    features: int
+    strides: int = 1
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        def convolve(x: jax.Array, kernel_size: int, strides: int, name: str) -> jax.Array:
+            return conv(
+                x.shape[-1],
+                self.features,
+                kernel_size,
+                strides=strides,
+                use_bias=False,
+                kernel_init=_kaiming_normal,
+                dtype=self.dtype,
+                name=name,
+            )(x)
+
+        out = convolve(x, 3, self.strides, "conv1")
+        out = nn.relu(BatchNorm(self.dtype, name="bn1")(out, train=train))
+        out = convolve(out, 3, 1, "conv2")
+        out = BatchNorm(self.dtype, name="bn2")(out, train=train)
+        if self.strides != 1 or x.shape[-1] != self.features:
+            x = convolve(x, 1, self.strides, "downsample_0")
+            x = BatchNorm(self.dtype, name="downsample_1")(x, train=train)
+        return nn.relu(out + x)
+
+
+class ResNet18(nn.Module):
+    """torchvision's resnet18, any number of input channels.
+
+    Attributes:
+      outputs: size of the last linear layer.
+      kernel_init: of the last linear layer; PyTorch's default if None.
+      bias_init: likewise.
+      dtype: to compute convolutions in; the last layer is float32.
+    """
+
+    outputs: int
+    kernel_init: Callable[..., jax.Array] | None = None
+    bias_init: Callable[..., jax.Array] | None = None
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
+        """Args: x: [B, H, W, C]. train: batch statistics. Returns: [B, outputs] float32."""
+        x = conv(
+            x.shape[-1],
+            64,
+            7,
+            strides=2,
+            use_bias=False,
+            kernel_init=_kaiming_normal,
+            dtype=self.dtype,
+            name="conv1",
+        )(x)
+        x = nn.relu(BatchNorm(self.dtype, name="bn1")(x, train=train))
+        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        for layer, features in enumerate((64, 128, 256, 512), start=1):
+            for block, strides in enumerate((1 if layer == 1 else 2, 1)):
+                name = f"layer{layer}_{block}"
+                x = BasicBlock(features, strides, dtype=self.dtype, name=name)(x, train=train)
+        x = jnp.mean(x.astype(jnp.float32), axis=(1, 2))
+        return linear(
+            x.shape[-1],
+            self.outputs,
+            kernel_init=self.kernel_init,
+            bias_init=self.bias_init,
+            name="fc",
+        )(x)

@@ -1,0 +1,73 @@
+"""Bilinear sampling of a picture at given coordinates, equal to PyTorch's `grid_sample`."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+
+def grid_sample(
+    image: jax.Array,
+    grid: jax.Array,
+    *,
+    padding_mode: Literal["zeros", "reflection"] = "zeros",
+) -> jax.Array:
+    """Samples `image` bilinearly at the positions in `grid`.
+
+    Args:
+      image: [H, W, C].
+      grid: [h, w, 2] float32, (x, y), where +-1 are the centres of the corner pixels
+        (`align_corners=True`). Any finite value may stand there.
+      padding_mode: what lies outside [-1, 1]: "zeros", or the picture mirrored about the centres
+        of its border pixels ("reflection").
+
+    Returns:
+      [h, w, C] in the dtype of `image`. Source: torch.nn.functional.grid_sample.
+
+    Raises:
+      ValueError: for another padding mode.
+    """
+    height, width, _ = image.shape
+    x = (grid[..., 0] + 1) * ((width - 1) / 2)
+    y = (grid[..., 1] + 1) * ((height - 1) / 2)
+    if padding_mode == "zeros":
+        x, y = _stop_beyond_border(x, width), _stop_beyond_border(y, height)
+    elif padding_mode == "reflection":
+        x, y = _reflect(x, width), _reflect(y, height)
+    else:
+        raise ValueError(f"padding_mode must be 'zeros' or 'reflection', not {padding_mode!r}")
+
+    left, top = jnp.floor(x), jnp.floor(y)
+    right_weight, bottom_weight = x - left, y - top
+    sampled = jnp.zeros((), jnp.float32)
+    for row, row_weight in ((top, 1 - bottom_weight), (top + 1, bottom_weight)):
+        for column, column_weight in ((left, 1 - right_weight), (left + 1, right_weight)):
+            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            weight = jnp.where(inside, row_weight * column_weight, 0)
+            # Clipped, then weighted by 0: a plain gather, and no index is ever out of range.
+            row_index = jnp.clip(row, 0, height - 1).astype(jnp.int32)
+            column_index = jnp.clip(column, 0, width - 1).astype(jnp.int32)
+            sampled = sampled + image[row_index, column_index] * weight[..., None]
+    return sampled.astype(image.dtype)
+
+
+def _stop_beyond_border(position: jax.Array, size: int) -> jax.Array:
+    """Moves positions further than a pixel outside to one pixel outside: the value there is 0 too.
+
+    Keeps the weights of finite extremes finite. `where` rather than `clip`, so that the gradient
+    of a position exactly one pixel outside stays that of the pixel inside, as in PyTorch.
+    """
+    position = jnp.where(position < -1, -1, position)
+    return jnp.where(position > size, size, position)
+
+
+def _reflect(position: jax.Array, size: int) -> jax.Array:
+    """Mirrors positions about 0 and `size - 1` until they lie between."""
+    if size == 1:
+        return jnp.zeros_like(position)
+    span = 2.0 * (size - 1)
+    distance = jnp.abs(position)
+    remainder = distance - jnp.trunc(distance / span) * span
+    mirrored = jnp.minimum(remainder, span - remainder)
+    # Rounding of huge distances can leave the picture by a hair, or by inf - inf altogether.
+    return jnp.clip(jnp.where(jnp.isfinite(mirrored), mirrored, 0), 0, size - 1)
