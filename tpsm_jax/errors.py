@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 class InputError(Exception):
-    """Something the caller gave cannot be used; the message says what and what to do, in one line."""
+    """Something the caller gave cannot be used: one line that says what, and what to do."""
 
 
 def run_script(main: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""The networks together: source and driving picture in, the animated picture and all between out."""
+"""The networks together: source and driving picture in, the animated picture and all between."""
 
 import math
 from collections.abc import Iterable, Mapping

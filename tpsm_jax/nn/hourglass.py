@@ -67,5 +67,5 @@ class Hourglass(nn.Module):
         self.decoder = HourglassDecoder(*sizes)
 
     def __call__(self, x: jax.Array) -> list[jax.Array]:
-        """Args: x: [B, H, W, C]. Returns: every decoder output, the last [B, H, W, features + C]."""
+        """Args: x: [B, H, W, C]. Returns: all decoder outputs, the last [B, H, W, features + C]."""
         return self.decoder(self.encoder(x))

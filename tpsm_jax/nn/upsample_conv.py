@@ -1,5 +1,6 @@
-"""Nearest-neighbour upsampling by 2 followed by a 3x3 convolution, in the cheapest of its forms."""
+"""Nearest-neighbour upsampling by 2, then a 3x3 convolution, in the cheaper of two forms."""
 
+import math
 from typing import Literal
 
 import jax
@@ -10,8 +11,9 @@ from tpsm_jax.nn.layers import Dtype, precision_of, uniform_by_fan_in
 
 Form = Literal["upsample", "phases"]
 
-# Measured by benchmarks/upsample_conv.py; where nothing was measured, the plain form.
-FASTEST_FORM: dict[str, Form] = {"cpu": "phases"}
+# From how many input pixels (batch included) the folded kernel pays for its folding, by backend, as
+# measured by benchmarks/upsample_conv.py. Where nothing was measured, the plain form.
+PHASES_PAY_FROM = {"cpu": 256}
 
 
 class UpsampleConv(nn.Module):
@@ -19,12 +21,12 @@ class UpsampleConv(nn.Module):
 
     Every output pixel sees only 2x2 different input pixels, so the 3x3 kernel folds into four 2x2
     kernels, one for each position (phase) of an output pixel within its input pixel: the same
-    result with 2.25 times fewer multiplications.
+    result with 2.25 times fewer multiplications, as one convolution with four times the features.
 
     Attributes:
       features: channels out.
       form: "upsample" (as written above), "phases" (four 2x2 kernels), or None for the one that
-        was measured to be faster on the default backend.
+        was measured to be faster on the default backend at this size.
       dtype: to compute in.
     """
 
@@ -38,10 +40,15 @@ class UpsampleConv(nn.Module):
         initialize = uniform_by_fan_in(9 * x.shape[-1])
         kernel = self.param("kernel", initialize, (3, 3, x.shape[-1], self.features))
         bias = self.param("bias", initialize, (self.features,))
-        form = self.form or FASTEST_FORM.get(jax.default_backend(), "upsample")
+        form = self.form or _faster_form(x)
         x = x.astype(self.dtype)
         convolve = _upsample_then_convolve if form == "upsample" else _convolve_in_phases
         return convolve(x, kernel, self.dtype) + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+
+
+def _faster_form(x: jax.Array) -> Form:
+    pays_from = PHASES_PAY_FROM.get(jax.default_backend(), math.inf)
+    return "phases" if x.size // x.shape[-1] >= pays_from else "upsample"
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
@@ -63,17 +70,16 @@ def _upsample_then_convolve(x: jax.Array, kernel: jax.Array, dtype: Dtype) -> ja
 def _convolve_in_phases(x: jax.Array, kernel: jax.Array, dtype: Dtype) -> jax.Array:
     batch, height, width, _ = x.shape
     features = kernel.shape[-1]
-    rows = []
-    for row_phase in range(2):
-        columns = []
-        for column_phase in range(2):
-            folded = _fold(_fold(kernel, 0, row_phase), 1, column_phase).astype(dtype)
-            # One pixel of padding on each side makes one window too many; drop the phase's own.
-            full = _convolve(x, folded, padding=1)
-            columns.append(
-                full[:, row_phase : row_phase + height, column_phase : column_phase + width]
-            )
-        rows.append(jnp.stack(columns, axis=3))
+    phases = [_fold(_fold(kernel, 0, p), 1, q) for p in range(2) for q in range(2)]
+    folded = jnp.concatenate(phases, axis=-1).astype(dtype)
+    # A border of one pixel makes one window too many along each axis: the last is phase 0's to
+    # drop, the first phase 1's.
+    windows = _convolve(x, folded, padding=1)
+    windows = windows.reshape(batch, height + 1, width + 1, 2, 2, features)
+    rows = [
+        jnp.stack([windows[:, p : p + height, q : q + width, p, q] for q in range(2)], axis=3)
+        for p in range(2)
+    ]
     # [B, H, 2, W, 2, features]: each phase beside its neighbours.
     return jnp.stack(rows, axis=2).reshape(batch, 2 * height, 2 * width, features)
 

@@ -27,6 +27,7 @@ def grid_sample(
     Raises:
       ValueError: for another padding mode.
     """
+    image, grid = jnp.asarray(image), jnp.asarray(grid)
     height, width, _ = image.shape
     x = (grid[..., 0] + 1) * ((width - 1) / 2)
     y = (grid[..., 1] + 1) * ((height - 1) / 2)

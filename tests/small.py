@@ -1,0 +1,49 @@
+"""A model small enough for every test, with every part of the full one."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from tpsm_jax.models.motion_model import MotionModel, build_model, init_variables
+
+
+def model_params(**common: Any) -> dict[str, dict[str, Any]]:
+    """The official YAML's fields at a fraction of the width; `common` replaces common_params."""
+    return {
+        "common_params": {
+            "num_tps": 2, "num_channels": 3, "bg": True, "multi_mask": True, **common,
+        },
+        "generator_params": {"block_expansion": 8, "max_features": 32, "num_down_blocks": 3},
+        "dense_motion_params": {
+            "block_expansion": 8, "max_features": 32, "num_blocks": 5, "scale_factor": 0.25,
+        },
+        "avd_network_params": {"id_bottle_size": 16, "pose_bottle_size": 16},
+    }  # fmt: skip
+
+
+def small_model(**common: Any) -> tuple[MotionModel, dict[str, Any]]:
+    """The model, and variables of about the scale that `init_variables` gives.
+
+    Drawn by NumPy: compiling the real initialisers takes longer than most tests.
+    """
+    model = build_model(model_params(**common))
+    shapes = jax.eval_shape(lambda rng: init_variables(model, rng, 128, 128), jax.random.key(0))
+    rng = np.random.default_rng(0)
+
+    def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        if path[-1].key in ("scale", "var"):
+            return np.ones(leaf.shape, np.float32)
+        scale = 0.02 if len(leaf.shape) == 1 else np.prod(leaf.shape[:-1]) ** -0.5
+        return (scale * rng.standard_normal(leaf.shape)).astype(np.float32)
+
+    return model, jax.tree.map_with_path(draw, shapes)
+
+
+def pictures(count: int, height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Smooth random pictures, [count, height, width, 3] float32 in [0, 1]."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0 : 1 : height * 1j, 0 : 1 : width * 1j][..., None]
+    waves = rng.uniform(-12, 12, (count, 2, 1, 1, 3))
+    phase = rng.uniform(0, 6, (count, 1, 1, 3))
+    return (0.5 + 0.5 * np.sin(waves[:, 0] * x + waves[:, 1] * y + phase)).astype(np.float32)

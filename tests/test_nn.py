@@ -1,0 +1,84 @@
+"""Layers against independent forms."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tpsm_jax.nn import upsample_conv
+from tpsm_jax.nn.batch_norm import BatchNorm
+from tpsm_jax.nn.upsample_conv import UpsampleConv
+
+
+@pytest.mark.parametrize("form", ["upsample", "phases"])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 5), (8, 7)])
+def test_upsample_conv_is_a_convolution_of_the_enlarged_picture(form, height, width):
+    x = jax.random.normal(jax.random.key(0), (2, height, width, 3))
+    variables = UpsampleConv(4).init(jax.random.key(1), x)
+    enlarged = jax.image.resize(x, (2, 2 * height, 2 * width, 3), "nearest")
+    expected = nn.Conv(4, (3, 3), padding=1).apply(variables, enlarged)
+    actual = UpsampleConv(4, form=form).apply(variables, x)
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
+
+
+def test_both_forms_of_upsample_conv_have_the_same_gradient():
+    x = jax.random.normal(jax.random.key(0), (1, 4, 4, 3))
+    variables = UpsampleConv(2).init(jax.random.key(1), x)
+    weights = jax.random.normal(jax.random.key(2), (1, 8, 8, 2))
+
+    def gradient(form):
+        return jax.grad(lambda v: jnp.sum(UpsampleConv(2, form=form).apply(v, x) * weights))(
+            variables
+        )
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5),
+        gradient("phases"),
+        gradient("upsample"),
+    )
+
+
+def test_upsample_conv_takes_the_measured_form(monkeypatch):
+    x = jnp.ones((1, 4, 4, 1))
+    monkeypatch.setattr(upsample_conv, "PHASES_PAY_FROM", {"cpu": 16})
+    assert upsample_conv._faster_form(x) == "phases"
+    monkeypatch.setattr(upsample_conv, "PHASES_PAY_FROM", {"cpu": 17})
+    assert upsample_conv._faster_form(x) == "upsample"
+    monkeypatch.setattr(upsample_conv, "PHASES_PAY_FROM", {})
+    assert upsample_conv._faster_form(x) == "upsample"
+
+
+def test_batch_norm_keeps_the_unbiased_variance_with_pytorchs_momentum():
+    x = jax.random.normal(jax.random.key(0), (6, 3)) * 2 + 1
+    module = BatchNorm()
+    variables = module.init(jax.random.key(1), x)
+    _, updates = module.apply(variables, x, train=True, mutable=["batch_stats"])
+    stats = updates["batch_stats"]
+    np.testing.assert_allclose(stats["mean"], 0.1 * np.mean(x, 0), rtol=1e-5)
+    np.testing.assert_allclose(stats["var"], 0.9 + 0.1 * np.var(x, 0, ddof=1), rtol=1e-5)
+
+
+def test_batch_norm_normalises_by_the_biased_variance():
+    x = jax.random.normal(jax.random.key(0), (6, 3)) * 2 + 1
+    out, _ = BatchNorm().init_with_output(jax.random.key(1), x, train=True)
+    expected = (x - np.mean(x, 0)[None]) / np.sqrt(np.var(x, 0) + 1e-5)[None]
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+
+
+def test_batch_norm_over_a_sharded_batch_uses_the_whole_batch():
+    x = jax.random.normal(jax.random.key(0), (8, 3))
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    module = BatchNorm()
+    variables = module.init(jax.random.key(1), x)
+
+    @jax.jit
+    def apply(x):
+        return module.apply(variables, x, train=True, mutable=["batch_stats"])
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
+        apply(jax.device_put(x, sharding)),
+        apply(x),
+    )
