@@ -1,0 +1,70 @@
+# Every target makes the environment it needs: Python 3.11 or newer and make are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# A second environment, with PyTorch, for the two targets that run the official code.
+TORCH_VENV := .venv-torch
+TORCH_STAMP := $(TORCH_VENV)/.installed
+PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
+PYTEST_FLAGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format parity bench-animate golden clean
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: $(STAMP) ## draw puppets, convert procedural weights, animate: runs/demo/
+	$(BIN)/python demo.py
+
+test: $(STAMP) ## every test
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+check: $(STAMP) ## formatting, lint, types and the fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_FLAGS)
+
+format: $(STAMP) ## put the sources into their format
+	$(BIN)/ruff check --fix --exit-zero --quiet .
+	$(BIN)/ruff format .
+
+bench-animate: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time animation; REFERENCE=official-checkout beside it
+	test -n "$(CHECKPOINT)" -o -d runs/procedural || { \
+	  $(BIN)/python -m tests.procedural --config configs/vox256.py --output runs/procedural.pth.tar && \
+	  $(BIN)/python convert_torch_weights.py --checkpoint runs/procedural.pth.tar \
+	    --config configs/vox256.py --output runs/procedural; }
+	$(BIN)/python benchmarks/animate.py --checkpoint "$(or $(CHECKPOINT),runs/procedural)" $(ARGS) \
+	  $(if $(REFERENCE),--reference "$(REFERENCE)" --reference_python $(TORCH_VENV)/bin/python)
+
+parity: need-REFERENCE need-CHECKPOINT $(TORCH_STAMP) ## compare with the official code: REFERENCE=checkout CHECKPOINT=file
+	$(TORCH_VENV)/bin/python -m tests.parity --reference "$(REFERENCE)" --checkpoint "$(CHECKPOINT)" $(ARGS)
+
+golden: need-REFERENCE $(TORCH_STAMP) ## remake tests/golden with the official code: REFERENCE=checkout
+	$(TORCH_VENV)/bin/python -m tests.make_golden --reference "$(REFERENCE)" $(ARGS)
+	$(TORCH_VENV)/bin/python -m tests.make_resize_golden
+
+# REFERENCE is a checkout of GitHub yoyo-nb/Thin-Plate-Spline-Motion-Model.
+need-%:
+	@test -n "$($*)" || { echo "error: give $*=..., see make help" >&2; exit 2; }
+
+clean: ## remove environments, caches and runs/
+	rm -rf $(VENV) $(TORCH_VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment is made anew when what it is made from has changed; the stamp comes last, so an
+# interrupted installation is not taken for a finished one.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed; name it with make PYTHON=..."; exit 2; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[test]'
+	@touch $@
+
+$(TORCH_STAMP): pyproject.toml constraints.txt tests/reference_requirements.txt
+	$(PYTHON) -m venv --clear $(TORCH_VENV)
+	$(TORCH_VENV)/bin/python -m pip install $(PIP_FLAGS) --editable . -r tests/reference_requirements.txt
+	$(TORCH_VENV)/bin/python -m pip install $(PIP_FLAGS) --no-deps torchvision==0.28.0
+	@touch $@

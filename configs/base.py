@@ -1,0 +1,104 @@
+"""What every configuration shares; a file beside this one holds only what differs.
+
+Sections and fields carry the names of the official YAML files, so either can be read with the
+other at hand. `image_size` is the one field added: (height, width) of the frames in pixels.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_base_config() -> ConfigDict:
+    """The shared settings: 256 x 256 RGB, 10 splines, the published training schedule.
+
+    Returns:
+      A ConfigDict with `image_size` and the sections dataset_params, model_params, train_params,
+      train_avd_params and visualizer_params. `dataset_params.root_dir` is empty: each data set
+      names its own.
+    """
+    return ConfigDict(
+        {
+            "image_size": (256, 256),
+            "dataset_params": _dataset_params(),
+            "model_params": _model_params(),
+            "train_params": _train_params(),
+            "train_avd_params": _train_avd_params(),
+            "visualizer_params": {
+                "kp_size": 5,  # radius in pixels
+                "draw_border": True,
+                "colormap": "gist_rainbow",
+            },
+        }
+    )
+
+
+def _dataset_params() -> dict:
+    return {
+        "root_dir": "",
+        "frame_shape": None,
+        # An epoch runs over identities (the file's name up to '#'), a random clip of each.
+        "id_sampling": True,
+        "augmentation_params": {
+            "flip_param": {"horizontal_flip": True, "time_flip": True},
+            "jitter_param": {"brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.1},
+        },
+    }
+
+
+def _model_params() -> dict:
+    return {
+        "common_params": {
+            "num_tps": 10,  # splines; each owns five keypoints
+            "num_channels": 3,
+            "bg": True,  # whether the camera's own motion is predicted
+            "multi_mask": True,  # four occlusion masks of rising resolution, or one
+        },
+        "generator_params": {"block_expansion": 64, "max_features": 512, "num_down_blocks": 3},
+        "dense_motion_params": {
+            "block_expansion": 64,
+            "max_features": 1024,
+            "num_blocks": 5,
+            "scale_factor": 0.25,  # motion is estimated on frames this much smaller
+        },
+        "avd_network_params": {"id_bottle_size": 128, "pose_bottle_size": 128},
+    }
+
+
+def _train_params() -> dict:
+    return {
+        "num_epochs": 100,
+        "num_repeats": 150,  # passes over the clips that count as one epoch
+        "epoch_milestones": (70, 90),  # the learning rate falls tenfold at each
+        "lr_generator": 2.0e-4,
+        "batch_size": 28,
+        "scales": (1, 0.5, 0.25, 0.125),
+        "dataloader_workers": 12,
+        "checkpoint_freq": 50,
+        # The share of dropped splines rises from startp to maxp within inc_epoch epochs, and
+        # nothing is dropped from dropout_epoch on.
+        "dropout_epoch": 35,
+        "dropout_maxp": 0.5,
+        "dropout_startp": 0.0,
+        "dropout_inc_epoch": 10,
+        "bg_start": 0,  # first epoch in which the background predictor is used and trained
+        "transform_params": {"sigma_affine": 0.05, "sigma_tps": 0.005, "points_tps": 5},
+        "loss_weights": {
+            "perceptual": (10, 10, 10, 10, 10),  # one a slice of VGG-19
+            "equivariance_value": 10,
+            "warp_loss": 10,
+            "bg": 10,
+        },
+    }
+
+
+def _train_avd_params() -> dict:
+    return {
+        "num_epochs": 100,
+        "num_repeats": 150,
+        "batch_size": 256,
+        "dataloader_workers": 24,
+        "checkpoint_freq": 10,
+        "epoch_milestones": (70, 90),
+        "lr": 1.0e-3,
+        "lambda_shift": 1,
+        "random_scale": 0.25,
+    }
