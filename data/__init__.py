@@ -1,0 +1,1 @@
+"""Clips to train and try on. The library itself (`tpsm_jax`) never imports from here."""

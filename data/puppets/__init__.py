@@ -1,0 +1,100 @@
+"""Clips of articulated cartoon figures, drawn from two numbers: who it is, and how it moves.
+
+Nothing is downloaded. Identities of the two splits never meet: training has the numbers from 0,
+testing those from `FIRST_TEST_IDENTITY`. A figure keeps its looks and its scene in every clip;
+a movement is the same for every figure.
+
+  from data.puppets import draw_clip
+  frames = draw_clip(identity=7, motion=3, num_frames=50, size=256)   # [50, 256, 256, 3] uint8
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from data.puppets.appearance import appearance
+from data.puppets.background import draw_background, view
+from data.puppets.canvas import Canvas
+from data.puppets.figure import draw_figure
+from data.puppets.motion import FRAMES_PER_SECOND, Motion
+
+__all__ = [
+    "FIRST_TEST_IDENTITY",
+    "FRAMES_PER_SECOND",
+    "clip_frames",
+    "draw_clip",
+    "split_identities",
+]
+
+FIRST_TEST_IDENTITY = 1_000_000
+
+
+def split_identities(split: str) -> range:
+    """The identities of a split.
+
+    Args:
+      split: 'train' or 'test'.
+
+    Returns:
+      A range of whole numbers; the two have none in common.
+
+    Raises:
+      ValueError: for any other split.
+    """
+    if split == "train":
+        return range(FIRST_TEST_IDENTITY)
+    if split == "test":
+        return range(FIRST_TEST_IDENTITY, 2 * FIRST_TEST_IDENTITY)
+    raise ValueError(f"split is 'train' or 'test', not {split!r}")
+
+
+def clip_frames(
+    identity: int, motion: int, *, num_frames: int, size: int | tuple[int, int]
+) -> Iterator[np.ndarray]:
+    """Draws a clip frame by frame.
+
+    Args:
+      identity: whole number from 0 up; who is seen, and where.
+      motion: whole number from 0 up; how they and the camera move.
+      num_frames: length, at `FRAMES_PER_SECOND`. A longer clip begins as a shorter one does.
+      size: side in pixels, or (height, width); at least 16.
+
+    Yields:
+      [H, W, 3] uint8, RGB.
+
+    Raises:
+      ValueError: for a negative number or a size below 16.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if identity < 0 or motion < 0 or num_frames < 0:
+        raise ValueError("identity, motion and num_frames are whole numbers from 0 up")
+    if min(height, width) < 16:
+        raise ValueError(f"a puppet needs at least 16 x 16 pixels, not {height} x {width}")
+    return _draw(identity, motion, num_frames, height, width)
+
+
+def draw_clip(
+    identity: int, motion: int, *, num_frames: int, size: int | tuple[int, int]
+) -> np.ndarray:
+    """Draws a whole clip; see `clip_frames`.
+
+    Returns:
+      [num_frames, H, W, 3] uint8, RGB.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    frames = list(clip_frames(identity, motion, num_frames=num_frames, size=size))
+    return np.stack(frames) if frames else np.zeros((0, height, width, 3), np.uint8)
+
+
+def _draw(
+    identity: int, motion: int, num_frames: int, height: int, width: int
+) -> Iterator[np.ndarray]:
+    look, move = appearance(identity), Motion(motion)
+    scene = draw_background(identity, height, width)
+    for index in range(num_frames):
+        pose = move(index / FRAMES_PER_SECOND)
+        canvas = Canvas(height, width)
+        draw_figure(canvas, look, pose)
+        frame = view(scene, height, width, pose.camera).convert("RGBA")
+        yield np.asarray(Image.alpha_composite(frame, canvas.picture()).convert("RGB"))
