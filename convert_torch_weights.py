@@ -1,0 +1,156 @@
+"""Converts official PyTorch weights to a checkpoint folder, and back. PyTorch is not needed.
+
+python convert_torch_weights.py --checkpoint vox.pth.tar --config configs/vox256.py \
+    --output checkpoints/vox
+python convert_torch_weights.py --vgg19 vgg19-dcbb9e9d.pth --output checkpoints/vox
+python convert_torch_weights.py --to_torch checkpoints/vox --output vox.pth.tar
+"""
+
+import argparse
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from tpsm_jax.checkpoints import load_checkpoint, save_checkpoint, save_vgg19
+from tpsm_jax.errors import InputError, run_script
+from tpsm_jax.models.motion_model import Variables
+from tpsm_jax.torch_weights import (
+    ImportReport,
+    read_torch_file,
+    torch_from_variables,
+    variables_from_torch,
+    vgg19_from_torch,
+    write_torch_file,
+)
+
+_ABSENT = {
+    "bg_predictor": (
+        "animation does not use it; reconstruction runs without the motion of the background"
+    ),
+    "avd_network": "animate.py --mode avd is not available; the other modes are",
+}
+
+
+def main() -> None:
+    """Reads everything, then writes everything, so that an error leaves the output untouched."""
+    args = parse_arguments()
+    if args.to_torch:
+        export_checkpoint(args.to_torch, args.output)
+        return
+    vgg19 = read_vgg19(args.vgg19) if args.vgg19 else None
+    if not args.checkpoint:
+        assert vgg19 is not None
+        save_vgg19(args.output, vgg19)
+    else:
+        config = read_config(args.config)
+        variables, report = read_checkpoint(args.checkpoint, config)
+        print_report(args.checkpoint, report)
+        save_checkpoint(args.output, variables, config, vgg19=vgg19)
+    print(f"wrote {args.output}")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Reads the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--checkpoint", type=Path, help="official file to convert, as vox.pth.tar")
+    add("--config", type=Path, help="what it was trained with, as configs/vox256.py")
+    add("--vgg19", type=Path, help="torchvision's vgg19-dcbb9e9d.pth, which training needs")
+    add("--to_torch", type=Path, metavar="DIR", help="checkpoint folder to write as a PyTorch file")
+    add("--output", type=Path, required=True, help="folder to write; with --to_torch, a file")
+    args = parser.parse_args()
+    if args.to_torch and (args.checkpoint or args.config or args.vgg19):
+        parser.error("--to_torch goes with --output alone")
+    if not (args.to_torch or args.checkpoint or args.vgg19):
+        parser.error("give --checkpoint and --config, or --vgg19, or --to_torch")
+    if bool(args.checkpoint) != bool(args.config):
+        parser.error("--checkpoint and --config go together")
+    return args
+
+
+def read_config(path: Path) -> ConfigDict:
+    """Calls `get_config()` of a configuration file.
+
+    Args:
+      path: as configs/vox256.py; may import others of this repository.
+
+    Raises:
+      InputError: if there is no such file or function, or it fails.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no config {path}")
+    root = str(Path(__file__).resolve().parent)
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    spec = importlib.util.spec_from_file_location("config_file", path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is not a Python file with get_config()")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        config = module.get_config()
+        for section in ("common", "generator", "dense_motion", "avd_network"):
+            config["model_params"][f"{section}_params"]
+    except Exception as error:
+        # Anything can go wrong in a file of somebody else's.
+        raise InputError(
+            f"{path} gives no config by get_config(): {type(error).__name__}: {error}"
+        ) from error
+    return config
+
+
+def read_checkpoint(path: Path, config: ConfigDict) -> tuple[Variables, ImportReport]:
+    """Reads an official checkpoint, naming the file in every error."""
+    tree = read_torch_file(path)
+    try:
+        return variables_from_torch(tree, config.model_params)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def read_vgg19(path: Path) -> Variables:
+    """Reads torchvision's weights, naming the file in every error."""
+    tree = read_torch_file(path)
+    try:
+        variables = vgg19_from_torch(tree)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    print(f"{path}: VGG-19 up to relu5_1, {_amount(variables)}")
+    return variables
+
+
+def print_report(path: Path, report: ImportReport) -> None:
+    """Says what was found, what was not, and what that means."""
+    print(f"{path}:" + ("" if report.epoch is None else f" saved after epoch {report.epoch}"))
+    for network, (tensors, numbers) in report.networks.items():
+        print(f"  {network}: {tensors} tensors, {numbers / 1e6:.2f} M numbers")
+    for network in report.absent:
+        print(f"  no {network}: {_ABSENT[network]}")
+    for name in report.ignored:
+        print(f"  ignored {name}: the config has no such network")
+    if report.not_finite:
+        names = ", ".join(report.not_finite)
+        print(f"warning: NaN or infinite numbers in {names}", file=sys.stderr)
+
+
+def export_checkpoint(folder: Path, output: Path) -> None:
+    """Writes a checkpoint folder as a file that the official code loads with strict=True."""
+    checkpoint = load_checkpoint(folder)
+    variables = jax.device_get(checkpoint.variables)
+    write_torch_file(output, torch_from_variables(variables, checkpoint.config.model_params))
+    print(f"wrote {output}: {', '.join(sorted(variables['params']))}, {_amount(variables)}")
+
+
+def _amount(tree: Any) -> str:
+    leaves = jax.tree.leaves(tree)
+    return f"{len(leaves)} tensors, {sum(leaf.size for leaf in leaves) / 1e6:.2f} M numbers"
+
+
+if __name__ == "__main__":
+    run_script(main)
