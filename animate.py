@@ -1,0 +1,120 @@
+"""Animates a picture with the motion of a clip.
+
+  python animate.py --checkpoint checkpoints/vox --source source.png --driving driving.mp4 \
+      --output result.mp4
+"""
+
+import argparse
+import signal
+import sys
+import time
+
+import jax.numpy as jnp
+from tqdm import tqdm
+
+from tpsm_jax.animation import Animator
+from tpsm_jax.checkpoints import load_checkpoint
+from tpsm_jax.compilation_cache import use_compilation_cache
+from tpsm_jax.errors import InputError, run_script
+from tpsm_jax.pictures import read_image
+from tpsm_jax.video import FrameSource, open_video
+from tpsm_jax.video_writer import FrameWriter
+
+
+def main() -> None:
+    """Parses the flags, then streams the clip through."""
+    start = time.perf_counter()
+    args = parse_arguments()
+    # The sound and the half-written output are cleared away on the way out, as on Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    if args.compilation_cache != "none":
+        use_compilation_cache(args.compilation_cache)
+
+    driving = open_video(args.driving, fps=args.fps)
+    source = read_image(args.source)
+    audio = None if args.no_audio else driving
+    with FrameWriter(args.output, fps=driving.fps, audio=audio) as writer:
+        animator = Animator(
+            load_checkpoint(args.checkpoint, dtype=getattr(jnp, args.dtype)),
+            source,
+            mode=args.mode,
+            size=args.size,
+            batch_size=args.batch_size,
+        )
+        stream(animator, driving, writer, args.find_best_frame, start)
+    print(f"wrote {args.output}")
+
+
+def stream(
+    animator: Animator,
+    driving: FrameSource,
+    writer: FrameWriter,
+    find_best_frame: bool,
+    start: float,
+) -> None:
+    """Animates every frame, and tells how long the first and the others took."""
+    initial = None
+    if find_best_frame:
+        best = animator.find_best_frame(
+            tqdm(driving, "looking for the best frame", driving.frame_count, unit="frame")
+        )
+        print(f"best frame: {best.number}")
+        initial = best.keypoints
+    first, count = start, 0
+    frames = animator.animate(driving, kp_driving_initial=initial)
+    for count, frame in enumerate(tqdm(frames, "animating", driving.frame_count, unit="frame"), 1):
+        if count == 1:
+            first = time.perf_counter()
+        writer.write(frame)
+    rest = (count - 1) / max(time.perf_counter() - first, 1e-9)
+    print(f"first frame after {first - start:.2f} s, then {rest:.2f} frames/s, {count} frames")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The flags; `size` as (height, width) or None."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--checkpoint", required=True, help="folder that convert_torch_weights.py wrote")
+    add("--source", required=True, help="the picture to animate")
+    add("--driving", required=True, help="video, gif, or folder of frames in the order of names")
+    add("--output", required=True, help=".mp4 .mov .mkv .webm .gif, or a folder/ for PNG frames")
+    add("--mode", choices=("relative", "standard", "avd"), default="relative")
+    add(
+        "--find_best_frame",
+        action="store_true",
+        help="measure motion from the driving frame most like the source, not from the first",
+    )
+    add("--size", type=parse_size, help="HEIGHTxWIDTH, or one number for both; the checkpoint's")
+    add("--batch_size", type=positive, help="frames computed together (CPU 1, otherwise 16)")
+    add("--no_audio", action="store_true", help="leave out the driving clip's sound")
+    add("--fps", type=float, help="frame rate of a folder of frames (25)")
+    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="of convolutions")
+    add(
+        "--compilation_cache",
+        help="folder to keep compiled programs in, or 'none' "
+        "(JAX_COMPILATION_CACHE_DIR, else a folder in ~/.cache)",
+    )
+    return parser.parse_args()
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """'256' or '256x384' as (height, width)."""
+    try:
+        sides = [positive(side) for side in text.lower().split("x")]
+        height, width = sides * 2 if len(sides) == 1 else sides
+    except ValueError:
+        raise InputError(f"--size {text}: write HEIGHTxWIDTH or one number") from None
+    return height, width
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,22 @@
+"""Compiled programs kept on disk, so that only a machine's first run compiles."""
+
+import os
+from pathlib import Path
+
+import jax
+
+
+def default_cache_folder() -> Path:
+    """A folder of the user's own: under $XDG_CACHE_HOME, or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tpsm_jax" / "xla"
+
+
+def use_compilation_cache(folder: str | Path | None = None) -> None:
+    """Lets JAX keep and find compiled programs in a folder.
+
+    Args:
+      folder: made if missing. If None, what JAX was told already (JAX_COMPILATION_CACHE_DIR), else
+        `default_cache_folder()`. A folder that cannot be written is no error: one then compiles.
+    """
+    told = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    jax.config.update("jax_compilation_cache_dir", str(folder or told or default_cache_folder()))

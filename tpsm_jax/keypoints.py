@@ -1,0 +1,93 @@
+"""Fitting the motion of one body to another by their keypoints, on the host."""
+
+import numpy as np
+from scipy.spatial import ConvexHull, QhullError
+
+from tpsm_jax.errors import InputError
+
+
+def relative_scale(kp_source: np.ndarray, kp_driving_initial: np.ndarray) -> float:
+    """How much larger the source's body is than the driving clip's.
+
+    Args:
+      kp_source: [N, 2], (x, y) in [-1, 1].
+      kp_driving_initial: [N, 2], of the driving frame whose pose is taken for the source's.
+
+    Returns:
+      The square root of the ratio of the areas of the keypoints' convex hulls.
+
+    Raises:
+      InputError: all keypoints of a frame lie on one line: a scale of 0 or infinity would make
+        a still or a scrambled clip.
+    """
+    source, driving = _hull_area(kp_source), _hull_area(kp_driving_initial)
+    if source == 0 or driving == 0:
+        which = "source picture" if source == 0 else "driving clip's first frame"
+        raise InputError(
+            f"the keypoints of the {which} span no area, so motion cannot be scaled by it: "
+            "use mode 'standard' or another picture"
+        )
+    return float(np.sqrt(source) / np.sqrt(driving))
+
+
+def relative_keypoints(
+    kp_source: np.ndarray, kp_driving: np.ndarray, kp_driving_initial: np.ndarray
+) -> np.ndarray:
+    """Moves the source's keypoints as the driving clip's have moved since its initial frame.
+
+    Args:
+      kp_source: [N, 2], (x, y) in [-1, 1].
+      kp_driving: [..., N, 2].
+      kp_driving_initial: [N, 2].
+
+    Returns:
+      [..., N, 2].
+
+    Raises:
+      InputError: see `relative_scale`.
+
+    Reference: `relative_kp` in demo.py.
+    """
+    scale = np.float32(relative_scale(kp_source, kp_driving_initial))
+    return (kp_driving - kp_driving_initial) * scale + kp_source
+
+
+def pose_distance(kp_source: np.ndarray, kp_driving: np.ndarray) -> float:
+    """How unlike two poses are, wherever the bodies are and however large.
+
+    Args:
+      kp_source: [N, 2].
+      kp_driving: [N, 2].
+
+    Returns:
+      The sum of squared distances after subtracting the means and dividing by the square roots
+      of the hull areas; infinity if either spans no area. The reference's `find_best_frame` does
+      this with a face's landmarks; the model's own keypoints exist for any body.
+    """
+    source, driving = _hull_area(kp_source), _hull_area(kp_driving)
+    if source == 0 or driving == 0:
+        return float("inf")
+    source_pose = (kp_source - kp_source.mean(axis=0)) / np.sqrt(source)
+    driving_pose = (kp_driving - kp_driving.mean(axis=0)) / np.sqrt(driving)
+    return float(np.sum((source_pose - driving_pose) ** 2))
+
+
+def best_frame(kp_source: np.ndarray, kp_driving: np.ndarray) -> int:
+    """The driving frame whose pose is most like the source's.
+
+    Args:
+      kp_source: [N, 2].
+      kp_driving: [T, N, 2].
+
+    Returns:
+      Its index; the earliest of equals, and 0 when no frame's keypoints span an area.
+    """
+    return int(np.argmin([pose_distance(kp_source, keypoints) for keypoints in kp_driving]))
+
+
+def _hull_area(keypoints: np.ndarray) -> float:
+    points = np.asarray(keypoints, np.float64)
+    try:
+        return float(ConvexHull(points).volume)  # in two dimensions the "volume" is the area
+    except QhullError:  # all points on a line, or in one place
+        return 0.0

@@ -1,0 +1,115 @@
+"""Pictures from disk as 8-bit RGB, resized as the reference's demo resizes them."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse
+from PIL import Image, ImageOps
+
+from tpsm_jax.errors import InputError
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """Reads any picture that Pillow reads, upright.
+
+    Args:
+      path: grey, palette, RGB, CMYK, 1-bit or 16-bit; an alpha channel is dropped, not blended.
+
+    Returns:
+      [H, W, 3] uint8. 16-bit greys are scaled (65535 becomes 255), floats are taken as [0, 1]
+      when none exceeds 1 and as [0, 255] otherwise.
+
+    Raises:
+      InputError: the file is missing, or no picture that Pillow can decode.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return rgb_array(ImageOps.exif_transpose(image))
+    except FileNotFoundError:
+        raise InputError(f"there is no picture {path}") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"cannot read the picture {path}: {error}") from None
+
+
+def rgb_array(image: Image.Image) -> np.ndarray:
+    """A decoded Pillow image as [H, W, 3] uint8; see `read_image`."""
+    if image.mode.startswith(("I", "F")):
+        return _scaled_grey(np.asarray(image, np.float64), integers=image.mode != "F")
+    if image.mode in ("La", "RGBa"):  # premultiplied: Pillow undoes this only towards LA and RGBA
+        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
+    if "transparency" in image.info or image.mode == "PA":
+        image = image.convert("RGBA")  # straight to RGB it would warn, or lose the palette
+    return np.array(image.convert("RGB"))
+
+
+def _scaled_grey(values: np.ndarray, integers: bool) -> np.ndarray:
+    if integers:
+        values = values / 257  # Pillow hands out "I" for 16-bit greys too, already spread to 65535
+    elif values.max() <= 1:
+        values = values * 255
+    grey = np.rint(values.clip(0, 255)).astype(np.uint8)
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Bilinear resize, blurred first along an axis that shrinks.
+
+    Both are linear and act on each axis alone, so an axis is one sparse matrix, built once a size.
+
+    Args:
+      image: [H, W, 3], uint8 or floats in [0, 1].
+      height: rows wanted.
+      width: columns wanted.
+
+    Returns:
+      [height, width, 3] float32 in [0, 1]. Source: skimage.transform.resize with its defaults
+      (order 1, mode 'reflect', anti-aliasing), which the reference's demo.py calls.
+    """
+    scale = 1 / 255 if image.dtype == np.uint8 else 1.0
+    rows, columns, channels = image.shape
+    if (rows, columns) == (height, width):
+        return (image * scale).astype(np.float32)
+    # Each product works down the first axis, the other axis and the channels riding along.
+    out = resize_matrix(rows, height) @ image.reshape(rows, -1).astype(np.float32)
+    out = out.reshape(height, columns, channels).transpose(1, 0, 2).reshape(columns, -1)
+    out = (resize_matrix(columns, width) @ out).reshape(width, height, channels)
+    return np.ascontiguousarray(out.transpose(1, 0, 2)) * np.float32(scale)
+
+
+@functools.lru_cache(maxsize=16)
+def resize_matrix(size_in: int, size_out: int) -> scipy.sparse.csr_array:
+    """The matrix [size_out, size_in] that `resize` applies to one axis."""
+    step = size_in / size_out
+    position = (np.arange(size_out) + 0.5) * step - 0.5  # pixel centres at (i + 1/2) / size
+    lower = np.floor(position).astype(int)
+    taps = np.stack([lower, lower + 1], axis=1)
+    weights = np.stack([lower + 1 - position, position - lower], axis=1)
+
+    profile = _blur_profile(step)
+    offsets = np.arange(len(profile)) - len(profile) // 2
+    taps = _mirrored(taps[:, :, None] + offsets, size_in).reshape(size_out, -1)
+    weights = (weights[:, :, None] * profile).reshape(size_out, -1)
+    rows = np.broadcast_to(np.arange(size_out)[:, None], taps.shape)
+    entries = (weights.ravel(), (rows.ravel(), taps.ravel()))
+    matrix = scipy.sparse.coo_array(entries, shape=(size_out, size_in)).tocsr()
+    return matrix.astype(np.float32)  # only now: taps that meet on a pixel were added in float64
+
+
+def _blur_profile(step: float) -> np.ndarray:
+    sigma = max(0.0, (step - 1) / 2)
+    radius = int(4 * sigma + 0.5)  # scipy.ndimage.gaussian_filter's truncation
+    if radius == 0:
+        return np.ones(1)
+    profile = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
+    return profile / profile.sum()
+
+
+def _mirrored(index: np.ndarray, size: int) -> np.ndarray:
+    """Indices outside are reflected about the centres of the border pixels, as often as needed."""
+    if size == 1:
+        return np.zeros_like(index)
+    period = 2 * (size - 1)
+    index = index % period
+    return np.minimum(index, period - index)
