@@ -1,0 +1,38 @@
+"""The official half of `parity.py`, a program of its own: PyTorch may live apart from JAX."""
+
+import argparse
+import json
+import warnings
+
+import numpy as np
+import torch
+
+from tests import reference
+from tests.golden_cases import number_outputs
+
+
+def main() -> None:
+    """Runs the official networks on stored pictures and stores every stage."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--reference", required=True, help="checkout of the official code")
+    parser.add_argument("--checkpoint", required=True, help="official checkpoint file")
+    parser.add_argument("--model_params", required=True, help="as JSON")
+    parser.add_argument("--pictures", required=True, help=".npz with source and frames")
+    parser.add_argument("--output", required=True, help=".npz to write")
+    args = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    reference.open_checkout(args.reference)
+    checkpoint = torch.load(args.checkpoint, map_location="cpu", weights_only=True)
+    networks = reference.Reference(json.loads(args.model_params), checkpoint=checkpoint)
+    pictures = np.load(args.pictures)
+    source, frames = pictures["source"], pictures["frames"]
+    stages = number_outputs(networks.chain(source[None], frames[-1:]))
+    for mode in ("standard", "relative", "avd"):
+        if mode != "avd" or "avd_network" in networks.networks:
+            for name, value in networks.animate(source, frames, mode).items():
+                stages[f"{mode}/{name}"] = value
+    np.savez(args.output, **stages)
+
+
+if __name__ == "__main__":
+    main()
