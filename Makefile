@@ -40,7 +40,9 @@ bench-animate: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time animation; REF
 	  $(if $(REFERENCE),--reference "$(REFERENCE)" --reference_python $(TORCH_VENV)/bin/python)
 
 parity: need-REFERENCE need-CHECKPOINT $(TORCH_STAMP) ## compare with the official code: REFERENCE=checkout CHECKPOINT=file
-	$(TORCH_VENV)/bin/python -m tests.parity --reference "$(REFERENCE)" --checkpoint "$(CHECKPOINT)" $(ARGS)
+	$(TORCH_VENV)/bin/python -m tests.parity --reference "$(REFERENCE)" --checkpoint "$(CHECKPOINT)" \
+	  $(if $(CONFIG),--config "$(CONFIG)") $(if $(SOURCE),--source "$(SOURCE)") \
+	  $(if $(DRIVING),--driving "$(DRIVING)") $(ARGS)
 
 golden: need-REFERENCE $(TORCH_STAMP) ## remake tests/golden with the official code: REFERENCE=checkout
 	$(TORCH_VENV)/bin/python -m tests.make_golden --reference "$(REFERENCE)" $(ARGS)

@@ -95,7 +95,7 @@ def subsample(array: np.ndarray, limit: int = 20_000) -> np.ndarray:
     return array.reshape(-1)[:: (-(-array.size // limit)) | 1]
 
 
-# What of a chain is kept whole; the rest is subsampled.
+# What of a chain is kept whole; the rest, and the networks alone, are subsampled.
 WHOLE = ("kp_source", "kp_driving", "bg_param", "deformation", "prediction", "occlusion_map")
 
 
@@ -118,7 +118,7 @@ def stage_of(name: str) -> str:
 def flatten_outputs(outputs: dict[str, Any]) -> dict[str, np.ndarray]:
     """A chain's outputs as they are kept: numbered, the large ones subsampled."""
     return {
-        name: value if stage_of(name) in WHOLE else subsample(value)
+        name: value if "/" not in name and stage_of(name) in WHOLE else subsample(value)
         for name, value in number_outputs(outputs).items()
     }
 

@@ -141,6 +141,11 @@ def _print_line(name: str, largest: float, mean: float, bound: float) -> bool:
 def main() -> None:
     """Reads the pictures, runs both, prints the table; ends with 1 when a bound is broken."""
     args = parse_arguments()
+    if not (args.reference / "modules").is_dir():
+        raise InputError(
+            f"{args.reference} is no checkout of the official code: it has no modules/"
+        )
+    jax.config.update("jax_platforms", "cpu")  # the bounds are those of float32 there
     config = read_config(args.config)
     size = config.image_size
     source = resize(read_image(args.source or args.reference / "assets/source.png"), *size)

@@ -34,7 +34,7 @@ def small_model(**common: Any) -> tuple[MotionModel, dict[str, Any]]:
     def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
         if path[-1].key in ("scale", "var"):
             return np.ones(leaf.shape, np.float32)
-        scale = 0.02 if len(leaf.shape) == 1 else np.prod(leaf.shape[:-1]) ** -0.5
+        scale = 0.02 if len(leaf.shape) == 1 else (3 * np.prod(leaf.shape[:-1])) ** -0.5
         return (scale * rng.standard_normal(leaf.shape)).astype(np.float32)
 
     return model, jax.tree.map_with_path(draw, shapes)

@@ -97,7 +97,7 @@ def vox():
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_keypoint_gradients_of_the_vox_networks(vox, output):
     # Some relu of the millions always changes side by rounding alone (see golden_cases.py), so
-    # that even the official code is not within 1e-4 of itself: the bound is four times its distance.
+    # that even the official code is not within 1e-4 of itself: four times its distance is allowed.
     golden = np.load(cases.GOLDEN / "keypoint_gradients.npz")
     for i, kind in enumerate(("kp_source", "kp_driving")):
         expected, noise = golden[f"{output}/{kind}"], golden[f"noise/{output}/{kind}"]

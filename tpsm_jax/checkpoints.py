@@ -10,6 +10,7 @@ A folder is written beside its place and moved there when it is complete.
 import json
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -35,7 +36,8 @@ class Checkpoint(NamedTuple):
 
     Attributes:
       config: as saved; tuples have become lists.
-      model: made of `config.model_params`.
+      model: made of `config.model_params`; without its `bg_predictor`, the one network that it
+        can do without, if the checkpoint has none.
       variables: {"params": {network: ...}, "batch_stats": {network: ...}}, JAX arrays on the
         default device. A network whose weights the checkpoint lacks is not in it.
     """
@@ -120,6 +122,8 @@ def load_checkpoint(folder: str | Path, *, dtype: Dtype = jnp.float32) -> Checkp
         ) from error
     variables = _load_tree(folder / _VARIABLES)
     _check_against(shapes, variables, folder)
+    if "bg_predictor" not in variables["params"]:
+        model = model.clone(bg_predictor=None)
     return Checkpoint(config, model, jax.device_put(variables))
 
 
@@ -158,7 +162,7 @@ def _read_config(folder: Path) -> ConfigDict:
     try:
         config = ConfigDict(json.loads(path.read_text()))
         config["model_params"]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path} is damaged; convert the weights again") from error
     return config
 
@@ -215,14 +219,32 @@ def _save_tree(path: Path, tree: Variables) -> None:
 def _load_tree(path: Path) -> Variables:
     """The tree as NumPy arrays, whatever devices it was saved from."""
     path = path.absolute()
+    hook = sys.unraisablehook
+    sys.unraisablehook = _without_closed_loops(hook)
     try:
         with ocp.PyTreeCheckpointer() as checkpointer:
             described = checkpointer.metadata(path).item_metadata.tree
             arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), described)
-            return checkpointer.restore(path, restore_args=arrays)
+            tree = checkpointer.restore(path, restore_args=arrays)
     except Exception as error:
         # Orbax and TensorStore raise nearly anything on damaged files.
         raise InputError(f"{path} is damaged ({type(error).__name__})") from error
+    sys.unraisablehook = hook
+    return tree
+
+
+def _without_closed_loops(hook: Callable[..., Any]) -> Callable[..., Any]:
+    """Passes on everything but one complaint.
+
+    When one array of a damaged checkpoint fails, Orbax closes its event loop at once, and each of
+    the others, still being read, complains of that: pages of noise around the one line that counts.
+    """
+
+    def quieter(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            hook(unraisable)
+
+    return quieter
 
 
 def _check_against(shapes: Variables, variables: Variables, folder: Path) -> None:

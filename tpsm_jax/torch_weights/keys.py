@@ -6,6 +6,8 @@ tensors in a checkpoint are no variables: `num_batches_tracked`, which PyTorch's
 and does not use at a fixed momentum, and the constant anti-alias kernel of dense motion.
 """
 
+import functools
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -85,8 +87,16 @@ def variable_shapes(model_params: Mapping[str, Any]) -> Variables:
       model_params: as for `tpsm_jax.models.motion_model.build_model`.
 
     Returns:
-      {"params": {network: ...}, "batch_stats": {network: ...}} of `jax.ShapeDtypeStruct`.
+      {"params": {network: ...}, "batch_stats": {network: ...}} of `jax.ShapeDtypeStruct`; kept, so
+      not to be changed.
     """
+    # A dict cannot be a cache's key; its text can. `default` is for the sections of a ConfigDict.
+    return _variable_shapes(json.dumps(model_params, sort_keys=True, default=dict))
+
+
+@functools.lru_cache(maxsize=8)
+def _variable_shapes(model_params_json: str) -> Variables:
+    model_params = json.loads(model_params_json)
     model = build_model(model_params)
     motion = model_params["dense_motion_params"]
     halvings = motion["num_blocks"] + model_params["generator_params"]["num_down_blocks"]
