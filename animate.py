@@ -1,13 +1,13 @@
-"""Animates a picture with the motion of a clip.
+r"""Animates a picture with the motion of a clip.
 
   python animate.py --checkpoint checkpoints/vox --source source.png --driving driving.mp4 \
       --output result.mp4
 """
 
 import argparse
-import signal
 import sys
 import time
+from pathlib import Path
 
 import jax.numpy as jnp
 from tqdm import tqdm
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from tpsm_jax.animation import Animator
 from tpsm_jax.checkpoints import load_checkpoint
 from tpsm_jax.compilation_cache import use_compilation_cache
-from tpsm_jax.errors import InputError, run_script
+from tpsm_jax.errors import ArgumentParser, InputError, run_script
 from tpsm_jax.pictures import read_image
 from tpsm_jax.video import FrameSource, open_video
 from tpsm_jax.video_writer import FrameWriter
@@ -25,13 +25,12 @@ def main() -> None:
     """Parses the flags, then streams the clip through."""
     start = time.perf_counter()
     args = parse_arguments()
-    # The sound and the half-written output are cleared away on the way out, as on Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if args.compilation_cache != "none":
         use_compilation_cache(args.compilation_cache)
 
     driving = open_video(args.driving, fps=args.fps)
     source = read_image(args.source)
+    check_inputs_survive(args.output, args.source, args.driving)
     audio = None if args.no_audio else driving
     with FrameWriter(args.output, fps=driving.fps, audio=audio) as writer:
         animator = Animator(
@@ -41,8 +40,8 @@ def main() -> None:
             size=args.size,
             batch_size=args.batch_size,
         )
-        stream(animator, driving, writer, args.find_best_frame, start)
-    print(f"wrote {args.output}")
+        summary = stream(animator, driving, writer, args.find_best_frame, start)
+    print(f"wrote {args.output}: {summary}")
 
 
 def stream(
@@ -51,10 +50,12 @@ def stream(
     writer: FrameWriter,
     find_best_frame: bool,
     start: float,
-) -> None:
-    """Animates every frame, and tells how long the first and the others took."""
+) -> str:
+    """Animates every frame; returns how many there were and how long they took, as text."""
     initial = None
-    if find_best_frame:
+    if find_best_frame and animator.mode != "relative":
+        print(f"the best frame makes no difference to mode {animator.mode}; not looked for")
+    elif find_best_frame:
         best = animator.find_best_frame(
             tqdm(driving, "looking for the best frame", driving.frame_count, unit="frame")
         )
@@ -66,27 +67,47 @@ def stream(
         if count == 1:
             first = time.perf_counter()
         writer.write(frame)
-    rest = (count - 1) / max(time.perf_counter() - first, 1e-9)
-    print(f"first frame after {first - start:.2f} s, then {rest:.2f} frames/s, {count} frames")
+    if driving.frame_count and count < 0.9 * driving.frame_count:
+        print(
+            f"warning: {driving.path} announces {driving.frame_count} frames and gave {count}: "
+            "is it cut short?",
+            file=sys.stderr,
+        )
+    rest = f", then {(count - 1) / (time.perf_counter() - first):.2f} frames/s" * (count > 1)
+    return f"{count} frame{'s' * (count > 1)}, the first after {first - start:.2f} s{rest}"
+
+
+def check_inputs_survive(output: str, *inputs: str) -> None:
+    """Refuses an output whose writing would replace an input."""
+    place = Path(output).resolve()
+    for path in inputs:
+        if place == Path(path).resolve() or (
+            output.endswith("/") and place in Path(path).resolve().parents
+        ):
+            raise InputError(f"writing {output} would replace {path}: name another output")
 
 
 def parse_arguments() -> argparse.Namespace:
     """The flags; `size` as (height, width) or None."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(__doc__)
     add = parser.add_argument
     add("--checkpoint", required=True, help="folder that convert_torch_weights.py wrote")
     add("--source", required=True, help="the picture to animate")
     add("--driving", required=True, help="video, gif, or folder of frames in the order of names")
     add("--output", required=True, help=".mp4 .mov .mkv .webm .gif, or a folder/ for PNG frames")
-    add("--mode", choices=("relative", "standard", "avd"), default="relative")
+    add(
+        "--mode",
+        choices=("relative", "standard", "avd"),
+        default="relative",
+        help="motion since the first frame (default), the driving pose as it is, or the driving "
+        "pose in the source's shape by avd_network",
+    )
     add(
         "--find_best_frame",
         action="store_true",
         help="measure motion from the driving frame most like the source, not from the first",
     )
-    add("--size", type=parse_size, help="HEIGHTxWIDTH, or one number for both; the checkpoint's")
+    add("--size", type=parse_size, help="HEIGHTxWIDTH or one number (default: the checkpoint's)")
     add("--batch_size", type=positive, help="frames computed together (CPU 1, otherwise 16)")
     add("--no_audio", action="store_true", help="leave out the driving clip's sound")
     add("--fps", type=float, help="frame rate of a folder of frames (25)")
@@ -101,19 +122,17 @@ def parse_arguments() -> argparse.Namespace:
 
 def parse_size(text: str) -> tuple[int, int]:
     """'256' or '256x384' as (height, width)."""
-    try:
-        sides = [positive(side) for side in text.lower().split("x")]
-        height, width = sides * 2 if len(sides) == 1 else sides
-    except ValueError:
-        raise InputError(f"--size {text}: write HEIGHTxWIDTH or one number") from None
-    return height, width
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH or one number")
+    return int(sides[0]), int(sides[-1])
 
 
 def positive(text: str) -> int:
     """A whole number of at least 1."""
-    if (number := int(text)) < 1:
-        raise ValueError
-    return number
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Converts official PyTorch weights to a checkpoint folder, and back. PyTorch is not needed.
+r"""Converts official PyTorch weights to a checkpoint folder, and back. PyTorch is not needed.
 
 python convert_torch_weights.py --checkpoint vox.pth.tar --config configs/vox256.py \
     --output checkpoints/vox
@@ -16,7 +16,7 @@ import jax
 from ml_collections import ConfigDict
 
 from tpsm_jax.checkpoints import load_checkpoint, save_checkpoint, save_vgg19
-from tpsm_jax.errors import InputError, run_script
+from tpsm_jax.errors import ArgumentParser, InputError, run_script
 from tpsm_jax.models.motion_model import Variables
 from tpsm_jax.torch_weights import (
     ImportReport,
@@ -55,9 +55,7 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(__doc__)
     add = parser.add_argument
     add("--checkpoint", type=Path, help="official file to convert, as vox.pth.tar")
     add("--config", type=Path, help="what it was trained with, as configs/vox256.py")

@@ -21,7 +21,7 @@ from convert_torch_weights import read_config
 from tests.golden_cases import BOUNDS, FLOW, number_outputs, stage_of
 from tpsm_jax.animation import Animator, Mode
 from tpsm_jax.errors import InputError, run_script
-from tpsm_jax.keypoints import relative_keypoints
+from tpsm_jax.keypoints import relative_keypoints, relative_scale
 from tpsm_jax.models.motion_model import build_model
 from tpsm_jax.pictures import read_image, resize
 from tpsm_jax.torch_weights import read_torch_file, variables_from_torch
@@ -86,7 +86,9 @@ def run_ours(
     kp_source, kp_driving = (np.asarray(detector(images)) for images in (source[None], frames))
     keypoints: dict[Mode, np.ndarray] = {
         "standard": kp_driving,
-        "relative": relative_keypoints(kp_source[0], kp_driving, kp_driving[0]),
+        "relative": relative_keypoints(
+            kp_source[0], kp_driving, kp_driving[0], relative_scale(kp_source[0], kp_driving[0])
+        ),
     }
     if "avd_network" in variables["params"]:
         sources = np.broadcast_to(kp_source, kp_driving.shape)

@@ -79,7 +79,8 @@ def test_a_video_with_its_sound(run, tmp_path):
     assert code == 0
     assert (clip.fps, clip.audio_codec) == (25, "aac")
     assert [frame.shape for frame in clip] == [(128, 128, 3)] * 5
-    assert re.search(r"first frame after \d+\.\d\d s, then \d+\.\d\d frames/s, 5 frames", out)
+    summary = r"5 frames, the first after \d+\.\d\d s, then \d+\.\d\d frames/s\n"
+    assert re.search(summary, out)
     assert "5/5" in err
     assert "frame/s" in err or "s/frame" in err
     assert os.listdir(tmp_path) == ["out.mp4"]
@@ -115,6 +116,7 @@ def test_the_best_frame_is_named(run, tmp_path):
     assert len(os.listdir(tmp_path / "out")) == 3
 
 
+@pytest.mark.slow
 def test_another_size_and_bfloat16(run, tmp_path):
     options = {"driving": "frames", "size": "128x256", "dtype": "bfloat16"}
     code, *_ = run(f"{tmp_path}/out/", **options)
@@ -135,7 +137,8 @@ def test_another_size_and_bfloat16(run, tmp_path):
         ({"checkpoint": "no_avd", "mode": "avd"}, "avd_network"),
         ({"size": "200"}, "multiples of 128"),
         ({"size": "128x128x3"}, "HEIGHTxWIDTH"),
-        ({"size": "0"}, "HEIGHTxWIDTH"),
+        ({"size": "0"}, "multiples of 128"),
+        ({"size": "wide"}, "HEIGHTxWIDTH"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(run, tmp_path, options, message):
@@ -156,6 +159,7 @@ def test_an_unwritable_output_is_told_before_any_work(run, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize(("name", "number"), [("out.mp4", "INT"), ("out/", "TERM")])
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_no_file_and_no_process(inputs, tmp_path, name, number):
     results = tmp_path / "results"
     results.mkdir()
@@ -200,3 +204,45 @@ def test_compiled_programs_are_kept_where_the_user_says(monkeypatch, tmp_path):
     folders = [str(tmp_path / "tpsm_jax/xla"), str(tmp_path / "mine")]
     folders += ["/home/someone/.cache/tpsm_jax/xla"]
     assert kept == [("jax_compilation_cache_dir", folder) for folder in folders]
+
+
+@pytest.mark.parametrize(
+    ("output", "options"),
+    [
+        ("driving.mp4", {}),
+        ("source.gif", {"source": "source.gif"}),
+        ("frames/", {"driving": "frames"}),
+    ],
+)
+def test_an_output_never_replaces_an_input(run, inputs, output, options):
+    Image.fromarray(np.zeros((128, 128, 3), np.uint8)).save(inputs / "source.gif")
+    before = {path: path.stat().st_mtime_ns for path in inputs.rglob("*")}
+    code, _, error = run(f"{inputs}/{output}", **options)
+    assert code == 2
+    assert re.fullmatch(r"error: .* would replace .*\n", error)
+    assert {path: path.stat().st_mtime_ns for path in inputs.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "options", [{"batch_size": 0}, {"mode": "foo"}, {"size": "1x2x3"}, {"fps": "abc"}]
+)
+def test_wrong_flags_are_one_line(run, tmp_path, options):
+    code, out, error = run(tmp_path / "out.mp4", **options)
+    assert (code, out) == (2, "")
+    assert re.fullmatch(r"error: .*\n", error)
+
+
+def test_a_clip_cut_short_is_told(run, inputs, tmp_path):
+    make_clip(inputs / "whole.mp4", seconds=8, size="64x64", extra=["-movflags", "+faststart"])
+    content = (inputs / "whole.mp4").read_bytes()
+    (inputs / "cut.mp4").write_bytes(content[: len(content) * 6 // 10])
+    code, _, error = run(f"{tmp_path}/out/", driving="cut.mp4", mode="standard")
+    assert code == 0
+    assert "warning: " in error
+    assert "announces 240 frames" in error
+
+
+def test_a_name_that_is_too_long_is_one_line(run, tmp_path):
+    code, _, error = run(tmp_path / "out.mp4", driving="a" * 300 + ".mp4")
+    assert code == 2
+    assert re.fullmatch(r"error: .*\n", error)

@@ -12,7 +12,7 @@ from tests.small import model_params, pictures, small_model
 from tpsm_jax import animation
 from tpsm_jax.animation import BATCHES_AHEAD, Animator, read_ahead
 from tpsm_jax.errors import InputError
-from tpsm_jax.keypoints import best_frame, relative_keypoints
+from tpsm_jax.keypoints import pose_distance, relative_keypoints, relative_scale
 from tpsm_jax.pictures import resize
 
 FRAMES = pictures(7, 128, 128, seed=1)
@@ -54,7 +54,9 @@ def frame_by_frame(functions, frames, mode):
     for frame in frames:
         keypoints = detect(frame)
         if mode == "relative":
-            keypoints = relative_keypoints(kp_source, keypoints, kp_initial)
+            keypoints = relative_keypoints(
+                kp_source, keypoints, kp_initial, relative_scale(kp_source, kp_initial)
+            )
         elif mode == "avd":
             keypoints = translate(kp_source, keypoints)
         images.append(paint(keypoints))
@@ -66,7 +68,10 @@ def make(checkpoint, **options):
     return Animator(checkpoint, SOURCE, **options)
 
 
-@pytest.mark.parametrize("mode", ["relative", "standard", "avd"])
+@pytest.mark.parametrize(
+    "mode",
+    ["standard", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("relative", "avd"))],
+)
 def test_the_stream_equals_frame_by_frame(checkpoint, functions, mode):
     expected = frame_by_frame(functions, FRAMES, mode)
     assert np.abs(np.diff(expected, axis=0)).max(axis=(1, 2, 3)).min() > 1e-2
@@ -113,7 +118,7 @@ def test_another_size_than_the_checkpoints(checkpoint):
 
 def test_the_best_frame_gives_the_references_forwards_and_backwards(checkpoint, functions):
     source_keypoints, clip = functions[0](SOURCE), [functions[0](frame) for frame in FRAMES]
-    number = best_frame(source_keypoints, np.stack(clip))
+    number = np.argmin([pose_distance(source_keypoints, keypoints) for keypoints in clip])
     # The clip is turned so that the best frame is in the middle of it.
     frames = np.roll(FRAMES, 3 - number, axis=0)
     forwards = frame_by_frame(functions, frames[3:], "relative")
@@ -181,6 +186,8 @@ def test_read_ahead_closes_what_it_read_and_passes_errors_on():
     passed.close()
     assert closed.is_set()
     assert list(read_ahead([], 3)) == []
+    with pytest.raises(TypeError):
+        list(read_ahead(5, 1))
 
 
 def test_no_frames_in_no_frames_out(checkpoint):

@@ -8,7 +8,7 @@ import pytest
 from tests import golden_cases as cases
 from tests.golden_model import procedural_model
 from tpsm_jax.animation import Animator
-from tpsm_jax.keypoints import relative_keypoints
+from tpsm_jax.keypoints import relative_keypoints, relative_scale
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,9 @@ def test_animated_frames(checkpoint, golden, mode):
 def test_keypoints_of_each_mode(checkpoint, keypoints, golden, mode):
     kp_source, kp_driving = keypoints
     if mode == "relative":
-        kp_driving = relative_keypoints(kp_source, kp_driving, kp_driving[0])
+        kp_driving = relative_keypoints(
+            kp_source, kp_driving, kp_driving[0], relative_scale(kp_source, kp_driving[0])
+        )
     elif mode == "avd":
         _, model, variables = checkpoint
         sources = np.broadcast_to(kp_source, kp_driving.shape)

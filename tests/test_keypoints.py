@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.keypoints import best_frame, pose_distance, relative_keypoints, relative_scale
+from tpsm_jax.keypoints import pose_distance, relative_keypoints, relative_scale
 
 SQUARE = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0.5, 0.5]], np.float32) - 0.5
 LINE = np.stack([np.linspace(-1, 1, 5), np.linspace(0, 0.5, 5)], axis=1).astype(np.float32)
@@ -20,7 +20,7 @@ def test_the_scale_is_that_of_the_hull_not_of_the_bounding_box():
 
 def test_the_initial_pose_gives_the_source_and_motion_is_scaled():
     driving = np.stack([SQUARE, SQUARE + np.float32([0.1, 0])])
-    moved = relative_keypoints(SQUARE * 0.5, driving, SQUARE)
+    moved = relative_keypoints(SQUARE * 0.5, driving, SQUARE, relative_scale(SQUARE * 0.5, SQUARE))
     np.testing.assert_array_equal(moved[0], SQUARE * 0.5)
     np.testing.assert_allclose(moved[1], SQUARE * 0.5 + [0.05, 0], atol=1e-7)
     assert moved.dtype == np.float32
@@ -39,8 +39,15 @@ def test_a_pose_does_not_depend_on_place_and_size():
     assert pose_distance(SQUARE, SQUARE * np.float32([1, 0.5])) > 0.1
 
 
-def test_the_best_frame_is_the_likest_pose_the_first_of_equals_and_never_a_flat_one():
-    stretched = SQUARE * np.float32([1, 0.8])
-    clip = np.stack([LINE, stretched, SQUARE * 0.5, SQUARE * 0.5, POINT])
-    assert best_frame(SQUARE, clip) == 2
-    assert best_frame(SQUARE, np.stack([LINE, POINT])) == 0
+def test_the_likest_pose_is_nearest_and_a_flat_one_infinitely_far():
+    clip = [SQUARE[::-1], LINE, SQUARE * 0.3 + 0.2, SQUARE * 2]
+    distances = [pose_distance(SQUARE, keypoints) for keypoints in clip]
+    assert int(np.argmin(distances)) in (2, 3)
+    np.testing.assert_allclose(distances[2:], 0, atol=1e-6)
+    assert distances[0] > 1
+    assert distances[1] == pose_distance(SQUARE, POINT) == np.inf
+
+
+def test_keypoints_that_are_no_numbers_are_told():
+    with pytest.raises(InputError, match="not finite"):
+        relative_scale(SQUARE, np.full_like(SQUARE, np.nan))

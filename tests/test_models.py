@@ -7,7 +7,7 @@ import pytest
 
 from tests.small import model_params, pictures, small_model
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.dense_motion import draw_kept_tps, dropout_softmax
+from tpsm_jax.models.dense_motion import DenseMotionNetwork, draw_kept_tps, dropout_softmax
 from tpsm_jax.models.motion_model import build_model, check_image_size, init_variables
 
 
@@ -112,6 +112,7 @@ def test_training_records_the_statistics_of_both_detector_passes(small):
     )
 
 
+@pytest.mark.slow
 def test_no_gradient_of_the_warped_features_reaches_the_encoder(small):
     model, variables = small
     source, driving = pictures(2, 128, 128)[:, None]
@@ -173,3 +174,64 @@ def test_sizes_the_networks_can_take(height, width):
 def test_other_sizes_are_refused_with_the_step_they_need(height, width):
     with pytest.raises(InputError, match="multiples of 128"):
         check_image_size(model_params(), height, width)
+
+
+def test_the_model_itself_refuses_other_sizes(small):
+    model, variables = small
+    image = jnp.zeros((1, 192, 192, 3))
+    with pytest.raises(InputError, match="multiples of 128"):
+        jax.eval_shape(model.apply, variables, image, image)
+
+
+@pytest.mark.parametrize(
+    ("scale_factor", "sizes"),
+    [(1, (32, 64, 128, 256)), (0.5, (32, 64, 128, 256)), (0.0625, (32, 64, 128, 256))],
+)
+def test_there_are_four_masks_at_any_scale(scale_factor, sizes):
+    blocks = {1: 5, 0.5: 5, 0.0625: 4}[scale_factor]
+    network = DenseMotionNetwork(
+        block_expansion=8, num_blocks=blocks, max_features=16, num_tps=2, scale_factor=scale_factor
+    )
+    keypoints = jnp.zeros((1, 10, 2))
+    outputs, variables = jax.eval_shape(
+        lambda rng: network.init_with_output(
+            rng, jnp.zeros((1, 256, 256, 3)), keypoints, keypoints
+        ),
+        jax.random.key(0),
+    )
+    assert tuple(mask.shape[1] for mask in outputs["occlusion_map"]) == sizes
+    assert sum(name.startswith("occlusion_") for name in variables["params"]) == 4
+
+
+def test_a_scale_without_room_for_four_masks_is_refused():
+    network = DenseMotionNetwork(
+        block_expansion=8, num_blocks=1, max_features=16, num_tps=2, scale_factor=1 / 32
+    )
+    keypoints = jnp.zeros((1, 10, 2))
+    with pytest.raises(ValueError, match="scale_factor"):
+        jax.eval_shape(
+            network.init, jax.random.key(0), jnp.zeros((1, 256, 256, 3)), keypoints, keypoints
+        )
+
+
+@pytest.mark.slow
+def test_initial_values_have_pytorchs_distributions():
+    model = build_model(model_params())
+    params = jax.jit(lambda rng: init_variables(model, rng, 128, 128)["params"])(jax.random.key(0))
+    encoder = params["kp_detector"]["fg_encoder"]
+    # torchvision: normal of variance 2 / (k^2 outputs).
+    np.testing.assert_allclose(
+        np.std(encoder["conv1"]["kernel"]), (2 / (49 * 64)) ** 0.5, rtol=0.05
+    )
+    block = encoder["layer3_1"]["conv2"]["kernel"]
+    np.testing.assert_allclose(np.std(block), (2 / (9 * 256)) ** 0.5, rtol=0.01)
+    # PyTorch's defaults: uniform in +-1 / sqrt(fan in), biases too.
+    stem = params["bg_predictor"]["bg_encoder"]["conv1"]["kernel"]
+    avd = params["avd_network"]["decoder_3"]
+    res = params["inpainting_network"]["resblock_0"]["conv1"]
+    up = params["inpainting_network"]["up_blocks_0"]["conv"]
+    for layer, fan_in in ((stem, 294), (encoder["fc"], 512), (avd, 1024), (res, 288), (up, 288)):
+        for values in jax.tree.leaves(layer):
+            assert np.abs(values).max() <= fan_in**-0.5
+            assert np.abs(values).max() > 0.8 * fan_in**-0.5
+            np.testing.assert_allclose(np.std(values), (3 * fan_in) ** -0.5, rtol=0.35)

@@ -43,7 +43,7 @@ def test_a_videos_pixels_are_those_of_imageio(tmp_path):
     expected = np.fromfile(tmp_path / "raw", np.uint8).reshape(-1, 48, 80, 3)
     clip = open_video(path)
     np.testing.assert_array_equal(list(clip), expected)
-    assert clip.fps == 23.98
+    assert clip.fps == 24000 / 1001
     assert clip.frame_count == reader[0] == len(expected)
 
 
@@ -168,3 +168,19 @@ def test_frame_rates_that_make_no_sense_are_told(tmp_path):
             open_video(tmp_path, fps=fps)
     with pytest.raises(InputError, match="its own frame rate"):
         open_video(tmp_path / "a.png", fps=10)
+
+
+def test_frames_at_odd_times_play_in_the_clips_own_time(tmp_path):
+    # Every third frame of 60 a second is left out, so the mean rate is no divisor of the base's.
+    make_clip(
+        tmp_path / "clip.mp4",
+        seconds=3,
+        rate=60,
+        extra=["-vf", "select='not(eq(mod(n,7),3))'", "-fps_mode", "vfr"],
+    )
+    clip = open_video(tmp_path / "clip.mp4")
+    assert len(list(clip)) / clip.fps == pytest.approx(3, rel=0.03)
+
+
+def test_the_rates_that_ffmpeg_rounds(tmp_path):
+    assert open_video(make_clip(tmp_path / "a.mp4", rate="30000/1001")).fps == 30000 / 1001

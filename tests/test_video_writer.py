@@ -1,9 +1,11 @@
 """What is written comes back: frames, rate, sound; and nothing is left of what failed."""
 
+import os
+
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from tests.test_video import ffmpeg, make_clip
 from tpsm_jax.errors import InputError
@@ -178,3 +180,48 @@ def test_outputs_that_cannot_be_are_told_before_any_work(tmp_path):
         with pytest.raises(InputError, match=reason):
             FrameWriter(f"{tmp_path}/{name}", fps=25)
     assert names(tmp_path) == ["file.png", "folder.mp4"]
+
+
+def test_a_gif_has_no_delay_that_viewers_would_stretch(tmp_path):
+    path = write(tmp_path / "out.gif", FRAMES * 3, fps=60)
+    with Image.open(path) as image:
+        delays = [frame.info["duration"] for frame in ImageSequence.Iterator(image) if frame.load()]
+    assert min(delays) >= 20
+    np.testing.assert_allclose(sum(delays), 1000 * 36 / 60, atol=40)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])
+def test_odd_sides(tmp_path, suffix):
+    frames = [frame[:63, :95] for frame in FRAMES]
+    read = np.stack(list(open_video(write(tmp_path / f"out{suffix}", frames))))
+    assert np.abs(read[:, :63, :95].astype(float) - np.stack(frames)).mean() < 8
+
+
+def test_a_video_has_one_shape(tmp_path):
+    with pytest.raises(ValueError, match="shape|in a video"):
+        write(tmp_path / "out.mp4", [FRAMES[0], FRAMES[0][:32]])
+    assert names(tmp_path) == []
+
+
+def test_the_systems_hidden_files_are_no_obstacle(tmp_path):
+    write(f"{tmp_path}/out/")
+    (tmp_path / "out" / ".DS_Store").touch()
+    write(f"{tmp_path}/out/", FRAMES[:2])
+    assert names(tmp_path / "out") == ["0000.png", "0001.png"]
+
+
+def test_a_failed_exchange_brings_the_older_folder_back(tmp_path, monkeypatch):
+    write(f"{tmp_path}/out/", FRAMES[:2])
+    replace, calls = os.replace, []
+
+    def fail_on_the_second(*paths):
+        calls.append(paths)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", fail_on_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        write(f"{tmp_path}/out/")
+    assert names(tmp_path) == ["out"]
+    assert names(tmp_path / "out") == ["0000.png", "0001.png"]

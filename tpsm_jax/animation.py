@@ -3,7 +3,7 @@
 import functools
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import jax
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.keypoints import pose_distance, relative_scale
+from tpsm_jax.keypoints import pose_distance, relative_keypoints, relative_scale
 from tpsm_jax.models.motion_model import MotionModel, check_image_size
 from tpsm_jax.pictures import resize
 
@@ -200,7 +200,7 @@ def _render(
     kp_source = encoded["kp_source"]
     if mode == "relative":
         initial, scale = motion
-        kp_driving = (kp_driving - initial[None]) * scale + kp_source
+        kp_driving = relative_keypoints(kp_source, kp_driving, initial[None], scale)
     elif mode == "avd":
         kp_driving = model.apply(
             variables,
@@ -210,7 +210,7 @@ def _render(
         )
     outputs = model.apply(variables, encoded, kp_driving, method="generate")
     image = outputs["prediction"].astype(jnp.float32)
-    if dtype is np.uint8:
+    if np.dtype(dtype) == np.uint8:
         return jnp.rint(jnp.clip(image, 0, 1) * 255).astype(jnp.uint8)
     return image
 
@@ -256,8 +256,9 @@ def read_ahead(items: Iterable[_Item], ahead: int) -> Iterator[_Item]:
                 pass
 
     def read() -> None:
-        iterator = iter(items)
+        iterator = None
         try:
+            iterator = iter(items)
             for item in iterator:
                 put(item, None)
                 if stopped.is_set():
@@ -266,7 +267,7 @@ def read_ahead(items: Iterable[_Item], ahead: int) -> Iterator[_Item]:
         except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to the reader
             put(None, error)
         finally:
-            if hasattr(iterator, "close"):
+            if isinstance(iterator, Generator):
                 iterator.close()
 
     thread = threading.Thread(target=read, name="read_ahead", daemon=True)

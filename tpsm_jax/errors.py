@@ -1,15 +1,34 @@
 """How bad input is told: one line, exit code 2, no traceback."""
 
+import argparse
+import os
+import signal
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 
 class InputError(Exception):
     """Something the caller gave cannot be used: one line that says what, and what to do."""
 
 
+class ArgumentParser(argparse.ArgumentParser):
+    """Tells wrong flags as all bad input is told; shows a script's docstring as it is laid out."""
+
+    def __init__(self, description: str | None):
+        super().__init__(
+            description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raises: InputError: always."""
+        raise InputError(f"{message} (--help lists the flags)")
+
+
 def run_script(main: Callable[[], None]) -> None:
     """Runs a script's `main` and exits: 0 when done, 2 on an `InputError`, 130 when interrupted.
+
+    A SIGTERM ends it by `SystemExit`, so that what is half-written is cleared away.
 
     Args:
       main: the script; raises `InputError` for anything its user can mend.
@@ -17,12 +36,25 @@ def run_script(main: Callable[[], None]) -> None:
     Raises:
       SystemExit: always.
     """
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         main()
+        sys.stdout.flush()
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        _fail(str(error))
+    except BrokenPipeError:
+        # Whoever read our output has gone. Python would complain once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}")
     except KeyboardInterrupt:
         print("interrupted; nothing was left half-written", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

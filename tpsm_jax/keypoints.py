@@ -1,9 +1,14 @@
-"""Fitting the motion of one body to another by their keypoints, on the host."""
+"""Fitting the motion of one body to another by their keypoints."""
 
+from typing import TypeVar
+
+import jax
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
 from tpsm_jax.errors import InputError
+
+Array = TypeVar("Array", np.ndarray, jax.Array)
 
 
 def relative_scale(kp_source: np.ndarray, kp_driving_initial: np.ndarray) -> float:
@@ -18,7 +23,7 @@ def relative_scale(kp_source: np.ndarray, kp_driving_initial: np.ndarray) -> flo
 
     Raises:
       InputError: all keypoints of a frame lie on one line: a scale of 0 or infinity would make
-        a still or a scrambled clip.
+        a still or a scrambled clip. Or they are not finite.
     """
     source, driving = _hull_area(kp_source), _hull_area(kp_driving_initial)
     if source == 0 or driving == 0:
@@ -31,24 +36,19 @@ def relative_scale(kp_source: np.ndarray, kp_driving_initial: np.ndarray) -> flo
 
 
 def relative_keypoints(
-    kp_source: np.ndarray, kp_driving: np.ndarray, kp_driving_initial: np.ndarray
-) -> np.ndarray:
+    kp_source: Array, kp_driving: Array, kp_driving_initial: Array, scale: float | Array
+) -> Array:
     """Moves the source's keypoints as the driving clip's have moved since its initial frame.
 
     Args:
       kp_source: [N, 2], (x, y) in [-1, 1].
       kp_driving: [..., N, 2].
       kp_driving_initial: [N, 2].
+      scale: of the motion, as `relative_scale` gives it.
 
     Returns:
-      [..., N, 2].
-
-    Raises:
-      InputError: see `relative_scale`.
-
-    Reference: `relative_kp` in demo.py.
+      [..., N, 2]. Reference: `relative_kp` in demo.py.
     """
-    scale = np.float32(relative_scale(kp_source, kp_driving_initial))
     return (kp_driving - kp_driving_initial) * scale + kp_source
 
 
@@ -72,21 +72,12 @@ def pose_distance(kp_source: np.ndarray, kp_driving: np.ndarray) -> float:
     return float(np.sum((source_pose - driving_pose) ** 2))
 
 
-def best_frame(kp_source: np.ndarray, kp_driving: np.ndarray) -> int:
-    """The driving frame whose pose is most like the source's.
-
-    Args:
-      kp_source: [N, 2].
-      kp_driving: [T, N, 2].
-
-    Returns:
-      Its index; the earliest of equals, and 0 when no frame's keypoints span an area.
-    """
-    return int(np.argmin([pose_distance(kp_source, keypoints) for keypoints in kp_driving]))
-
-
 def _hull_area(keypoints: np.ndarray) -> float:
     points = np.asarray(keypoints, np.float64)
+    if not np.isfinite(points).all():
+        raise InputError(
+            "the keypoints are not finite numbers: the checkpoint's weights are broken"
+        )
     try:
         return float(ConvexHull(points).volume)  # in two dimensions the "volume" is the area
     except QhullError:  # all points on a line, or in one place

@@ -9,6 +9,9 @@ from PIL import Image, ImageOps
 
 from tpsm_jax.errors import InputError
 
+# What Pillow raises on broken files, depending on the format.
+UNREADABLE = (OSError, ValueError, SyntaxError, RuntimeError, EOFError)
+
 
 def read_image(path: str | Path) -> np.ndarray:
     """Reads any picture that Pillow reads, upright.
@@ -29,7 +32,7 @@ def read_image(path: str | Path) -> np.ndarray:
             return rgb_array(ImageOps.exif_transpose(image))
     except FileNotFoundError:
         raise InputError(f"there is no picture {path}") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (*UNREADABLE, Image.DecompressionBombError) as error:
         raise InputError(f"cannot read the picture {path}: {error}") from None
 
 

@@ -12,13 +12,15 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.pictures import read_image, rgb_array
+from tpsm_jax.pictures import UNREADABLE, read_image, rgb_array
 
 FOLDER_FPS = 25.0
 PICTURE_SUFFIXES = frozenset(
     (".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
 _ANIMATED_PICTURES = frozenset((".apng", ".gif", ".png", ".webp"))
+# ffmpeg tells two digits of these.
+_NTSC = {23.98: 24000 / 1001, 29.97: 30000 / 1001, 59.94: 60000 / 1001}
 _DEFAULT_FPS = 25.0  # of a video that does not tell, as ffmpeg itself assumes
 
 
@@ -109,7 +111,7 @@ def _open_animated_picture(path: Path) -> FrameSource:
                 # A duration of zero means "as you like"; browsers take a tenth of a second.
                 milliseconds += frame.info.get("duration") or 100
                 count += 1
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except (*UNREADABLE, Image.DecompressionBombError) as error:
         if not count:
             raise InputError(f"cannot read {path}: {error}") from None
 
@@ -127,11 +129,17 @@ def _open_with_ffmpeg(path: Path) -> FrameSource:
     command = [*ffmpeg_command(), "-i", str(path.resolve())]
     found = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
     text = found.stderr.decode(errors="replace")
-    video = re.search(r"Stream #.*: Video: (.*)", text)
+    # The cover of a sound file is announced as a video too.
+    video = re.search(r"Stream #.*: Video: (?!.*\(attached pic\))(.*)", text)
     if video is None:
         raise InputError(f"{path} is no video that ffmpeg can read")
     rate = re.search(r" (\d+\.?\d*) fps", video.group(1))
     fps = float(rate.group(1)) if rate and float(rate.group(1)) > 0 else _DEFAULT_FPS
+    fps = _NTSC.get(fps, fps)
+    # Clips of phones and screens have frames at odd times. At their base rate, which ffmpeg would
+    # take, there would be more frames than the mean rate plays in the clip's time.
+    base = re.search(r" (\d+\.?\d*k?) tbr", video.group(1))
+    is_steady = not (rate and base) or base.group(1) == rate.group(1)
     audio = re.search(r"Stream #.*: Audio: (\w+)", text)
     length = re.search(r"Duration: (\d+):(\d+):(\d+\.\d+)", text)
     count = None
@@ -140,7 +148,11 @@ def _open_with_ffmpeg(path: Path) -> FrameSource:
         count = round((3600 * hours + 60 * minutes + seconds) * fps)
 
     return FrameSource(
-        path, fps, count, audio.group(1) if audio else None, lambda: _ffmpeg_frames(path)
+        path,
+        fps,
+        count,
+        audio.group(1) if audio else None,
+        lambda: _ffmpeg_frames(path, None if is_steady else fps),
     )
 
 
@@ -149,11 +161,12 @@ def ffmpeg_command() -> list[str]:
     return [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-y"]
 
 
-def _ffmpeg_frames(path: Path) -> Iterator[np.ndarray]:
+def _ffmpeg_frames(path: Path, fps: float | None) -> Iterator[np.ndarray]:
     # imageio_ffmpeg.read_frames would fork a process that already runs JAX's threads, against
     # which JAX warns. PPM pictures carry their size, so rotated clips need no special care.
     command = [*ffmpeg_command(), "-loglevel", "quiet", "-i", str(path.resolve())]
-    command += ["-map", "0:v:0", "-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe", "-"]
+    command += [] if fps is None else ["-r", repr(fps)]
+    command += ["-map", "0:V:0", "-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe", "-"]
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

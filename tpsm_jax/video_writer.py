@@ -16,11 +16,14 @@ from PIL import Image
 from tpsm_jax.errors import InputError
 from tpsm_jax.video import FrameSource, ffmpeg_command
 
-_X264 = ["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
-_VP9 = ["-c:v", "libvpx-vp9", "-crf", "24", "-b:v", "0", "-pix_fmt", "yuv420p"]
+# Colours at half the size need even sides: a black row or column where there is an odd one.
+_YUV420 = ["-pix_fmt", "yuv420p", "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2"]
+_X264 = ["-c:v", "libx264", "-crf", "18", *_YUV420, "-movflags", "+faststart"]
+_VP9 = ["-c:v", "libvpx-vp9", "-crf", "24", "-b:v", "0", *_YUV420]
 _VP9 += ["-row-mt", "1", "-cpu-used", "4"]  # else it keeps a fast accelerator waiting
 # A palette of its own for each frame: one for all would need the whole clip first.
 _GIF = ["-vf", "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"]
+_GIF_FPS = 50.0  # viewers take delays below 20 ms for 100 ms
 _ENCODERS = {".mp4": _X264, ".mov": _X264, ".mkv": _X264, ".webm": _VP9, ".gif": _GIF}
 # Sound of these codecs is copied as it is; other sound is made into the first of them.
 _AUDIO = {
@@ -48,7 +51,8 @@ class FrameWriter:
         Args:
           path: .mp4, .mov, .mkv (H.264), .webm (VP9) or .gif; or ending in "/", a folder for
             0000.png, 0001.png, ... . An existing folder is replaced if it holds nothing else.
-          fps: frames a second of a video; a gif's are rounded to hundredths of a second each.
+          fps: frames a second of a video; a gif's are rounded to hundredths of a second each, and
+            frames are left out beyond 50 a second.
           audio: the clip whose sound goes along, cut to the length of the frames. Gifs and
             pictures have none.
 
@@ -63,6 +67,7 @@ class FrameWriter:
 
         Raises:
           InputError: the disk is full, or the encoder gave up.
+          ValueError: the frames of a video are not all of one shape.
         """
         if frame.dtype != np.uint8:
             frame = np.rint(np.clip(frame, 0, 1) * 255).astype(np.uint8)
@@ -107,13 +112,19 @@ class _PictureFolder:
         if not self._count:
             raise InputError(f"there was no frame to write to {self._path}")
         self._temporary.chmod(0o777 & ~_umask())
-        if self._path.exists():
-            old = _reserve(self._path, "", folder=True)
+        if not self._path.exists():
+            os.replace(self._temporary, self._path)
+            return
+        old = _reserve(self._path, "", folder=True)
+        try:
             os.replace(self._path, old)  # onto an empty folder, so nothing is ever half there
             os.replace(self._temporary, self._path)
-            shutil.rmtree(old)
-        else:
-            os.replace(self._temporary, self._path)
+        except BaseException:  # an interrupt too
+            if not self._path.exists():
+                os.replace(old, self._path)
+            raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
 
     def discard(self) -> None:
         shutil.rmtree(self._temporary, ignore_errors=True)
@@ -121,10 +132,11 @@ class _PictureFolder:
 
 class _VideoFile:
     def __init__(self, path: str | Path, fps: float):
-        self._path = Path(path)
+        self._path = Path(path).absolute()
         self._suffix = self._path.suffix.lower()
-        self._fps = fps
+        self._fps = float(fps)
         self._count = 0
+        self._shape: tuple[int, ...] = ()
         self._encoder: subprocess.Popen[bytes] | None = None
         if self._suffix not in _ENCODERS:
             known = ", ".join(_ENCODERS)
@@ -140,7 +152,10 @@ class _VideoFile:
 
     def write(self, frame: np.ndarray) -> None:
         if self._encoder is None:
+            self._shape = frame.shape
             self._encoder = self._start(frame.shape[0], frame.shape[1])
+        if frame.shape != self._shape:
+            raise ValueError(f"a frame {frame.shape} in a video of {self._shape}")
         assert self._encoder.stdin is not None
         try:
             self._encoder.stdin.write(frame.data)
@@ -152,6 +167,8 @@ class _VideoFile:
         command = [*ffmpeg_command(), "-loglevel", "error"]
         command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
         command += ["-r", repr(self._fps), "-i", "-", *_ENCODERS[self._suffix]]
+        if self._suffix == ".gif":
+            command += ["-r", repr(min(self._fps, _GIF_FPS))]
         command += [str(self._temporary.resolve())]
         return subprocess.Popen(
             command,
@@ -233,7 +250,8 @@ def _reserve(path: Path, suffix: str, *, folder: bool = False) -> Path:
 
 
 def _is_frame(file: Path) -> bool:
-    return file.suffix == ".png" and file.stem.isdigit()
+    # Hidden files are the system's, as .DS_Store.
+    return file.name.startswith(".") or (file.suffix == ".png" and file.stem.isdigit())
 
 
 def _umask() -> int:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from tpsm_jax.nn.layers import Dtype
+from tpsm_jax.nn.layers import Dtype, uniform_by_fan_in
 from tpsm_jax.nn.resnet import ResNet18
 
 
@@ -39,6 +39,8 @@ class BGMotionPredictor(nn.Module):
         """
         encoder = ResNet18(
             6,
+            # The reference puts a new convolution there, with PyTorch's default.
+            stem_init=uniform_by_fan_in(6 * 7 * 7),
             kernel_init=nn.initializers.zeros,
             bias_init=_identity_affine,
             dtype=self.dtype,

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from tpsm_jax.errors import InputError
 from tpsm_jax.models.keypoint_detector import POINTS_PER_TPS
 from tpsm_jax.nn.blocks import UpBlock
 from tpsm_jax.nn.hourglass import Hourglass
@@ -73,7 +74,12 @@ class DenseMotionNetwork(nn.Module):
           contribution_maps: [B, h, w, K+1], sum 1 over the last axis.
           deformation: [B, h, w, 2], the flow: where each driving pixel comes from in the source.
           occlusion_map: tuple of [B, h_i, w_i, 1] in [0, 1], coarse to fine.
+
+        Raises:
+          InputError: if the networks cannot take pictures of that size.
+          ValueError: with `multi_mask`, if `scale_factor` is below 1/16.
         """
+        check_divides(source_image.shape[1:3], round(2**self.num_blocks / self.scale_factor))
         source = jax.vmap(antialias_downsample, (0, None))(source_image, self.scale_factor)
         height, width = source.shape[1:3]
         batch = kp_driving.shape[0]
@@ -126,12 +132,25 @@ class DenseMotionNetwork(nn.Module):
         if not self.multi_mask:
             return (nn.sigmoid(self._conv7(features[-1], 1, "occlusion_0")),)
         finer = int(math.log2(1 / self.scale_factor))
-        inputs = features[finer - NUM_MASKS :]
+        if finer > NUM_MASKS:
+            raise ValueError(
+                f"scale_factor {self.scale_factor} leaves no room for {NUM_MASKS} masks"
+            )
+        inputs = features[len(features) - (NUM_MASKS - finer) :]
         x = features[-1]
         for i in range(finer):
             x = UpBlock(x.shape[-1] // 2, dtype=self.dtype, name=f"up_{i}")(x)
             inputs = [*inputs, x]
         return tuple(nn.sigmoid(self._conv7(x, 1, f"occlusion_{i}")) for i, x in enumerate(inputs))
+
+
+def check_divides(size: tuple[int, ...], step: int) -> None:
+    """Raises `InputError` unless both sides, (height, width), are positive multiples of `step`."""
+    if any(side < step or side % step for side in size):
+        raise InputError(
+            f"pictures of {size[0]}x{size[1]} (height x width) do not fit the networks: "
+            f"both sides must be multiples of {step}"
+        )
 
 
 def tps_warps(kp_driving: jax.Array, kp_source: jax.Array, height: int, width: int) -> jax.Array:

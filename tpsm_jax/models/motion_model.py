@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from tpsm_jax.errors import InputError
 from tpsm_jax.models.avd_network import AVDNetwork
 from tpsm_jax.models.bg_motion_predictor import BGMotionPredictor
-from tpsm_jax.models.dense_motion import DenseMotionNetwork
+from tpsm_jax.models.dense_motion import DenseMotionNetwork, check_divides
 from tpsm_jax.models.inpainting_network import InpaintingNetwork
 from tpsm_jax.models.keypoint_detector import KPDetector
 from tpsm_jax.nn.layers import Dtype
@@ -196,8 +195,4 @@ def check_image_size(model_params: Mapping[str, Any], height: int, width: int) -
         round(2 ** motion["num_blocks"] / motion["scale_factor"]),
         2 ** model_params["generator_params"]["num_down_blocks"],
     )
-    if height < step or width < step or height % step or width % step:
-        raise InputError(
-            f"pictures of {height}x{width} (height x width) do not fit the networks: "
-            f"both sides must be multiples of {step}"
-        )
+    check_divides((height, width), step)

@@ -24,7 +24,15 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """Args: x: [..., C]. train: use and record the batch's statistics. Returns: [..., C]."""
+        """Normalises.
+
+        Args:
+          x: [..., C].
+          train: use the batch's statistics, and record them.
+
+        Returns:
+          [..., C].
+        """
         channels = x.shape[-1]
         scale = self.param("scale", nn.initializers.ones, (channels,))
         bias = self.param("bias", nn.initializers.zeros, (channels,))

@@ -9,7 +9,7 @@ from flax import linen as nn
 from tpsm_jax.nn.batch_norm import BatchNorm
 from tpsm_jax.nn.layers import Dtype, conv, linear
 
-_kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 class BasicBlock(nn.Module):
@@ -28,7 +28,7 @@ class BasicBlock(nn.Module):
                 kernel_size,
                 strides=strides,
                 use_bias=False,
-                kernel_init=_kaiming_normal,
+                kernel_init=kaiming_normal,
                 dtype=self.dtype,
                 name=name,
             )(x)
@@ -48,12 +48,14 @@ class ResNet18(nn.Module):
 
     Attributes:
       outputs: size of the last linear layer.
+      stem_init: of the first convolution's kernel; torchvision's, as of all others, by default.
       kernel_init: of the last linear layer; PyTorch's default if None.
       bias_init: likewise.
       dtype: to compute convolutions in; the last layer is float32.
     """
 
     outputs: int
+    stem_init: Callable[..., jax.Array] = kaiming_normal
     kernel_init: Callable[..., jax.Array] | None = None
     bias_init: Callable[..., jax.Array] | None = None
     dtype: Dtype = jnp.float32
@@ -67,7 +69,7 @@ class ResNet18(nn.Module):
             7,
             strides=2,
             use_bias=False,
-            kernel_init=_kaiming_normal,
+            kernel_init=self.stem_init,
             dtype=self.dtype,
             name="conv1",
         )(x)
