@@ -7,10 +7,10 @@ STAMP := $(VENV)/.installed
 TORCH_VENV := .venv-torch
 TORCH_STAMP := $(TORCH_VENV)/.installed
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
-PYTEST_FLAGS ?=
+PYTEST_FLAGS ?= --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format parity bench-animate golden clean
+.PHONY: help demo test check format parity roundtrip bench-animate golden clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -43,6 +43,13 @@ parity: need-REFERENCE need-CHECKPOINT $(TORCH_STAMP) ## compare with the offici
 	$(TORCH_VENV)/bin/python -m tests.parity --reference "$(REFERENCE)" --checkpoint "$(CHECKPOINT)" \
 	  $(if $(CONFIG),--config "$(CONFIG)") $(if $(SOURCE),--source "$(SOURCE)") \
 	  $(if $(DRIVING),--driving "$(DRIVING)") $(ARGS)
+
+roundtrip: need-REFERENCE need-CHECKPOINT $(TORCH_STAMP) ## weights here and back, then loaded by the official code: REFERENCE= CHECKPOINT=
+	$(TORCH_VENV)/bin/python convert_torch_weights.py --checkpoint "$(CHECKPOINT)" \
+	  --config "$(or $(CONFIG),configs/vox256.py)" --output runs/roundtrip
+	$(TORCH_VENV)/bin/python convert_torch_weights.py --to_torch runs/roundtrip --output runs/roundtrip.pth.tar
+	$(TORCH_VENV)/bin/python tests/check_torch_roundtrip.py --reference "$(REFERENCE)" \
+	  --original "$(CHECKPOINT)" --checkpoint runs/roundtrip.pth.tar $(ARGS)
 
 golden: need-REFERENCE $(TORCH_STAMP) ## remake tests/golden with the official code: REFERENCE=checkout
 	$(TORCH_VENV)/bin/python -m tests.make_golden --reference "$(REFERENCE)" $(ARGS)

@@ -163,6 +163,39 @@ def test_failing_in_the_exchange_keeps_the_old_one(folder, variables, config, mo
     assert os.listdir(folder.parent) == [folder.name]
 
 
+@pytest.mark.parametrize("moved", [False, True])
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, SystemExit])
+def test_interrupted_exchange(folder, variables, config, monkeypatch, interruption, moved):
+    before = contents(folder)
+    rename = os.rename
+
+    def interrupt(source, target):
+        if target == folder and ".partial-" in str(source):
+            if moved:
+                rename(source, target)
+            monkeypatch.undo()
+            raise interruption
+        rename(source, target)
+
+    monkeypatch.setattr(checkpoints.os, "rename", interrupt)
+    with pytest.raises(interruption):
+        save_checkpoint(folder, jax.tree.map(lambda x: 2 * x, variables), config)
+    assert (contents(folder) == before) is not moved
+    load_checkpoint(folder)
+    assert os.listdir(folder.parent) == [folder.name]
+
+
+@pytest.mark.parametrize("save", [save_checkpoint, save_vgg19])
+def test_a_link_to_a_checkpoint_stays_one(tmp_path, folder, variables, config, save):
+    link = tmp_path / "links" / "best"
+    link.parent.mkdir()
+    link.symlink_to(folder)
+    save(link, *((variables, config) if save is save_checkpoint else (VGG19,)))
+    assert link.is_symlink()
+    assert os.listdir(link.parent) == ["best"]
+    assert_equal(load_checkpoint(folder).variables, variables)
+
+
 def test_interrupted_exchange_is_told(folder):
     old = folder.with_name(f".{folder.name}.old-0123")
     folder.rename(old)
@@ -252,6 +285,47 @@ def test_config_of_another_model(folder):
     assert_error(folder, "is not the one that config.json describes")
 
 
+def without(variables, collection, network):
+    return {
+        name: {key: tree for key, tree in trees.items() if (name, key) != (collection, network)}
+        for name, trees in variables.items()
+    }
+
+
+@pytest.mark.parametrize("network", ["kp_detector", "dense_motion_network", "inpainting_network"])
+def test_a_required_network_is_absent(tmp_path, variables, config, network):
+    for collection in ("params", "batch_stats"):
+        variables = without(variables, collection, network)
+    save_checkpoint(tmp_path / "checkpoint", variables, config)
+    assert_error(tmp_path / "checkpoint", f"has no {network}")
+
+
+@pytest.mark.parametrize("collection", ["params", "batch_stats"])
+@pytest.mark.parametrize("network", ["kp_detector", "bg_predictor"])
+def test_a_network_is_not_whole(tmp_path, variables, config, collection, network):
+    save_checkpoint(tmp_path / "checkpoint", without(variables, collection, network), config)
+    assert_error(tmp_path / "checkpoint", f"{network} in variables/ is not the one")
+
+
+@pytest.mark.parametrize(
+    ("collection", "words"),
+    [
+        ("params", "has no dense_motion_network"),
+        ("batch_stats", "avd_network in variables/ is not"),
+    ],
+)
+def test_a_whole_collection_is_absent(tmp_path, variables, config, collection, words):
+    kept = {name: trees for name, trees in variables.items() if name != collection}
+    save_checkpoint(tmp_path / "checkpoint", kept, config)
+    assert_error(tmp_path / "checkpoint", words)
+
+
+@pytest.mark.parametrize("tree", [[np.ones(2)], {"params": [np.ones(2)]}, {"params": np.ones(2)}])
+def test_variables_of_something_else(tmp_path, config, tree):
+    save_checkpoint(tmp_path / "checkpoint", tree, config)
+    assert_error(tmp_path / "checkpoint", "holds no networks")
+
+
 @pytest.mark.parametrize("pattern", ["_METADATA", "manifest.ocdbt", "d/*"])
 @pytest.mark.parametrize("harm", ["cut", "lost", "flipped"])
 def test_damaged_variables(folder, pattern, harm):
@@ -279,3 +353,11 @@ def test_a_model_without_weights_for_the_background_runs_without_it(tmp_path, va
     outputs = jax.eval_shape(loaded.model.apply, loaded.variables, image, image)
     assert outputs["bg_param"] is None
     assert outputs["prediction"].shape == image.shape
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkeypatch, variables):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2**20))
+    with pytest.raises(InputError, match=r"\d+ MiB are needed and 1 MiB are free"):
+        save_checkpoint(tmp_path / "checkpoint", variables, {"model_params": model_params()})
+    assert os.listdir(tmp_path) == []

@@ -134,6 +134,16 @@ def test_other_entries_are_reported(checkpoint):
     assert report.ignored == ("discriminator",)
 
 
+def test_names_of_other_entries_do_not_reach_the_terminal(checkpoint):
+    _, report = variables_from_torch({**checkpoint, "\x1b[2J": {}}, model_params())
+    assert report.ignored == ("\\x1b[2J",)
+
+
+def test_an_epoch_too_large_to_print(checkpoint):
+    _, report = variables_from_torch({**checkpoint, "epoch": 10**5000}, model_params())
+    assert report.epoch is None
+
+
 def test_background_predictor_that_the_config_has_not(checkpoint):
     _, report = variables_from_torch(checkpoint, model_params(bg=False))
     assert report.ignored == ("bg_predictor",)

@@ -1,3 +1,4 @@
+import copy
 import struct
 import zipfile
 
@@ -293,3 +294,15 @@ def test_records_that_lie_about_their_size(tmp_path):
     path = tmp_path / "lying.pth"
     path.write_bytes(content)
     assert_error(path, "beyond the end")
+
+
+def test_records_that_overlap(tmp_path):
+    path = tmp_path / "a.pth"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/data.pkl", pickle_of_tensor(numel=1250))
+        archive.writestr("a/data/0", bytes(5000))
+        for key in range(1, 100):
+            info = copy.copy(archive.getinfo("a/data/0"))
+            info.filename = f"a/data/{key}"
+            archive.filelist.append(info)
+    assert_error(path, "its records overlap")

@@ -7,6 +7,7 @@
 A folder is written beside its place and moved there when it is complete.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.models.motion_model import MotionModel, Variables, build_model
 from tpsm_jax.nn.layers import Dtype
 from tpsm_jax.torch_weights.keys import variable_shapes
+from tpsm_jax.torch_weights.names import REQUIRED_NETWORKS
 
 _CONFIG, _VARIABLES, _VGG19 = "config.json", "variables", "vgg19"
 _PARTS = {_CONFIG, _VARIABLES, _VGG19}
@@ -168,14 +170,18 @@ def _read_config(folder: Path) -> ConfigDict:
 
 
 def _output_folder(folder: str | Path) -> Path:
-    """The folder's absolute path, if it may be written."""
+    """The folder's own absolute path, if it may be written."""
     # Orbax insists on absolute paths.
-    folder = Path(folder).absolute()
+    # A link stays one: what it leads to is replaced.
+    folder = Path(folder).resolve()
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; a checkpoint is a folder")
-    if folder.exists() and not {entry.name for entry in folder.iterdir()} <= _PARTS:
+    entries = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    # Hidden files are the system's, as .DS_Store.
+    if others := sorted(name for name in entries - _PARTS if not name.startswith(".")):
         raise InputError(
-            f"{folder} holds other things than a checkpoint; give a new or an empty folder"
+            f"{folder} holds other things than a checkpoint ({others[0]}); "
+            "give a new or an empty folder"
         )
     return folder
 
@@ -193,25 +199,37 @@ def _replace(place: Path, write: Callable[[Path], None]) -> None:
         partial.mkdir(parents=True)
         try:
             write(partial)
-            if place.exists():
-                os.rename(place, old)
-            try:
-                os.rename(partial, place)
-            except OSError:
-                if old.exists():
-                    os.rename(old, place)
-                raise
+            _exchange(partial, place, old)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise InputError(f"{place} cannot be written: {error.strerror or error}") from error
-    shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchange(partial: Path, place: Path, old: Path) -> None:
+    try:
+        if place.exists():
+            os.rename(place, old)
+        os.rename(partial, place)
+    except BaseException:  # also when interrupted
+        if old.exists() and not place.exists():
+            os.rename(old, place)
+        raise
+    finally:
+        if place.exists():
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _save_tree(path: Path, tree: Variables) -> None:
     # Orbax makes the folder itself.
     if path.exists():
         path.rmdir()
+    # Told before, because Orbax tells a full disk in hundreds of lines.
+    needed = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(tree))
+    if needed > (free := shutil.disk_usage(path.parent).free):
+        raise OSError(
+            errno.ENOSPC, f"{needed >> 20} MiB are needed and {free >> 20} MiB are free on the disk"
+        )
     with ocp.PyTreeCheckpointer() as checkpointer:
         checkpointer.save(path, jax.device_get(tree))
 
@@ -248,11 +266,28 @@ def _without_closed_loops(hook: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _check_against(shapes: Variables, variables: Variables, folder: Path) -> None:
-    """Makes sure that every network in `variables` is as the config describes it."""
-    for collection, networks in variables.items():
-        for network, tree in networks.items():
-            expected = shapes.get(collection, {}).get(network)
-            if jax.tree.map(np.shape, expected) != jax.tree.map(np.shape, tree):
-                raise InputError(
-                    f"{folder}: {network} in {_VARIABLES}/ is not the one that {_CONFIG} describes"
-                )
+    """Makes sure that every network in `variables` is whole, and that no required one is absent."""
+    if not isinstance(variables, dict) or not all(
+        isinstance(networks, dict) for networks in variables.values()
+    ):
+        raise InputError(f"{folder / _VARIABLES} holds no networks; convert the weights again")
+    present = {network for networks in variables.values() for network in networks}
+    absent = [network for network in REQUIRED_NETWORKS if network not in present]
+    if absent:
+        raise InputError(
+            f"{folder / _VARIABLES} has no {' and no '.join(absent)}; convert the weights again"
+        )
+    for network in sorted(present):
+        if _shapes_of(network, variables) != _shapes_of(network, shapes):
+            raise InputError(
+                f"{folder}: {network} in {_VARIABLES}/ is not the one that {_CONFIG} describes"
+            )
+
+
+def _shapes_of(network: str, variables: Variables) -> dict[str, Any]:
+    """Collection -> the network's tree, with shapes for leaves."""
+    return {
+        collection: jax.tree.map(np.shape, networks[network])
+        for collection, networks in variables.items()
+        if network in networks
+    }

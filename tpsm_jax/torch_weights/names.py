@@ -304,8 +304,11 @@ def _report(
             if name in leaves and name not in states
         ),
         ignored=tuple(
-            str(key) for key in checkpoint if key not in states and key not in _TRAINING_STATE
+            shown(str(key))
+            for key in checkpoint
+            if key not in states and key not in _TRAINING_STATE
         ),
         not_finite=tuple(not_finite),
-        epoch=epoch if type(epoch) is int else None,
+        # Python refuses to print numbers of thousands of digits.
+        epoch=epoch if type(epoch) is int and abs(epoch) < 2**63 else None,
     )

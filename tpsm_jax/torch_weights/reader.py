@@ -117,6 +117,9 @@ def _read_zip(path: Path, buffer: mmap.mmap) -> Any:
         raise InputError(
             "a zip archive without its directory: the file is cut short or corrupt"
         ) from error
+    # Small files could name the same bytes many times, and have each copied.
+    if sum(info.compress_size for info in records.values()) > len(buffer):
+        raise InputError("its records overlap or reach beyond the end: the file is corrupt")
     pickles = [name for name in records if f"/{name}".endswith("/data.pkl")]
     if len(pickles) != 1:
         raise InputError("a zip archive, but not one that torch.save wrote: it has no data.pkl")
@@ -229,6 +232,11 @@ def _decode(data: memoryview, storage_type: StorageType, order: Literal["<", ">"
     return raw.astype(raw.dtype.newbyteorder("="), copy=False)
 
 
+def _is_key(key: object) -> bool:
+    # Python refuses to print numbers of thousands of digits.
+    return isinstance(key, str) or (isinstance(key, int) and abs(key) < 2**63)
+
+
 class _Builder:
     """Puts arrays in the places of records, and plain dicts in the places of state dicts."""
 
@@ -254,8 +262,10 @@ class _Builder:
         if isinstance(node, StorageRecord):
             return self._tensor(TensorRecord(node, 0, (node.numel,), (1,)))
         if isinstance(node, dict):
-            if not all(isinstance(key, (str, int)) for key in node):
-                raise InputError("a dictionary in it has keys that are neither text nor numbers")
+            if not all(map(_is_key, node)):
+                raise InputError(
+                    "a dictionary in it has keys that are neither text nor ordinary numbers"
+                )
             return {key: self.build(value, depth) for key, value in node.items()}
         if isinstance(node, (list, tuple)):
             return type(node)(self.build(value, depth) for value in node)

@@ -20,6 +20,7 @@ from typing import IO, Any, NoReturn
 import numpy as np
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.torch_weights.pickle_keys import ODD_KEYS, KeyCheck
 
 _OPCODES = {
     "PROTO", "FRAME", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2",
@@ -42,6 +43,9 @@ STORAGE_DTYPES = {
     "ByteStorage": "uint8",
     "BoolStorage": "bool",
 }
+
+
+_MAX_AXES = 32  # of a tensor
 
 
 class _StandIn:
@@ -131,9 +135,10 @@ def _rebuild_tensor(
 ) -> TensorRecord:
     if not isinstance(storage, StorageRecord) or metadata:
         raise InputError("the pickle builds a tensor in a way that no checkpoint needs")
-    shape, strides = tuple(shape), tuple(strides)
-    if len(shape) != len(strides) or len(shape) > 32:
+    # Before they are copied: a pickle can name one long list again and again.
+    if len(shape) != len(strides) or len(shape) > _MAX_AXES:
         raise InputError("the pickle describes a tensor whose shape and strides do not match")
+    shape, strides = tuple(shape), tuple(strides)
     if not all(map(_is_count, (offset, *shape, *strides))):
         raise InputError("the pickle describes a tensor with an impossible shape, stride or offset")
     reach = offset + 1 + sum((size - 1) * step for size, step in zip(shape, strides, strict=True))
@@ -142,6 +147,12 @@ def _rebuild_tensor(
             f"a tensor reaches beyond its storage, {shown(storage.key)} of {storage.numel} elements"
         )
     return TensorRecord(storage, offset, shape, strides)
+
+
+def _size(sizes: Any) -> tuple[int, ...]:
+    if len(sizes) > _MAX_AXES or not all(map(_is_count, sizes)):
+        raise InputError("the pickle describes an impossible torch.Size")
+    return tuple(sizes)
 
 
 def _rebuild_parameter(data: Any, requires_grad: Any, hooks: Any) -> TensorRecord:
@@ -170,9 +181,9 @@ def _function(name: str, run: Callable[..., Any]) -> tuple[str, _StandIn]:
 
 _ALLOWED: dict[str, _StandIn] = dict(
     [
-        # Python 2 wrote an OrderedDict's items as its arguments.
+        # Each unpickler answers with its own, which keeps count.
         _function("collections.OrderedDict", StateDict),
-        _function("torch.Size", lambda sizes: tuple(sizes)),
+        _function("torch.Size", _size),
         _function("torch._utils._rebuild_tensor", _rebuild_tensor),
         _function("torch._utils._rebuild_tensor_v2", _rebuild_tensor),
         _function("torch._utils._rebuild_parameter", _rebuild_parameter),
@@ -197,9 +208,22 @@ class _Unpickler(pickle.Unpickler):
         # Checkpoints written by Python 2 hold byte strings where names are meant.
         super().__init__(io.BytesIO(data), encoding="utf-8")
         self.storages: dict[str, StorageRecord] = {}
+        self._ordered_dict = _Function("collections.OrderedDict", self._make_state_dict)
+        self._items_left = len(data)
 
     def find_class(self, module: str, name: str, /) -> Any:
-        return _lookup(f"{module}.{name}")
+        found = _lookup(f"{module}.{name}")
+        return self._ordered_dict if (module, name) == ("collections", "OrderedDict") else found
+
+    def _make_state_dict(self, items: Any = ()) -> StateDict:
+        """Python 2 wrote an OrderedDict's items as its argument: a list of [key, value]."""
+        # Written once, an item takes bytes; a list named again and again would be copied for one.
+        self._items_left -= len(items)
+        if self._items_left < 0:
+            raise InputError("the pickle copies its dictionaries beyond its own length")
+        if not all(isinstance(key, (str, int)) for key, _ in items):
+            raise InputError(ODD_KEYS)
+        return StateDict(items)
 
     def persistent_load(self, saved_id: Any, /) -> StorageRecord:
         kind = saved_id[0] if isinstance(saved_id, tuple) and saved_id else saved_id
@@ -237,6 +261,7 @@ def find_end(stream: IO[bytes]) -> int:
 
 
 def _check_instructions(stream: IO[bytes]) -> None:
+    keys = KeyCheck()
     for count, (opcode, argument, _) in enumerate(pickletools.genops(stream), 1):
         if opcode.name in ("GLOBAL", "INST"):
             _lookup(str(argument).replace(" ", ".", 1))
@@ -245,6 +270,7 @@ def _check_instructions(stream: IO[bytes]) -> None:
         # Python allocates as many places as the largest number asks for.
         if opcode.name == "LONG_BINPUT" and int(argument or 0) > count:
             raise InputError("the pickle numbers its objects in an impossible way")
+        keys.follow(opcode, argument)
 
 
 def unpickle(data: bytes) -> tuple[Any, dict[str, StorageRecord]]:
