@@ -232,6 +232,7 @@ def test_wrong_flags_are_one_line(run, tmp_path, options):
     assert re.fullmatch(r"error: .*\n", error)
 
 
+@pytest.mark.slow
 def test_a_clip_cut_short_is_told(run, inputs, tmp_path):
     make_clip(inputs / "whole.mp4", seconds=8, size="64x64", extra=["-movflags", "+faststart"])
     content = (inputs / "whole.mp4").read_bytes()

@@ -95,6 +95,7 @@ def test_the_last_batch_and_another_source_compile_nothing(checkpoint):
     assert before == after
 
 
+@pytest.mark.slow
 def test_8_bit_output_is_rounded_to_nearest(checkpoint):
     floats = np.stack(list(make(checkpoint).animate(FRAMES[:3])))
     bytes_ = np.stack(list(make(checkpoint, output_dtype=np.uint8).animate(FRAMES[:3])))
@@ -111,6 +112,7 @@ def test_frames_of_any_size_and_kind_are_resized(checkpoint):
     np.testing.assert_array_equal(streamed, expected)
 
 
+@pytest.mark.slow
 def test_another_size_than_the_checkpoints(checkpoint):
     (frame,) = make(checkpoint, size=(128, 256), batch_size=1).animate(FRAMES[:1])
     assert frame.shape == (128, 256, 3)

@@ -10,6 +10,8 @@ from tests.procedural import procedural_tensor
 from tpsm_jax.models.vgg19 import VGG19
 from tpsm_jax.torch_weights import vgg19_from_torch
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def golden():

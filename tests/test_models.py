@@ -39,6 +39,7 @@ def test_every_intermediate_has_its_shape(multi_mask, height, width):
     assert shapes["prediction"] == shapes["deformed"] == (1, height, width, 3)
 
 
+@pytest.mark.slow
 def test_generating_from_an_encoded_source_equals_the_whole_model(small):
     model, variables = small
     frames = pictures(4, 128, 128)
@@ -153,6 +154,7 @@ def test_only_the_networks_asked_for_are_initialised():
     assert list(shapes["params"]) == list(shapes["batch_stats"]) == ["kp_detector"]
 
 
+@pytest.mark.slow
 def test_an_untrained_background_predictor_is_the_identity():
     model = build_model(model_params())
 
