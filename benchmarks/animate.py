@@ -1,4 +1,4 @@
-"""How long an animated frame takes, the first one too, and how much memory a clip needs.
+r"""How long an animated frame takes, the first one too, and how much memory a clip needs.
 
   python benchmarks/animate.py --checkpoint DIR
   python benchmarks/animate.py --checkpoint DIR --reference CHECKOUT --reference_python PYTHON \
@@ -31,7 +31,7 @@ import numpy as np
 from tpsm_jax.animation import Animator
 from tpsm_jax.checkpoints import load_checkpoint
 from tpsm_jax.compilation_cache import use_compilation_cache
-from tpsm_jax.errors import run_script
+from tpsm_jax.errors import ArgumentParser, run_script
 from tpsm_jax.video import ffmpeg_command, open_video
 from tpsm_jax.video_writer import FrameWriter
 
@@ -204,9 +204,7 @@ def describe_machine() -> str:
 
 def parse_arguments() -> argparse.Namespace:
     """The flags."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser(__doc__)
     add = parser.add_argument
     add("--checkpoint", required=True, help="folder that convert_torch_weights.py wrote")
     add("--frames", type=int, default=8, help="frames a round")

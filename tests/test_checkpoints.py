@@ -155,7 +155,7 @@ def test_failing_in_the_exchange_keeps_the_old_one(folder, variables, config, mo
             raise OSError(5, "Input/output error")
         rename(source, target)
 
-    monkeypatch.setattr(checkpoints.os, "rename", fail_to_move_in)
+    monkeypatch.setattr(os, "rename", fail_to_move_in)
     with pytest.raises(InputError, match="Input/output error"):
         save_checkpoint(folder, variables, config)
     monkeypatch.undo()
@@ -177,7 +177,7 @@ def test_interrupted_exchange(folder, variables, config, monkeypatch, interrupti
             raise interruption
         rename(source, target)
 
-    monkeypatch.setattr(checkpoints.os, "rename", interrupt)
+    monkeypatch.setattr(os, "rename", interrupt)
     with pytest.raises(interruption):
         save_checkpoint(folder, jax.tree.map(lambda x: 2 * x, variables), config)
     assert (contents(folder) == before) is not moved

@@ -212,15 +212,15 @@ def test_the_systems_hidden_files_are_no_obstacle(tmp_path):
 
 def test_a_failed_exchange_brings_the_older_folder_back(tmp_path, monkeypatch):
     write(f"{tmp_path}/out/", FRAMES[:2])
-    replace, calls = os.replace, []
+    rename, calls = os.rename, []
 
     def fail_on_the_second(*paths):
         calls.append(paths)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        replace(*paths)
+        rename(*paths)
 
-    monkeypatch.setattr(os, "replace", fail_on_the_second)
+    monkeypatch.setattr(os, "rename", fail_on_the_second)
     with pytest.raises(KeyboardInterrupt):
         write(f"{tmp_path}/out/")
     assert names(tmp_path) == ["out"]

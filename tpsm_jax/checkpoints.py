@@ -9,7 +9,6 @@ A folder is written beside its place and moved there when it is complete.
 
 import errno
 import json
-import os
 import shutil
 import sys
 import uuid
@@ -26,6 +25,7 @@ from ml_collections import ConfigDict
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.motion_model import MotionModel, Variables, build_model
 from tpsm_jax.nn.layers import Dtype
+from tpsm_jax.replace_folder import replace_folder
 from tpsm_jax.torch_weights.keys import variable_shapes
 from tpsm_jax.torch_weights.names import REQUIRED_NETWORKS
 
@@ -187,37 +187,17 @@ def _output_folder(folder: str | Path) -> Path:
 
 
 def _replace(place: Path, write: Callable[[Path], None]) -> None:
-    """Lets `write` fill a folder beside `place`, then puts it there.
-
-    What was at `place` stays until then, and comes back if the exchange fails. If the machine
-    stops between its two renames, it lies beside `place` as `.NAME.old-...`.
-    """
-    tag = uuid.uuid4().hex[:8]
-    partial = place.with_name(f".{place.name}.partial-{tag}")
-    old = place.with_name(f".{place.name}.old-{tag}")
+    """Lets `write` fill a folder beside `place`, then puts it there; see `replace_folder`."""
+    partial = place.with_name(f".{place.name}.partial-{uuid.uuid4().hex[:8]}")
     try:
         partial.mkdir(parents=True)
         try:
             write(partial)
-            _exchange(partial, place, old)
+            replace_folder(partial, place)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
     except OSError as error:
         raise InputError(f"{place} cannot be written: {error.strerror or error}") from error
-
-
-def _exchange(partial: Path, place: Path, old: Path) -> None:
-    try:
-        if place.exists():
-            os.rename(place, old)
-        os.rename(partial, place)
-    except BaseException:  # also when interrupted
-        if old.exists() and not place.exists():
-            os.rename(old, place)
-        raise
-    finally:
-        if place.exists():
-            shutil.rmtree(old, ignore_errors=True)
 
 
 def _save_tree(path: Path, tree: Variables) -> None:

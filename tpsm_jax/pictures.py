@@ -10,7 +10,14 @@ from PIL import Image, ImageOps
 from tpsm_jax.errors import InputError
 
 # What Pillow raises on broken files, depending on the format.
-UNREADABLE = (OSError, ValueError, SyntaxError, RuntimeError, EOFError)
+UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    RuntimeError,
+    EOFError,
+    Image.DecompressionBombError,
+)
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -32,7 +39,7 @@ def read_image(path: str | Path) -> np.ndarray:
             return rgb_array(ImageOps.exif_transpose(image))
     except FileNotFoundError:
         raise InputError(f"there is no picture {path}") from None
-    except (*UNREADABLE, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         raise InputError(f"cannot read the picture {path}: {error}") from None
 
 

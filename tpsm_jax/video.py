@@ -111,7 +111,7 @@ def _open_animated_picture(path: Path) -> FrameSource:
                 # A duration of zero means "as you like"; browsers take a tenth of a second.
                 milliseconds += frame.info.get("duration") or 100
                 count += 1
-    except (*UNREADABLE, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         if not count:
             raise InputError(f"cannot read {path}: {error}") from None
 

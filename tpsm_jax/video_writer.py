@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.replace_folder import replace_folder
 from tpsm_jax.video import FrameSource, ffmpeg_command
 
 # Colours at half the size need even sides: a black row or column where there is an odd one.
@@ -112,19 +113,7 @@ class _PictureFolder:
         if not self._count:
             raise InputError(f"there was no frame to write to {self._path}")
         self._temporary.chmod(0o777 & ~_umask())
-        if not self._path.exists():
-            os.replace(self._temporary, self._path)
-            return
-        old = _reserve(self._path, "", folder=True)
-        try:
-            os.replace(self._path, old)  # onto an empty folder, so nothing is ever half there
-            os.replace(self._temporary, self._path)
-        except BaseException:  # an interrupt too
-            if not self._path.exists():
-                os.replace(old, self._path)
-            raise
-        finally:
-            shutil.rmtree(old, ignore_errors=True)
+        replace_folder(self._temporary, self._path)
 
     def discard(self) -> None:
         shutil.rmtree(self._temporary, ignore_errors=True)

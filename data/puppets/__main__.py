@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data.puppets import FRAMES_PER_SECOND, clip_frames, split_identities
-from tpsm_jax.errors import InputError, run_script
+from tpsm_jax.errors import ArgumentParser, InputError, run_script
 from tpsm_jax.video_writer import FrameWriter
 
 CLIPS_AN_IDENTITY = 2  # id sampling draws among the clips of one identity
@@ -47,11 +47,8 @@ def choose_clips(split: str, count: int) -> list[tuple[int, int]]:
 
 def parse_arguments() -> argparse.Namespace:
     """The flags."""
-    parser = argparse.ArgumentParser(
-        prog="python -m data.puppets",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = ArgumentParser(__doc__)
+    parser.prog = "python -m data.puppets"
     add = parser.add_argument
     add("--output", type=Path, required=True, help="folder to write the clips to")
     add("--clips", type=int, default=100, help="how many (of the training split if both are drawn)")

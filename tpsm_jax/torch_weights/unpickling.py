@@ -44,7 +44,6 @@ STORAGE_DTYPES = {
     "BoolStorage": "bool",
 }
 
-
 _MAX_AXES = 32  # of a tensor
 
 
@@ -175,20 +174,15 @@ def _storage_record(saved_id: tuple[Any, ...]) -> StorageRecord:
     return StorageRecord(storage_type, key, offset, view_numel, numel)
 
 
-def _function(name: str, run: Callable[..., Any]) -> tuple[str, _StandIn]:
-    return name, _Function(name, run)
-
-
-_ALLOWED: dict[str, _StandIn] = dict(
-    [
-        # Each unpickler answers with its own, which keeps count.
-        _function("collections.OrderedDict", StateDict),
-        _function("torch.Size", _size),
-        _function("torch._utils._rebuild_tensor", _rebuild_tensor),
-        _function("torch._utils._rebuild_tensor_v2", _rebuild_tensor),
-        _function("torch._utils._rebuild_parameter", _rebuild_parameter),
-    ]
-)
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    # Each unpickler answers with its own, which keeps count.
+    "collections.OrderedDict": StateDict,
+    "torch.Size": _size,
+    "torch._utils._rebuild_tensor": _rebuild_tensor,
+    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+    "torch._utils._rebuild_parameter": _rebuild_parameter,
+}
+_ALLOWED: dict[str, _StandIn] = {name: _Function(name, run) for name, run in _FUNCTIONS.items()}
 _ALLOWED |= {f"torch.{name}": StorageType(dtype) for name, dtype in STORAGE_DTYPES.items()}
 _ALLOWED |= {f"torch.cuda.{name}": StorageType(dtype) for name, dtype in STORAGE_DTYPES.items()}
 _ALLOWED["torch.storage.UntypedStorage"] = StorageType("uint8")
