@@ -54,6 +54,8 @@ roundtrip: need-REFERENCE need-CHECKPOINT $(TORCH_STAMP) ## weights here and bac
 golden: need-REFERENCE $(TORCH_STAMP) ## remake tests/golden with the official code: REFERENCE=checkout
 	$(TORCH_VENV)/bin/python -m tests.make_golden --reference "$(REFERENCE)" $(ARGS)
 	$(TORCH_VENV)/bin/python -m tests.make_resize_golden
+	$(TORCH_VENV)/bin/python -m tests.make_jitter_golden --reference "$(REFERENCE)"
+	$(TORCH_VENV)/bin/python -m tests.make_resize_crop_golden --reference "$(REFERENCE)"
 
 # REFERENCE is a checkout of GitHub yoyo-nb/Thin-Plate-Spline-Motion-Model.
 need-%:

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from data.puppets import clip_frames, draw_clip, split_identities
-from data.puppets.__main__ import choose_clips
 from data.puppets.appearance import appearance
 from data.puppets.canvas import Canvas
+from data.puppets.clips import choose_clips
 from data.puppets.motion import FRAMES_PER_SECOND, KINDS, Motion
 from data.puppets.skeleton import FLOOR, skeleton
 
@@ -175,5 +175,5 @@ def test_command_writes_both_splits(tmp_path: Path) -> None:
 def test_command_refuses_bad_numbers(tmp_path: Path) -> None:
     done = run("--output", str(tmp_path), "--clips", "0")
     assert done.returncode == 2
-    assert done.stderr == "error: --clips and --frames start at 1, --size at 16 pixels\n"
+    assert done.stderr == "error: puppets: clips and frames start at 1, size at 16 pixels\n"
     assert list(tmp_path.iterdir()) == []

@@ -9,40 +9,23 @@ identities), a folder of PNG frames or an mp4 a clip, named IDENTITY#MOTION.
 import argparse
 from pathlib import Path
 
-from tqdm import tqdm
-
-from data.puppets import FRAMES_PER_SECOND, clip_frames, split_identities
-from tpsm_jax.errors import ArgumentParser, InputError, run_script
-from tpsm_jax.video_writer import FrameWriter
-
-CLIPS_AN_IDENTITY = 2  # id sampling draws among the clips of one identity
+from data.puppets import FRAMES_PER_SECOND
+from data.puppets.clips import draw_clips
+from tpsm_jax.errors import ArgumentParser, run_script
 
 
 def main() -> None:
     """Parses the flags and draws."""
     args = parse_arguments()
-    if args.clips < 1 or args.frames < 1 or args.size < 16:
-        raise InputError("--clips and --frames start at 1, --size at 16 pixels")
-    splits = [args.split] if args.split else ["train", "test"]
-    clips = []
-    for split in splits:
-        count = args.clips if args.split or split == "train" else max(2, args.clips // 10)
-        clips += [(split, *clip) for clip in choose_clips(split, count)]
-    for split, identity, motion in tqdm(clips, "drawing", unit="clip"):
-        name = f"{identity:07d}#{motion:07d}"
-        folder = args.output / split
-        path = str(folder / name) + {"png": "/", "mp4": ".mp4"}[args.format]
-        folder.mkdir(parents=True, exist_ok=True)
-        with FrameWriter(path, fps=FRAMES_PER_SECOND) as writer:
-            for frame in clip_frames(identity, motion, num_frames=args.frames, size=args.size):
-                writer.write(frame)
-    print(f"wrote {len(clips)} clips to {args.output}")
-
-
-def choose_clips(split: str, count: int) -> list[tuple[int, int]]:
-    """(identity, motion) of the first `count` clips of a split; no motion comes twice in it."""
-    first = split_identities(split).start
-    return [(first + index // CLIPS_AN_IDENTITY, first + index) for index in range(count)]
+    count = draw_clips(
+        args.output,
+        [args.split] if args.split else ["train", "test"],
+        clips=args.clips,
+        frames=args.frames,
+        size=args.size,
+        ending={"png": "/", "mp4": ".mp4"}[args.format],
+    )
+    print(f"wrote {count} clips to {args.output}")
 
 
 def parse_arguments() -> argparse.Namespace:

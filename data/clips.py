@@ -1,0 +1,280 @@
+"""Finds the clips of a data set, and reads two frames of one.
+
+A root has train/ and test/, or neither. Each entry there is one clip:
+  - a folder of frames, in the order of their names; its own name may end in .mp4;
+  - a video: .mp4, .gif, .mov, .avi, .m4v, .mkv or .webm;
+  - one wide picture, .png or .jpg, of frames side by side.
+Hidden entries (.DS_Store) and files of other kinds (a README, a list of boxes) are passed over.
+Frames may be grey, palette or RGBA; they are read as RGB.
+"""
+
+import abc
+import hashlib
+import math
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from tpsm_jax.errors import InputError
+from tpsm_jax.pictures import read_image, resize
+from tpsm_jax.video import PICTURE_SUFFIXES, FrameSource, open_video
+
+VIDEO_SUFFIXES = frozenset((".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
+STRIP_SUFFIXES = frozenset((".jpeg", ".jpg", ".png"))
+SPLITS = ("train", "test")
+TEST_SHARE = 0.2  # of the clips of a root without train/ and test/
+
+Frames = tuple[np.ndarray, np.ndarray]
+
+
+class Clip(abc.ABC):
+    """A clip on disk. Nothing is opened before it is read, and nothing stays open.
+
+    Attributes:
+      path: the file or folder.
+      name: its name there, suffix included.
+    """
+
+    def __init__(self, path: Path):
+        """Takes note of the path."""
+        self.path = path
+        self.name = path.name
+
+    @property
+    def identity(self) -> str:
+        """Who is seen: the name up to '#', without the suffix of a clip."""
+        known = self.path.suffix.lower() in VIDEO_SUFFIXES | STRIP_SUFFIXES
+        return (self.path.stem if known else self.name).split("#")[0]
+
+    @abc.abstractmethod
+    def frames(self) -> Iterator[np.ndarray]:
+        """All frames in order, [H, W, 3] uint8 each, at their own size.
+
+        Raises:
+          InputError: the clip, which is named, cannot be read.
+        """
+
+    @abc.abstractmethod
+    def pair(self, first: float, second: float) -> Frames:
+        """Two frames, the same one twice perhaps.
+
+        Args:
+          first: in [0, 1): frame floor(first * n) of the n frames.
+          second: likewise.
+
+        Returns:
+          The earlier and the later of the two, [H, W, 3] uint8 at their own size.
+
+        Raises:
+          InputError: the clip, which is named, cannot be read.
+        """
+
+
+class FolderClip(Clip):
+    """A folder of pictures; of a pair only the two files are opened."""
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """See `Clip`."""
+        return (read_image(path) for path in self._files())
+
+    def pair(self, first: float, second: float) -> Frames:
+        """See `Clip`."""
+        files = self._files()
+        earlier, later = _ordered(first, second, len(files))
+        return read_image(files[earlier]), read_image(files[later])
+
+    def _files(self) -> list[str]:
+        # Listed anew each time: the names of a large data set would fill the memory.
+        names = sorted(filter(_is_picture, os.listdir(self.path)))
+        if not names:
+            raise InputError(f"the clip {self.path} is a folder without a picture")
+        return [os.path.join(self.path, name) for name in names]
+
+
+class VideoClip(Clip):
+    """A video or gif. ffmpeg (Pillow for a gif) decodes it from the start up to the later frame.
+
+    How many frames there are is known only once all have been decoded: the first pair takes two
+    passes, and the number is kept. Of a file that breaks off, the part before counts.
+    """
+
+    def __init__(self, path: Path):
+        """Takes note of the path."""
+        super().__init__(path)
+        self._opened: tuple[FrameSource, int] | None = None
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """See `Clip`."""
+        return iter(open_video(self.path))
+
+    def pair(self, first: float, second: float) -> Frames:
+        """See `Clip`."""
+        if self._opened is None:
+            video = open_video(self.path)
+            self._opened = video, sum(1 for _ in video)
+        video, count = self._opened
+        earlier, later = _ordered(first, second, count)
+        with closing(iter(video)) as frames:  # type: ignore[type-var]  # a generator
+            decoded = enumerate(islice(frames, later + 1))
+            chosen = [frame for index, frame in decoded if index in (earlier, later)]
+        if not chosen:
+            raise InputError(f"the clip {self.path} changed while it was in use")
+        return chosen[0], chosen[-1]
+
+
+class StripClip(Clip):
+    """One wide picture of frames side by side."""
+
+    def __init__(self, path: Path, frame_size: tuple[int, int], height_is_known: bool):
+        """Takes note of the path and of a frame's shape.
+
+        Args:
+          path: the picture.
+          frame_size: (height, width) of a frame.
+          height_is_known: whether the picture must be that high; if not, `frame_size` tells only
+            how wide a frame is beside its height.
+        """
+        super().__init__(path)
+        self._size, self._height_is_known = frame_size, height_is_known
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """See `Clip`."""
+        return iter(self._split())
+
+    def pair(self, first: float, second: float) -> Frames:
+        """See `Clip`."""
+        frames = self._split()
+        earlier, later = _ordered(first, second, len(frames))
+        return frames[earlier], frames[later]
+
+    def _split(self) -> list[np.ndarray]:
+        strip = read_image(self.path)
+        rows, columns = strip.shape[:2]
+        height, width = self._size
+        if not self._height_is_known:
+            height, width = rows, max(1, round(rows * width / height))
+        if rows != height or columns % width:
+            raise InputError(
+                f"the clip {self.path}, {columns} x {rows} pixels, is not made of frames of "
+                f"{width} x {height}: set dataset_params.frame_shape to (height, width, 3)"
+            )
+        return np.split(strip, columns // width, axis=1)
+
+
+def find_clips(dataset_params: ConfigDict, split: str, image_size: tuple[int, int]) -> list[Clip]:
+    """The clips of a split, sorted by name.
+
+    A root without train/ and test/ is split by a digest of the names, one clip in five for
+    testing: always the same ones, whatever the order of the folder. (The reference draws them with
+    scikit-learn over the operating system's order, which differs from disk to disk.)
+
+    Args:
+      dataset_params: `root_dir`, and `frame_shape`: (height, width, ...) of the frames of wide
+        pictures, or None for frames as high as the picture, in the proportions of `image_size`.
+      split: 'train' or 'test'.
+      image_size: (height, width) that frames are resized to later.
+
+    Returns:
+      At least one clip.
+
+    Raises:
+      InputError: there is no such folder, only one of train/ and test/, no clip, or a folder of
+        frames without a picture.
+      ValueError: for another split.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split is 'train' or 'test', not {split!r}")
+    root = Path(dataset_params.root_dir)
+    if not dataset_params.root_dir or not root.is_dir():
+        raise InputError(
+            f"there is no folder of clips {str(dataset_params.root_dir)!r}: "
+            "set --config.dataset_params.root_dir"
+        )
+    shape = dataset_params.get("frame_shape")
+    size = image_size if shape is None else (shape[0], shape[1])
+
+    present = [name for name in SPLITS if (root / name).is_dir()]
+    if len(present) == 1:
+        missing = next(name for name in SPLITS if name not in present)
+        raise InputError(
+            f"{root} has {present[0]}/ but no {missing}/: have both, or neither for a random split"
+        )
+    folder = root / split if present else root
+    clips = [
+        _open(path, size, shape is not None)
+        for path in sorted(folder.iterdir(), key=lambda path: path.name)
+        if _is_clip(path)
+    ]
+    if not clips:
+        raise InputError(f"{folder} holds no clip: folders of frames, videos, or wide pictures")
+    return clips if present else _random_part(clips, split, root)
+
+
+def group_by_identity(clips: list[Clip]) -> list[list[Clip]]:
+    """The clips of each identity, whole names compared, sorted by identity.
+
+    (The reference takes every file whose name begins with the identity's: id1 gets id10's too.)
+    """
+    groups: dict[str, list[Clip]] = {}
+    for clip in clips:
+        groups.setdefault(clip.identity, []).append(clip)
+    return [groups[identity] for identity in sorted(groups)]
+
+
+def fit(frame: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
+    """A frame at the size the model takes.
+
+    Args:
+      frame: [H, W, 3] uint8.
+      image_size: (height, width).
+
+    Returns:
+      [height, width, 3] uint8: resized as the reference resizes and rounded to nearest, or the
+      frame itself. (The reference resizes only where `frame_shape` is set, and fails or trains at
+      the clip's own size otherwise.)
+    """
+    height, width = image_size
+    if frame.shape[:2] == (height, width):
+        return frame
+    return np.rint(resize(frame, height, width).clip(0, 1) * 255).astype(np.uint8)
+
+
+def _ordered(first: float, second: float, count: int) -> list[int]:
+    return sorted((int(first * count), int(second * count)))
+
+
+def _is_picture(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES
+
+
+def _is_clip(path: Path) -> bool:
+    if path.name.startswith("."):
+        return False
+    return path.suffix.lower() in VIDEO_SUFFIXES | STRIP_SUFFIXES or path.is_dir()
+
+
+def _open(path: Path, frame_size: tuple[int, int], height_is_known: bool) -> Clip:
+    if path.is_dir():
+        with os.scandir(path) as entries:
+            if not any(_is_picture(entry.name) for entry in entries):
+                raise InputError(
+                    f"the clip {path} is a folder without a picture: fill it, or take it away"
+                )
+        return FolderClip(path)
+    if path.suffix.lower() in STRIP_SUFFIXES:
+        return StripClip(path, frame_size, height_is_known)
+    return VideoClip(path)
+
+
+def _random_part(clips: list[Clip], split: str, root: Path) -> list[Clip]:
+    if len(clips) == 1:
+        raise InputError(f"{root} holds one clip: without train/ and test/ one is kept for testing")
+    digests = {clip.name: hashlib.sha256(os.fsencode(clip.name)).digest() for clip in clips}
+    in_order = sorted(digests, key=digests.__getitem__)
+    tested = set(in_order[: math.ceil(TEST_SHARE * len(clips))])
+    return [clip for clip in clips if (clip.name in tested) == (split == "test")]

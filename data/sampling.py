@@ -1,0 +1,98 @@
+"""Which clip and which frames a sample is made of: a pure function of the seed and its number.
+
+Nothing is carried from sample to sample, so that training goes on at any step without reading
+what came before, and any number of processes and threads agree.
+
+The samples of a run are numbered: sample i = step * batch_size + row. Only raw output of Philox is
+used, which no release of NumPy may change.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from tpsm_jax.errors import InputError
+
+# What a stream of random numbers is for: one half of Philox's key, the other being the seed.
+_ORDER, _SAMPLE = 0, 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """What one sample leaves to chance, all uniform in [0, 1).
+
+    Attributes:
+      clip: chooses among the clips of an identity.
+      frames: of the two frames.
+      resize: of the scale (MGif).
+      crop: (across, down) of the part that is cut out (MGif).
+    """
+
+    clip: float
+    frames: tuple[float, float]
+    resize: float
+    crop: tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleOrder:
+    """The order of the samples of a training run.
+
+    An epoch is a new shuffle of `num_repeats` times all entries, as the reference's; the last
+    samples that do not fill a batch are dropped, other ones each time.
+
+    Attributes:
+      seed: of the run; 0 <= seed < 2**64.
+      num_entries: clips, or identities.
+      num_repeats: passes over them in an epoch.
+      batch_size: of all processes together.
+    """
+
+    seed: int
+    num_entries: int
+    num_repeats: int
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        """Raises: InputError: the seed is out of range, or an epoch does not fill a batch."""
+        if not 0 <= self.seed < 2**64:
+            raise InputError(f"seed {self.seed}: give a whole number from 0 up")
+        if not 1 <= self.batch_size <= self.num_samples:
+            raise InputError(
+                f"batches of {self.batch_size} from an epoch of {self.num_samples} samples: "
+                "set a batch_size that fits, or more num_repeats"
+            )
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of an epoch, those that are dropped included."""
+        return self.num_entries * self.num_repeats
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches in an epoch."""
+        return self.num_samples // self.batch_size
+
+    def entry(self, sample: int) -> int:
+        """The entry, from 0 up, that sample number `sample` is drawn from."""
+        step, row = divmod(sample, self.batch_size)
+        epoch, step = divmod(step, self.steps_per_epoch)
+        order = _permutation(self.seed, epoch, self.num_samples)
+        return int(order[step * self.batch_size + row]) % self.num_entries
+
+    def draws(self, sample: int) -> Draws:
+        """The random numbers of sample number `sample`."""
+        clip, first, second, scale, across, down = _uniforms(self.seed, _SAMPLE, sample, 6).tolist()
+        return Draws(clip, (first, second), scale, (across, down))
+
+
+@functools.lru_cache(maxsize=2)  # two epochs are in use where one passes into the next
+def _permutation(seed: int, epoch: int, length: int) -> np.ndarray:
+    return np.argsort(_uniforms(seed, _ORDER, epoch, length), kind="stable")
+
+
+def _uniforms(seed: int, purpose: int, number: int, count: int) -> np.ndarray:
+    # The counter's upper words hold the number: streams begin 2**128 values apart.
+    bits = np.random.Philox(key=seed | purpose << 64, counter=number << 128)
+    return (bits.random_raw(count) >> np.uint64(11)) * 2.0**-53
