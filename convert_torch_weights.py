@@ -7,7 +7,6 @@ python convert_torch_weights.py --to_torch checkpoints/vox --output vox.pth.tar
 """
 
 import argparse
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import jax
 from ml_collections import ConfigDict
 
 from tpsm_jax.checkpoints import load_checkpoint, save_checkpoint, save_vgg19
+from tpsm_jax.config_files import read_config
 from tpsm_jax.errors import ArgumentParser, InputError, run_script
 from tpsm_jax.models.motion_model import Variables
 from tpsm_jax.torch_weights import (
@@ -70,37 +70,6 @@ def parse_arguments() -> argparse.Namespace:
     if bool(args.checkpoint) != bool(args.config):
         parser.error("--checkpoint and --config go together")
     return args
-
-
-def read_config(path: Path) -> ConfigDict:
-    """Calls `get_config()` of a configuration file.
-
-    Args:
-      path: as configs/vox256.py; may import others of this repository.
-
-    Raises:
-      InputError: if there is no such file or function, or it fails.
-    """
-    if not path.is_file():
-        raise InputError(f"there is no config {path}")
-    root = str(Path(__file__).resolve().parent)
-    if root not in sys.path:
-        sys.path.insert(0, root)
-    spec = importlib.util.spec_from_file_location("config_file", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{path} is not a Python file with get_config()")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        config = module.get_config()
-        for section in ("common", "generator", "dense_motion", "avd_network"):
-            config["model_params"][f"{section}_params"]
-    except Exception as error:
-        # Anything can go wrong in a file of somebody else's.
-        raise InputError(
-            f"{path} gives no config by get_config(): {type(error).__name__}: {error}"
-        ) from error
-    return config
 
 
 def read_checkpoint(path: Path, config: ConfigDict) -> tuple[Variables, ImportReport]:

@@ -1,7 +1,8 @@
 """What every configuration shares; a file beside this one holds only what differs.
 
 Sections and fields carry the names of the official YAML files, so either can be read with the
-other at hand. `image_size` is the one field added: (height, width) of the frames in pixels.
+other at hand. The fields outside the sections are ours; with their values here training does what
+the official code does. Any of them can be changed on the command line: `--config.FIELD=VALUE`.
 """
 
 from ml_collections import ConfigDict
@@ -11,13 +12,13 @@ def get_base_config() -> ConfigDict:
     """The shared settings: 256 x 256 RGB, 10 splines, the published training schedule.
 
     Returns:
-      A ConfigDict with `image_size` and the sections dataset_params, model_params, train_params,
+      A ConfigDict with our own fields and the sections dataset_params, model_params, train_params,
       train_avd_params and visualizer_params. `dataset_params.root_dir` is empty: each data set
       names its own.
     """
     return ConfigDict(
         {
-            "image_size": (256, 256),
+            **_our_fields(),
             "dataset_params": _dataset_params(),
             "model_params": _model_params(),
             "train_params": _train_params(),
@@ -29,6 +30,39 @@ def get_base_config() -> ConfigDict:
             },
         }
     )
+
+
+def _our_fields() -> dict:
+    return {
+        "image_size": (256, 256),  # (height, width) of the frames in pixels
+        "seed": 0,
+        # --- the run
+        "total_steps": 0,  # where to stop; 0: after train_params.num_epochs
+        "log_every": 50,  # steps
+        "picture_every": 1000,  # steps
+        "checkpoint_every": 1000,  # steps; there is one at every epoch's end besides
+        "keep_checkpoints": 3,  # the last few; the one of least loss is kept too
+        "skip_nonfinite_steps": 0,  # in a row; one more stops the run
+        "tensorboard": False,
+        # --- the perceptual loss: 'vgg19', with weights in vgg19_dir; 'vgg19_random'; 'pixels'
+        "perceptual_features": "vgg19",
+        "vgg19_dir": "checkpoints/vgg19",
+        # --- speed and memory
+        "compute_dtype": "float32",  # or 'bfloat16', of convolutions
+        "remat": (),  # networks, and 'vgg19', whose inner values are computed twice, not kept
+        "accumulate_steps": 1,  # parts that a batch is cut into, computed one after the other
+        "state_sharding": "replicated",  # or 'fsdp': cut among the devices
+        # --- beyond the paper's recipe
+        "ema_decay": 0.0,  # of the average of the weights that evaluation uses; 0: no average
+        "dropout_rescale": False,  # the paper's 1/(1-P), which the official code leaves out
+        "warmup_steps": 0,  # in which the learning rate rises
+        "optimizer": "",  # a name in optax, as 'adamw'; empty: the paper's Adam
+        "optimizer_params": ConfigDict(),  # its arguments
+        # --- fine-tuning
+        "init_from": "",  # a checkpoint to start from
+        "init_networks": (),  # only these of it; empty: all that it has
+        "freeze": (),  # regular expressions of parameters, as 'kp_detector'
+    }
 
 
 def _dataset_params() -> dict:

@@ -17,9 +17,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from convert_torch_weights import read_config
 from tests.golden_cases import BOUNDS, FLOW, number_outputs, stage_of
 from tpsm_jax.animation import Animator, Mode
+from tpsm_jax.config_files import read_config
 from tpsm_jax.errors import InputError, run_script
 from tpsm_jax.keypoints import relative_keypoints, relative_scale
 from tpsm_jax.models.motion_model import build_model

@@ -193,7 +193,7 @@ def procedural_picture(
 
 def main() -> None:
     """Writes an official-layout checkpoint of procedural weights."""
-    from convert_torch_weights import read_config
+    from tpsm_jax.config_files import read_config
     from tpsm_jax.torch_weights import write_torch_file
 
     parser = argparse.ArgumentParser(description=main.__doc__)

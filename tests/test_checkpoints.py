@@ -139,7 +139,7 @@ def test_failing_while_writing_keeps_the_old_one(folder, variables, config, monk
         raise OSError(28, "No space left on device")
 
     before = contents(folder)
-    monkeypatch.setattr(checkpoints, "_save_tree", fail)
+    monkeypatch.setattr(checkpoints, "save_tree", fail)
     with pytest.raises(InputError, match="No space left"):
         save_checkpoint(folder, variables, config)
     assert contents(folder) == before

@@ -1,16 +1,15 @@
-"""Checkpoints on disk: a folder with a config and variables. The only file that knows Orbax.
+"""Checkpoints on disk: a folder with a config and variables.
 
     DIR/config.json   the config that the model was made with
     DIR/variables/    Orbax: {"params": {network: ...}, "batch_stats": {network: ...}}
     DIR/vgg19/        Orbax: {"params": ...}, the weights of the perceptual loss; optional
 
-A folder is written beside its place and moved there when it is complete.
+A folder is written beside its place and moved there when it is complete. What training writes,
+see `orbax_trees`, is read here too.
 """
 
-import errno
 import json
 import shutil
-import sys
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,18 +18,25 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.motion_model import MotionModel, Variables, build_model
 from tpsm_jax.nn.layers import Dtype
+from tpsm_jax.orbax_trees import (
+    EMA_PARAMS,
+    STEPS,
+    VARIABLES,
+    finished_steps,
+    load_tree,
+    save_tree,
+)
 from tpsm_jax.replace_folder import replace_folder
 from tpsm_jax.torch_weights.keys import variable_shapes
 from tpsm_jax.torch_weights.names import REQUIRED_NETWORKS
 
-_CONFIG, _VARIABLES, _VGG19 = "config.json", "variables", "vgg19"
-_PARTS = {_CONFIG, _VARIABLES, _VGG19}
+_CONFIG, _VGG19 = "config.json", "vgg19"
+_PARTS = {_CONFIG, VARIABLES, _VGG19}
 
 
 class Checkpoint(NamedTuple):
@@ -73,9 +79,9 @@ def save_checkpoint(
 
     def write(partial: Path) -> None:
         (partial / _CONFIG).write_text(text)
-        _save_tree(partial / _VARIABLES, variables)
+        save_tree(partial / VARIABLES, variables)
         if vgg19 is not None:
-            _save_tree(partial / _VGG19, vgg19)
+            save_tree(partial / _VGG19, vgg19)
         elif (folder / _VGG19).is_dir():
             shutil.copytree(folder / _VGG19, partial / _VGG19)
 
@@ -94,17 +100,25 @@ def save_vgg19(folder: str | Path, variables: Variables) -> None:
     """
     folder = _output_folder(folder)
     if folder.exists():
-        _replace(folder / _VGG19, lambda partial: _save_tree(partial, variables))
+        _replace(folder / _VGG19, lambda partial: save_tree(partial, variables))
     else:
-        _replace(folder, lambda partial: _save_tree(partial / _VGG19, variables))
+        _replace(folder, lambda partial: save_tree(partial / _VGG19, variables))
 
 
-def load_checkpoint(folder: str | Path, *, dtype: Dtype = jnp.float32) -> Checkpoint:
+def load_checkpoint(
+    folder: str | Path,
+    *,
+    dtype: Dtype = jnp.float32,
+    step: int | None = None,
+    ema: bool = True,
+) -> Checkpoint:
     """Reads a checkpoint.
 
     Args:
-      folder: that `save_checkpoint` wrote.
+      folder: that `save_checkpoint` wrote, or the workdir of a training run.
       dtype: float32 or bfloat16, for the model to compute convolutions in.
+      step: of a training run; by default the latest that it kept.
+      ema: take the averaged parameters of a training run that keeps them.
 
     Returns:
       Config, model and variables; these do not depend on the devices that saved them.
@@ -122,7 +136,7 @@ def load_checkpoint(folder: str | Path, *, dtype: Dtype = jnp.float32) -> Checkp
             f"{folder / _CONFIG} describes no model ({type(error).__name__}: {error}); "
             "convert the weights again"
         ) from error
-    variables = _load_tree(folder / _VARIABLES)
+    variables = _stored_variables(folder, step, ema)
     _check_against(shapes, variables, folder)
     if "bg_predictor" not in variables["params"]:
         model = model.clone(bg_predictor=None)
@@ -147,7 +161,7 @@ def load_vgg19(folder: str | Path) -> Variables:
             f"{folder} has no VGG-19 weights: add them by "
             f"`python convert_torch_weights.py --vgg19 vgg19-dcbb9e9d.pth --output {folder}`"
         )
-    return jax.device_put(_load_tree(folder / _VGG19))
+    return jax.device_put(load_tree(folder / _VGG19))
 
 
 def _read_config(folder: Path) -> ConfigDict:
@@ -156,10 +170,10 @@ def _read_config(folder: Path) -> ConfigDict:
         kept = sorted(folder.parent.glob(f".{folder.name}.old-*"))
         hint = f"; an interrupted save left the one before it at {kept[0]}" if kept else ""
         raise InputError(f"there is no checkpoint {folder}{hint}")
-    if not path.is_file() or not (folder / _VARIABLES).is_dir():
+    if not path.is_file() or not any((folder / part).is_dir() for part in (VARIABLES, STEPS)):
         raise InputError(
-            f"{folder} is not a checkpoint: it has no {_CONFIG} and {_VARIABLES}/. "
-            "convert_torch_weights.py makes one of official weights"
+            f"{folder} is not a checkpoint: it has no {_CONFIG} and {VARIABLES}/ (or {STEPS}/). "
+            "train.py makes one, and convert_torch_weights.py of official weights"
         )
     try:
         config = ConfigDict(json.loads(path.read_text()))
@@ -167,6 +181,25 @@ def _read_config(folder: Path) -> ConfigDict:
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise InputError(f"{path} is damaged; convert the weights again") from error
     return config
+
+
+def _stored_variables(folder: Path, step: int | None, ema: bool) -> Variables:
+    """Variables as NumPy arrays, those of a step where a training run left them."""
+    if (folder / VARIABLES).is_dir():
+        if step is not None:
+            raise InputError(f"{folder} has no steps to choose of: it is no training run's workdir")
+        return load_tree(folder / VARIABLES)
+    steps = finished_steps(folder)
+    if not steps:
+        raise InputError(f"the training run {folder} has not saved a checkpoint yet")
+    if step is not None and step not in steps:
+        kept = ", ".join(map(str, steps))
+        raise InputError(f"{folder} has no checkpoint of step {step}, only of {kept}")
+    place = folder / STEPS / str(steps[-1] if step is None else step)
+    variables = load_tree(place / VARIABLES)
+    if ema and (place / EMA_PARAMS).is_dir():
+        variables["params"] = load_tree(place / EMA_PARAMS)
+    return variables
 
 
 def _output_folder(folder: str | Path) -> Path:
@@ -200,67 +233,22 @@ def _replace(place: Path, write: Callable[[Path], None]) -> None:
         raise InputError(f"{place} cannot be written: {error.strerror or error}") from error
 
 
-def _save_tree(path: Path, tree: Variables) -> None:
-    # Orbax makes the folder itself.
-    if path.exists():
-        path.rmdir()
-    # Told before, because Orbax tells a full disk in hundreds of lines.
-    needed = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(tree))
-    if needed > (free := shutil.disk_usage(path.parent).free):
-        raise OSError(
-            errno.ENOSPC, f"{needed >> 20} MiB are needed and {free >> 20} MiB are free on the disk"
-        )
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        checkpointer.save(path, jax.device_get(tree))
-
-
-def _load_tree(path: Path) -> Variables:
-    """The tree as NumPy arrays, whatever devices it was saved from."""
-    path = path.absolute()
-    hook = sys.unraisablehook
-    sys.unraisablehook = _without_closed_loops(hook)
-    try:
-        with ocp.PyTreeCheckpointer() as checkpointer:
-            described = checkpointer.metadata(path).item_metadata.tree
-            arrays = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), described)
-            tree = checkpointer.restore(path, restore_args=arrays)
-    except Exception as error:
-        # Orbax and TensorStore raise nearly anything on damaged files.
-        raise InputError(f"{path} is damaged ({type(error).__name__})") from error
-    sys.unraisablehook = hook
-    return tree
-
-
-def _without_closed_loops(hook: Callable[..., Any]) -> Callable[..., Any]:
-    """Passes on everything but one complaint.
-
-    When one array of a damaged checkpoint fails, Orbax closes its event loop at once, and each of
-    the others, still being read, complains of that: pages of noise around the one line that counts.
-    """
-
-    def quieter(unraisable: Any) -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
-            hook(unraisable)
-
-    return quieter
-
-
 def _check_against(shapes: Variables, variables: Variables, folder: Path) -> None:
     """Makes sure that every network in `variables` is whole, and that no required one is absent."""
     if not isinstance(variables, dict) or not all(
         isinstance(networks, dict) for networks in variables.values()
     ):
-        raise InputError(f"{folder / _VARIABLES} holds no networks; convert the weights again")
+        raise InputError(f"{folder / VARIABLES} holds no networks; convert the weights again")
     present = {network for networks in variables.values() for network in networks}
     absent = [network for network in REQUIRED_NETWORKS if network not in present]
     if absent:
         raise InputError(
-            f"{folder / _VARIABLES} has no {' and no '.join(absent)}; convert the weights again"
+            f"{folder / VARIABLES} has no {' and no '.join(absent)}; convert the weights again"
         )
     for network in sorted(present):
         if _shapes_of(network, variables) != _shapes_of(network, shapes):
             raise InputError(
-                f"{folder}: {network} in {_VARIABLES}/ is not the one that {_CONFIG} describes"
+                f"{folder}: {network} in {VARIABLES}/ is not the one that {_CONFIG} describes"
             )
 
 

@@ -137,6 +137,7 @@ def animation_sheet(
     driving: np.ndarray,
     *,
     size: int = 128,
+    wrap: int | None = None,
     largest_flow: float | None = None,
 ) -> np.ndarray:
     """All steps of the model side by side, one row a frame, each column with its name above.
@@ -149,6 +150,7 @@ def animation_sheet(
       source: [B, H, W, 3] or [1, H, W, 3], uint8 or float in [0, 1].
       driving: [B, H, W, 3].
       size: height of a cell in pixels; its width follows from the pictures' shape.
+      wrap: cells in a row, after which a frame's go on in the next; by default all in one.
       largest_flow: see `flow_to_color`; the longest vector of the whole sheet by default.
 
     Returns:
@@ -166,7 +168,8 @@ def animation_sheet(
     for index in range(frames):
         one = {name: _frame(value, index) for name, value in values.items()}
         cells = _cells(one, _frame(source, index), _frame(driving, index), grid, largest_flow, size)
-        rows.append(cells)
+        wrap = wrap or len(cells)
+        rows += [cells[start : start + wrap] for start in range(0, len(cells), wrap)]
     return _assemble(rows, size)
 
 
@@ -223,18 +226,23 @@ def _fit(cell: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _assemble(rows: Sequence[Sequence[tuple[str, np.ndarray]]], height: int) -> np.ndarray:
-    """Rows of named cells as one picture, the names above the first row."""
-    names, width = [name for name, _ in rows[0]], rows[0][0][1].shape[1]
+    """Rows of named cells as one picture, names above every row that has others than the last."""
+    width = rows[0][0][1].shape[1]
     across, down = width + _GAP, height + _GAP
-    total = (len(names) * across - _GAP, _LABEL_HEIGHT + len(rows) * down - _GAP)
-    sheet = Image.new("RGB", total, (24, 24, 28))
+    names = [[name for name, _ in cells] for cells in rows]
+    labelled = [row == 0 or names[row] != names[row - 1] for row in range(len(rows))]
+    total_height = len(rows) * down - _GAP + _LABEL_HEIGHT * sum(labelled)
+    sheet = Image.new("RGB", (max(map(len, rows)) * across - _GAP, total_height), (24, 24, 28))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default()
-    for column, name in enumerate(names):
-        label = name
-        while label and draw.textlength(label, font=font) > width:
-            label = label[:-1]
-        draw.text((column * across + 2, 1), label, fill=_WHITE, font=font)
-    for row, cells in enumerate(rows):
-        for column, (_, cell) in enumerate(cells):
-            sheet.paste(Image.fromarray(cell), (column * across, _LABEL_HEIGHT + row * down))
+    top = 0
+    for cells, has_label in zip(rows, labelled, strict=True):
+        for column, (name, cell) in enumerate(cells):
+            if has_label:
+                label = name
+                while label and draw.textlength(label, font=font) > width:
+                    label = label[:-1]
+                draw.text((column * across + 2, top + 1), label, fill=_WHITE, font=font)
+            below = top + _LABEL_HEIGHT * has_label
+            sheet.paste(Image.fromarray(cell), (column * across, below))
+        top += down + _LABEL_HEIGHT * has_label
     return np.asarray(sheet)

@@ -18,9 +18,11 @@ class BGMotionPredictor(nn.Module):
     """ResNet-18 over both pictures that predicts one affine map, at first the identity.
 
     Attributes:
+      width: of the ResNet, see `ResNet18`.
       dtype: to compute convolutions in.
     """
 
+    width: int = 64
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -39,6 +41,7 @@ class BGMotionPredictor(nn.Module):
         """
         encoder = ResNet18(
             6,
+            self.width,
             # The reference puts a new convolution there, with PyTorch's default.
             stem_init=uniform_by_fan_in(6 * 7 * 7),
             kernel_init=nn.initializers.zeros,

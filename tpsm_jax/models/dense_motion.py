@@ -65,8 +65,8 @@ class DenseMotionNetwork(nn.Module):
           kp_driving: [B, 5 K, 2], (x, y) in [-1, 1].
           kp_source: [B or 1, 5 K, 2].
           bg_param: [B, 3, 3] affine motion of the background; the identity if None.
-          kept_tps: [B, K] bool, the splines that dropout keeps (see `draw_kept_tps`); no dropout,
-            and a plain softmax, if None.
+          kept_tps: [B, K], the splines that dropout keeps, see `dropout_softmax`; no dropout, and
+            a plain softmax, if None.
 
         Returns:
           deformed_source: [B, K+1, h, w, C], the downsampled source under each warp, background
@@ -196,7 +196,9 @@ def background_warp(bg_param: jax.Array | None, batch: int, height: int, width: 
     return moved[..., :2] / moved[..., 2:]
 
 
-def draw_kept_tps(rng: jax.Array, batch: int, num_tps: int, dropout_p: float) -> jax.Array:
+def draw_kept_tps(
+    rng: jax.Array, batch: int, num_tps: int, dropout_p: float | jax.Array
+) -> jax.Array:
     """Draws which splines dropout keeps: each is dropped with probability `dropout_p`.
 
     Args:
@@ -216,17 +218,17 @@ def dropout_softmax(logits: jax.Array, kept_tps: jax.Array) -> jax.Array:
 
     Args:
       logits: [B, h, w, K+1], the background's first.
-      kept_tps: [B, K] bool.
+      kept_tps: [B, K], true where kept; or the factors of the kept, as the paper's 1/(1-P), and 0.
 
     Returns:
       [B, h, w, K+1], 0 for dropped splines; the sum falls short of 1 by the reference's 1e-6.
-      Source: paper, Eq. 8, without its rescaling by 1/(1-P), which in the official code has no
-      effect: `dropout_softmax` in modules/dense_motion.py.
+      Source: paper, Eq. 8; in the official code its rescaling by 1/(1-P) has no effect:
+      `dropout_softmax` in modules/dense_motion.py.
     """
-    kept = jnp.pad(kept_tps, ((0, 0), (1, 0)), constant_values=True)[:, None, None, :]
+    factors = jnp.pad(kept_tps.astype(jnp.float32), ((0, 0), (1, 0)), constant_values=1)
     # Over all maps, dropped ones too, as in the reference: the 1e-6 below depends on it.
     exponentials = jnp.exp(logits - jnp.max(logits, axis=-1, keepdims=True))
-    exponentials = jnp.where(kept, exponentials, 0)
+    exponentials = exponentials * factors[:, None, None, :]
     return exponentials / (jnp.sum(exponentials, axis=-1, keepdims=True) + 1e-6)
 
 

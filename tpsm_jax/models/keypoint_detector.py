@@ -1,5 +1,7 @@
 """Keypoints of a picture. Reference: `KPDetector` in modules/keypoint_detector.py."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -15,10 +17,15 @@ class KPDetector(nn.Module):
 
     Attributes:
       num_tps: splines, K.
+      width: of the ResNet, see `ResNet18`.
+      spread_points: start with the splines' points spread over the picture. The reference starts
+        with all of them near its middle, and small models take long to leave it.
       dtype: to compute convolutions in.
     """
 
     num_tps: int
+    width: int = 64
+    spread_points: bool = False
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -33,6 +40,22 @@ class KPDetector(nn.Module):
           [B, 5 K, 2] float32, (x, y) in [-1, 1]; spline k owns points 5k to 5k+4.
         """
         outputs = self.num_tps * POINTS_PER_TPS * 2
-        encoder = ResNet18(outputs, dtype=self.dtype, name="fg_encoder")
+        encoder = ResNet18(
+            outputs,
+            self.width,
+            bias_init=_spread_logits if self.spread_points else None,
+            dtype=self.dtype,
+            name="fg_encoder",
+        )
         keypoints = nn.sigmoid(encoder(image, train=train)) * 2 - 1
         return keypoints.reshape(image.shape[0], self.num_tps * POINTS_PER_TPS, 2)
+
+
+def _spread_logits(rng: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> jax.Array:
+    """What the detector's sigmoid turns into crosses whose middles lie round the picture's."""
+    num_tps = shape[0] // (2 * POINTS_PER_TPS)
+    turn = 2 * math.pi * jnp.arange(num_tps) / num_tps
+    middles = 0.4 * jnp.stack([jnp.cos(turn), jnp.sin(turn)], axis=-1)
+    cross = 0.3 * jnp.array([[-1, -1], [1, -1], [0, 0], [-1, 1], [1, 1]])
+    points = middles[:, None, :] + cross[None]
+    return jnp.log((1 + points) / (1 - points)).reshape(shape).astype(dtype)

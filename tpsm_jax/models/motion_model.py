@@ -1,7 +1,7 @@
 """The networks together: source and driving picture in, the animated picture and all between."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import jax
@@ -31,6 +31,7 @@ class MotionModel(nn.Module):
       inpainting_network: flow and masks -> picture.
       bg_predictor: two pictures -> affine motion of the background, or None.
       avd_network: keypoints of two identities -> keypoints, for the animation mode 'avd'.
+      remat: names of networks whose inner values are computed again for the gradient, not kept.
     """
 
     kp_detector: nn.Module
@@ -38,13 +39,14 @@ class MotionModel(nn.Module):
     inpainting_network: nn.Module
     bg_predictor: nn.Module | None
     avd_network: nn.Module
+    remat: tuple[str, ...] = ()
 
     def __call__(
         self,
         source: jax.Array,
         driving: jax.Array,
         *,
-        train: bool = False,
+        train: bool | Collection[str] = False,
         background: bool = True,
         kept_tps: jax.Array | None = None,
     ) -> dict[str, Any]:
@@ -53,29 +55,48 @@ class MotionModel(nn.Module):
         Args:
           source: [B, H, W, 3] in [0, 1].
           driving: [B, H, W, 3] in [0, 1].
-          train: normalise by the batch and update the running statistics.
+          train: normalise by the batch and update the running statistics; or the names of the
+            networks that do.
           background: use `bg_predictor`, where there is one.
-          kept_tps: [B, K] bool, see `DenseMotionNetwork`.
+          kept_tps: [B, K], see `DenseMotionNetwork`.
 
         Returns:
           kp_source and kp_driving [B, 5 K, 2], bg_param ([B, 3, 3] or None), and everything that
           `DenseMotionNetwork` and `InpaintingNetwork.decode` return.
         """
-        kp_source = self.kp_detector(source, train=train)
-        kp_driving = self.kp_detector(driving, train=train)
+        kp_source = self.keypoints(source, train=train)
+        kp_driving = self.keypoints(driving, train=train)
         bg_param = None
         if background and self.bg_predictor is not None:
-            bg_param = self.bg_predictor(source, driving, train=train)
-        dense_motion = self.dense_motion_network(
-            source, kp_driving, kp_source, bg_param, kept_tps=kept_tps
+            bg_param = self.background(source, driving, train=train)
+        dense_motion = self._run(
+            "dense_motion_network", source, kp_driving, kp_source, bg_param, kept_tps=kept_tps
         )
         return {
             "kp_source": kp_source,
             "kp_driving": kp_driving,
             "bg_param": bg_param,
             **dense_motion,
-            **self.inpainting_network(source, dense_motion),
+            **self._run("inpainting_network", source, dense_motion),
         }
+
+    def keypoints(self, image: jax.Array, *, train: bool | Collection[str] = False) -> jax.Array:
+        """[B, H, W, 3] -> [B, 5 K, 2]; `train` as for `__call__`."""
+        return self._run("kp_detector", image, train=_trains("kp_detector", train))
+
+    def background(
+        self, source: jax.Array, driving: jax.Array, *, train: bool | Collection[str] = False
+    ) -> jax.Array:
+        """Two [B, H, W, 3] -> [B, 3, 3]; `train` as for `__call__`."""
+        return self._run("bg_predictor", source, driving, train=_trains("bg_predictor", train))
+
+    def _run(self, name: str, *args: Any, **options: Any) -> Any:
+        """Calls a network, with or without keeping its inner values."""
+
+        def call(network: nn.Module, *args: Any) -> Any:
+            return network(*args, **options)
+
+        return (nn.remat(call) if name in self.remat else call)(getattr(self, name), *args)
 
     def encode_source(self, source: jax.Array) -> dict[str, Any]:
         """Everything about a source picture that no driving frame changes.
@@ -116,13 +137,24 @@ class MotionModel(nn.Module):
         }
 
 
-def build_model(model_params: Mapping[str, Any], *, dtype: Dtype = jnp.float32) -> MotionModel:
+def _trains(network: str, train: bool | Collection[str]) -> bool:
+    return train if isinstance(train, bool) else network in train
+
+
+def build_model(
+    model_params: Mapping[str, Any],
+    *,
+    dtype: Dtype = jnp.float32,
+    remat: Collection[str] = (),
+) -> MotionModel:
     """Makes the model that a config describes.
 
     Args:
       model_params: common_params, generator_params, dense_motion_params and avd_network_params,
-        with the fields of the official YAML files.
+        with the fields of the official YAML files; and perhaps kp_detector_params and
+        bg_predictor_params, with fields of those networks.
       dtype: float32 or bfloat16, to compute convolutions in.
+      remat: names of networks whose inner values a gradient computes again.
 
     Returns:
       The model, without variables.
@@ -132,14 +164,19 @@ def build_model(model_params: Mapping[str, Any], *, dtype: Dtype = jnp.float32) 
     num_tps = common["num_tps"]
     generator = {k: v for k, v in common.items() if k != "num_tps"}
     generator |= dict(model_params["generator_params"])
+    # Two sections that the official files do not have, for small models.
+    detector, background = (
+        dict(model_params.get(f"{name}_params", {})) for name in ("kp_detector", "bg_predictor")
+    )
     return MotionModel(
-        kp_detector=KPDetector(num_tps, dtype=dtype),
+        kp_detector=KPDetector(num_tps, **detector, dtype=dtype),
         dense_motion_network=DenseMotionNetwork(
             **common, **model_params["dense_motion_params"], dtype=dtype
         ),
         inpainting_network=InpaintingNetwork(**generator, dtype=dtype),
-        bg_predictor=BGMotionPredictor(dtype=dtype) if has_background else None,
+        bg_predictor=BGMotionPredictor(**background, dtype=dtype) if has_background else None,
         avd_network=AVDNetwork(num_tps, **model_params["avd_network_params"]),
+        remat=tuple(remat),
     )
 
 

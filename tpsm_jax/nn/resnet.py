@@ -48,6 +48,7 @@ class ResNet18(nn.Module):
 
     Attributes:
       outputs: size of the last linear layer.
+      width: features of the first layers, 64 in torchvision's; those after double it thrice.
       stem_init: of the first convolution's kernel; torchvision's, as of all others, by default.
       kernel_init: of the last linear layer; PyTorch's default if None.
       bias_init: likewise.
@@ -55,6 +56,7 @@ class ResNet18(nn.Module):
     """
 
     outputs: int
+    width: int = 64
     stem_init: Callable[..., jax.Array] = kaiming_normal
     kernel_init: Callable[..., jax.Array] | None = None
     bias_init: Callable[..., jax.Array] | None = None
@@ -65,7 +67,7 @@ class ResNet18(nn.Module):
         """Args: x: [B, H, W, C]. train: batch statistics. Returns: [B, outputs] float32."""
         x = conv(
             x.shape[-1],
-            64,
+            self.width,
             7,
             strides=2,
             use_bias=False,
@@ -75,7 +77,8 @@ class ResNet18(nn.Module):
         )(x)
         x = nn.relu(BatchNorm(self.dtype, name="bn1")(x, train=train))
         x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-        for layer, features in enumerate((64, 128, 256, 512), start=1):
+        for layer in range(1, 5):
+            features = self.width * 2 ** (layer - 1)
             for block, strides in enumerate((1 if layer == 1 else 2, 1)):
                 name = f"layer{layer}_{block}"
                 x = BasicBlock(features, strides, dtype=self.dtype, name=name)(x, train=train)

@@ -1,0 +1,158 @@
+"""Training killed, terminated and continued, as processes of their own."""
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from tests.fake_trainer import losses
+from tpsm_jax.orbax_trees import finished_steps, load_tree
+
+ROOT = Path(__file__).parent.parent
+WIDTH = 20000  # 15 MiB of state, so that writing takes a while
+LONG = ["total_steps=60", "checkpoint_every=3", f"width={WIDTH}"]
+
+
+def start(workdir, *arguments, **environ):
+    # The cache makes starting faster, and must not change a bit.
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(workdir.parent / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "tests.fake_trainer", str(workdir), *arguments],
+        cwd=ROOT,
+        env={**os.environ, **cache, **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process):
+    output = process.communicate(timeout=300)[0]
+    assert "Traceback" not in output
+    return process.returncode, output
+
+
+def wait_for(condition, process):
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.002)
+
+
+def unfinished(workdir):
+    return list(workdir.glob("checkpoints/*tmp*"))
+
+
+def assert_same_end(workdir, other):
+    assert losses(workdir) == losses(other)
+    for part in ("variables", "ema_params", "opt_state"):
+        trees = [load_tree(folder / "checkpoints" / "60" / part) for folder in (workdir, other)]
+        jax.tree.map(np.testing.assert_array_equal, *trees)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("interrupted") / "undisturbed"
+    assert finish(start(workdir, *LONG))[0] == 0
+    return workdir
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment(undisturbed):
+    workdir = undisturbed.parent / "killed"
+    rng = random.Random(0)
+    in_mid_save = 0
+    for kill in range(6):
+        process = start(workdir, *LONG)
+        before = len(finished_steps(workdir)) and finished_steps(workdir)[-1]
+        if kill % 2:
+            # While a checkpoint is written, after one that is whole.
+            wait_for(lambda: finished_steps(workdir)[-1:] > [before], process)  # noqa: B023
+            wait_for(lambda: unfinished(workdir), process)
+        else:
+            wait_for(lambda: (workdir / "metrics.jsonl").exists(), process)
+            time.sleep(rng.uniform(0, 1))
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        in_mid_save += bool(unfinished(workdir))
+    assert in_mid_save
+    assert finish(start(workdir, *LONG))[0] == 0
+    assert not unfinished(workdir)
+    assert_same_end(workdir, undisturbed)
+
+
+@pytest.mark.slow
+def test_terminated_it_saves_exits_0_and_goes_on(undisturbed):
+    workdir = undisturbed.parent / "terminated"
+    process = start(workdir, *LONG, "delay=0.05")
+    wait_for(lambda: (workdir / "metrics.jsonl").exists() and losses(workdir), process)
+    process.terminate()
+    code, output = finish(process)
+    assert code == 0
+    step = finished_steps(workdir)[-1]
+    assert f"stopped after step {step}; the same command goes on" in output
+    assert list(losses(workdir)) == list(range(1, step + 1))
+    assert finish(start(workdir, *LONG))[0] == 0
+    assert_same_end(workdir, undisturbed)
+
+
+@pytest.mark.slow
+def test_interrupted_by_hand_it_ends_in_one_line(undisturbed):
+    workdir = undisturbed.parent / "interrupted"
+    process = start(workdir, *LONG, "delay=0.05")
+    wait_for(lambda: (workdir / "metrics.jsonl").exists() and losses(workdir), process)
+    process.send_signal(signal.SIGINT)
+    code, output = finish(process)
+    assert code == 130
+    assert output.splitlines()[-1] == "interrupted; nothing was left half-written"
+    assert not unfinished(workdir)
+
+
+@pytest.mark.slow
+def test_two_processes_agree_on_the_step_and_one_goes_on(undisturbed):
+    """Saved by two processes of two devices, restored by one of four."""
+    workdir = undisturbed.parent / "two"
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    settings = ("total_steps=2000", "checkpoint_every=3", "delay=0.02")
+    processes = [
+        start(
+            workdir,
+            *settings,
+            "devices=2",
+            JAX_COORDINATOR_ADDRESS=address,
+            JAX_NUM_PROCESSES="2",
+            JAX_PROCESS_ID=f"{number}",
+        )
+        for number in range(2)
+    ]
+    wait_for(lambda: finished_steps(workdir), processes[0])
+    processes[1].terminate()  # the other is not told by us
+    ends = [finish(process) for process in processes]
+    assert [code for code, _ in ends] == [0, 0], ends
+    step = finished_steps(workdir)[-1]
+    assert step < 2000
+    assert list(losses(workdir)) == list(range(1, step + 1))
+
+    more = f"total_steps={step + 3}"
+    assert finish(start(workdir, more, "checkpoint_every=3", "devices=4"))[0] == 0
+    alone = undisturbed.parent / "alone"
+    assert finish(start(alone, more, "checkpoint_every=3", "devices=4"))[0] == 0
+    np.testing.assert_allclose(
+        list(losses(workdir).values()), list(losses(alone).values()), rtol=1e-5
+    )
+    config = json.loads((workdir / "config.json").read_text())
+    assert config["total_steps"] == step + 3

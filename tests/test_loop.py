@@ -1,0 +1,372 @@
+"""The loop around a tiny trainer: resuming, stopping, skipping, logs and pictures."""
+
+import functools
+import os
+import signal
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.fake_trainer import BATCH, FakeTrainer, batches, lines, loop_config, losses
+from tpsm_jax.errors import InputError
+from tpsm_jax.orbax_trees import finished_steps, load_tree
+from tpsm_jax.training.checkpointing import Progress
+from tpsm_jax.training.log import Log
+from tpsm_jax.training.loop import NonFiniteLossError, UnseenMetrics, train
+
+
+@functools.cache
+def trainer(**options):
+    """Shared, because compiling takes longer than the tests."""
+    return FakeTrainer(**options)
+
+
+def run(workdir, make_batches=batches, *, options=(("ema", True),), **changes):
+    train(loop_config(**changes), workdir, trainer(**dict(options)), make_batches)
+
+
+def assert_same_weights(workdir, other, step=12):
+    for part in ("variables", "ema_params", "opt_state"):
+        trees = [
+            load_tree(folder / "checkpoints" / str(step) / part) for folder in (workdir, other)
+        ]
+        jax.tree.map(np.testing.assert_array_equal, *trees)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Twelve steps in one go."""
+    workdir = tmp_path_factory.mktemp("undisturbed")
+    run(workdir)
+    return workdir
+
+
+def test_the_fake_learns_and_every_step_differs(undisturbed):
+    found = losses(undisturbed)
+    assert list(found) == list(range(1, 13))
+    assert len(set(found.values())) == 12
+    assert found[12] < found[1]
+
+
+@pytest.mark.parametrize("stops", [(4,), (5, 6, 11), (1, 9)])
+def test_resuming_equals_never_having_stopped(tmp_path, undisturbed, stops):
+    for total_steps in (*stops, 12):
+        run(tmp_path, total_steps=total_steps)
+        assert list(losses(tmp_path)) == list(range(1, total_steps + 1))
+    assert losses(tmp_path) == losses(undisturbed)
+    assert_same_weights(tmp_path, undisturbed)
+
+
+def test_a_run_that_is_done_stays_as_it_is(tmp_path, undisturbed):
+    run(tmp_path)
+    before = (tmp_path / "metrics.jsonl").read_text()
+    run(tmp_path)
+    assert (tmp_path / "metrics.jsonl").read_text() == before
+    assert finished_steps(tmp_path) == [8, 12]
+
+
+def test_what_a_line_holds(tmp_path):
+    run(tmp_path, options=(("steps_per_epoch", 5),), total_steps=7)
+    assert [line["epoch"] for line in lines(tmp_path)] == [0, 0, 0, 0, 0, 1, 1]
+    line = lines(tmp_path)[-1]
+    assert list(line)[:3] == ["step", "epoch", "loss"]
+    assert line["loss"] == line["loss/fit"]
+    assert line["gradient/network"] > 0
+    assert line["learning_rate/network"] == pytest.approx(0.05)
+    assert line["samples_per_second"] == pytest.approx(BATCH * line["steps_per_second"])
+    assert 0 <= line["data_wait_share"] <= 1
+    assert line["nonfinite_steps"] == 0
+
+
+def test_speed_and_waiting_are_of_the_steps_since_the_line_before(tmp_path, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    with Log(tmp_path, start=0, total=9, batch_size=10) as log:
+        for step in (1, 2, 3):
+            with log.waiting():
+                now += 0.5
+            now += 1.5
+            log.advance()
+            if step > 1:
+                log.write(step, 0, {"loss": 1.0}, 0)
+    for line, steps in zip(lines(tmp_path), (2, 1), strict=True):
+        assert line["steps_per_second"] == steps / (2 * steps)
+        assert line["samples_per_second"] == 5
+        assert line["data_wait_share"] == 0.25
+
+
+def test_logged_are_multiples_and_the_last(tmp_path, undisturbed):
+    run(tmp_path, log_every=5)
+    every = losses(undisturbed)
+    assert losses(tmp_path) == {step: every[step] for step in (5, 10, 12)}
+
+
+def test_the_host_looks_only_when_it_must(tmp_path, monkeypatch):
+    looked = []
+    look = UnseenMetrics.look
+
+    def counted(self):
+        looked.append(len(self._waiting))
+        return look(self)
+
+    monkeypatch.setattr(UnseenMetrics, "look", counted)
+    run(tmp_path, log_every=6, checkpoint_every=0)
+    # Twice to log, once more before the last checkpoint.
+    assert looked == [6, 6, 0]
+
+
+def test_epochs_bound_a_run_and_end_in_a_checkpoint(tmp_path):
+    run(
+        tmp_path,
+        options=(("steps_per_epoch", 5),),
+        total_steps=0,
+        checkpoint_every=0,
+        keep_checkpoints=9,
+    )
+    assert finished_steps(tmp_path) == [5, 10, 15]
+    assert list(losses(tmp_path)) == list(range(1, 16))
+
+
+def test_the_trainer_is_told_where_it_starts(tmp_path):
+    fake = FakeTrainer()
+    for total_steps in (3, 5):
+        train(loop_config(total_steps=total_steps), tmp_path, fake, batches)
+    assert fake.started == [0, 3]
+
+
+# metrics.jsonl
+
+
+@pytest.mark.parametrize(
+    "rest", ['{"step": 13, "lo', '{"step": 13, "loss": 1}\n', "\0\0\n", "{}\n[]\n", '{"step": 3}']
+)
+def test_lines_of_an_interrupted_run_are_dropped(tmp_path, rest):
+    run(tmp_path)
+    path = tmp_path / "metrics.jsonl"
+    before = path.read_text()
+    path.write_text(before + rest)
+    run(tmp_path, total_steps=13)
+    assert path.read_text().startswith(before)
+    assert list(losses(tmp_path)) == list(range(1, 14))
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_anew(tmp_path, undisturbed):
+    class Killed(BaseException):
+        pass
+
+    def until(start):
+        for batch in batches(start):
+            if batch["name"][0].startswith("clip6_"):
+                raise Killed
+            yield batch
+
+    with pytest.raises(Killed):
+        run(tmp_path, until, checkpoint_every=0)
+    assert len(lines(tmp_path)) > 1
+    run(tmp_path)
+    assert losses(tmp_path) == losses(undisturbed)
+
+
+# Stopping.
+
+
+def terminated(start, at=5):
+    """Batches whose reading is met by a SIGTERM; the loop has read two ahead."""
+    for batch in batches(start):
+        if batch["name"][0].startswith(f"clip{at}_"):
+            os.kill(os.getpid(), signal.SIGTERM)
+        yield batch
+
+
+def test_sigterm_saves_and_the_same_call_goes_on(tmp_path, undisturbed, capsys):
+    handler = signal.getsignal(signal.SIGTERM)
+    run(tmp_path, terminated, checkpoint_every=0)
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert finished_steps(tmp_path) == [3]
+    assert "stopped after step 3" in capsys.readouterr().err
+    run(tmp_path)
+    assert losses(tmp_path) == losses(undisturbed)
+    assert_same_weights(tmp_path, undisturbed)
+
+
+def test_sigterm_before_the_first_step_saves_nothing(tmp_path):
+    def at_once(start):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return batches(start)
+
+    run(tmp_path, at_once)
+    assert finished_steps(tmp_path) == []
+    run(tmp_path)
+    assert finished_steps(tmp_path) == [8, 12]
+
+
+def test_a_second_sigterm_meets_the_handler_before(tmp_path):
+    class SecondSignalError(Exception):
+        pass
+
+    def handler(*_):
+        raise SecondSignalError
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        with pytest.raises(SecondSignalError):
+            run(tmp_path, functools.partial(_signalled_twice, at=5))
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _signalled_twice(start, at):
+    for batch in terminated(start, at):
+        if batch["name"][0].startswith(f"clip{at}_"):
+            os.kill(os.getpid(), signal.SIGTERM)
+        yield batch
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, InputError])
+def test_an_error_in_the_data_passes_and_leaves_what_was_saved(tmp_path, undisturbed, error):
+    def failing(start):
+        for batch in batches(start):
+            if batch["name"][0].startswith("clip8_"):
+                raise error("broken")
+            yield batch
+
+    with pytest.raises(error, match="broken"):
+        run(tmp_path, failing)
+    assert finished_steps(tmp_path) == [4]
+    run(tmp_path)
+    assert losses(tmp_path) == losses(undisturbed)
+
+
+def test_the_batches_are_closed(tmp_path):
+    closed = []
+
+    def kept(start):
+        try:
+            yield from batches(start)
+        finally:
+            closed.append(start)
+
+    iterators = []
+    run(tmp_path, lambda start: iterators.append(kept(start)) or iterators[0], total_steps=2)
+    assert closed == [0]
+
+
+def test_batches_need_not_be_a_generator(tmp_path):
+    ready = [batch for batch, _ in zip(batches(0), range(6), strict=False)]
+    run(tmp_path, lambda _: iter(ready), total_steps=3)
+    assert list(losses(tmp_path)) == [1, 2, 3]
+
+
+# Losses that are not finite.
+
+
+def broken(*steps):
+    return functools.partial(batches, broken=steps)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path):
+    with pytest.raises(NonFiniteLossError) as error:
+        run(tmp_path, broken(6), log_every=4)
+    message = str(error.value)
+    for words in ("step 6 ", "loss nan", "loss/fit nan", "clip6_0, clip6_1, clip6_2, clip6_3"):
+        assert words in message
+    assert "clip5" not in message
+    assert "\n" not in message
+    assert isinstance(error.value, InputError)
+    assert finished_steps(tmp_path) == [4]
+    assert list(losses(tmp_path)) == [4]
+
+
+def test_it_stops_before_a_checkpoint_though_nothing_is_logged(tmp_path):
+    with pytest.raises(NonFiniteLossError, match="step 4 "):
+        run(tmp_path, broken(4), log_every=100)
+    assert finished_steps(tmp_path) == []
+
+
+def test_steps_that_are_not_finite_are_left_out_and_counted(tmp_path):
+    run(tmp_path, broken(3, 4, 7), skip_nonfinite_steps=2)
+    assert [line["nonfinite_steps"] for line in lines(tmp_path)] == [0, 0, 1, 2, 2, 2] + [3] * 6
+    found = losses(tmp_path)
+    assert [step for step, loss in found.items() if loss is None] == [3, 4, 7]
+    assert "NaN" not in (tmp_path / "metrics.jsonl").read_text()
+
+
+def test_more_in_a_row_than_allowed_stop(tmp_path):
+    with pytest.raises(NonFiniteLossError, match="step 8 "):
+        run(tmp_path, broken(3, 4, 6, 7, 8), skip_nonfinite_steps=2)
+    assert finished_steps(tmp_path) == [4]
+
+
+def test_the_count_survives_a_stop_in_the_middle_of_a_row(tmp_path):
+    run(tmp_path, broken(3, 4), skip_nonfinite_steps=2, total_steps=4)
+    with pytest.raises(NonFiniteLossError, match="step 5 "):
+        run(tmp_path, broken(5), skip_nonfinite_steps=2)
+    run(tmp_path, broken(5), skip_nonfinite_steps=3)
+    assert lines(tmp_path)[-1]["nonfinite_steps"] == 3
+
+
+def test_a_checkpoint_of_nothing_finite_is_not_the_best(tmp_path):
+    run(tmp_path, broken(1, 2, 3), skip_nonfinite_steps=3, checkpoint_every=3, keep_checkpoints=1)
+    assert 3 not in finished_steps(tmp_path)
+
+
+# Pictures and TensorBoard.
+
+
+def test_pictures(tmp_path):
+    run(tmp_path, picture_every=5)
+    assert sorted(os.listdir(tmp_path / "pictures")) == ["00000005.png", "00000010.png"]
+    with Image.open(tmp_path / "pictures" / "00000010.png") as image:
+        assert image.format == "PNG"
+        assert image.size == (3 * 130 - 2, 14 + 4 * 130 - 2)
+
+
+def test_tensorboard(tmp_path):
+    run(tmp_path, tensorboard=True, picture_every=6, total_steps=6)
+    run(tmp_path, tensorboard=True)
+    events = b"".join(path.read_bytes() for path in (tmp_path / "tensorboard").iterdir())
+    for tag in (b"loss/fit", b"gradient/network", b"samples_per_second", b"pictures", b"PNG"):
+        assert tag in events
+
+
+def test_tensorboard_that_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(InputError, match="pip install"):
+        run(tmp_path, tensorboard=True)
+
+
+def test_a_disk_that_takes_no_more(tmp_path):
+    with Log(tmp_path, start=0, total=9, batch_size=1) as log:
+        log._file.close()
+        log._file = os.fdopen(os.open("/dev/full", os.O_WRONLY), "w")
+        with pytest.raises(InputError, match="metrics.jsonl cannot be written: No space left"):
+            log.write(1, 0, {"loss": 1.0}, 0)
+        (tmp_path / "pictures").write_text("")
+        with pytest.raises(InputError, match="pictures cannot be written: File exists"):
+            log.picture(1, np.zeros((4, 4, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("total_steps", -1), ("log_every", 0), ("checkpoint_every", -1), ("keep_checkpoints", 0),
+     ("picture_every", -1), ("skip_nonfinite_steps", -1)],
+)  # fmt: skip
+def test_settings_that_do_not_do(tmp_path, field, value):
+    with pytest.raises(InputError, match=f"config.{field} is {value}"):
+        run(tmp_path / "new", **{field: value})
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_devices_are_never_far_behind(monkeypatch):
+    """Or batches would pile up on them."""
+    waited = []
+    monkeypatch.setattr(jax, "block_until_ready", lambda metrics: waited.append(metrics["step"]))
+    unseen = UnseenMetrics(Progress(), 0)
+    for step in range(1, 6):
+        unseen.add(step, {"step": step}, [])
+    assert waited == [1, 2, 3]

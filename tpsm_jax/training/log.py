@@ -1,0 +1,210 @@
+"""What a run tells of itself: metrics.jsonl, a progress bar, pictures, and TensorBoard if wanted.
+
+WORKDIR/metrics.jsonl          one line a logged step
+WORKDIR/pictures/00001000.png  what the model did at step 1000
+WORKDIR/tensorboard/           the same for TensorBoard
+"""
+
+import contextlib
+import importlib
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import jax
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from tpsm_jax.errors import InputError
+
+METRICS = "metrics.jsonl"
+
+
+class Log:
+    """The record of a run from a step on; of several processes the first keeps it."""
+
+    def __init__(
+        self,
+        workdir: Path,
+        *,
+        start: int,
+        total: int,
+        batch_size: int,
+        tensorboard: bool = False,
+    ):
+        """Opens the files; what they tell of later steps than `start` is dropped.
+
+        Args:
+          workdir: of the run.
+          start: steps taken before.
+          total: steps when the run is done.
+          batch_size: samples a step, of all processes.
+          tensorboard: write for TensorBoard as well.
+
+        Raises:
+          InputError: if tensorboardX is wanted and not installed.
+        """
+        self._workdir = workdir
+        self._batch_size = batch_size
+        self._keeps = jax.process_index() == 0
+        self._tensorboard = _tensorboard_writer(workdir, start) if tensorboard else None
+        if self._keeps:
+            drop_lines_after(workdir / METRICS, start)
+        path = workdir / METRICS if self._keeps else os.devnull
+        self._file = open(path, "a")  # noqa: SIM115  # __exit__ closes it
+        self._bar = tqdm(
+            desc="training",
+            total=total,
+            initial=start,
+            unit="step",
+            # A bar that goes to a file is not to fill it.
+            mininterval=0.1 if sys.stderr.isatty() else 30,
+            dynamic_ncols=True,
+            disable=not self._keeps,
+        )
+        self._since, self._steps, self._waited = time.perf_counter(), 0, 0.0
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Counts the time spent within as waiting for data."""
+        begin = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - begin
+
+    def advance(self) -> None:
+        """Counts a step."""
+        self._steps += 1
+        self._bar.update()
+
+    def write(
+        self, step: int, epoch: int, metrics: Mapping[str, float], nonfinite_steps: int
+    ) -> None:
+        """Writes a line about a step.
+
+        Args:
+          step: steps taken, this one included.
+          epoch: that this step belongs to, counted from 0.
+          metrics: of this very step; what is not finite becomes null, JSON having no such number.
+          nonfinite_steps: of the run so far.
+
+        Raises:
+          InputError: if the disk does not take it.
+        """
+        elapsed = max(time.perf_counter() - self._since, 1e-9)
+        line = {
+            "step": step,
+            "epoch": epoch,
+            "loss": metrics["loss"],
+            **metrics,
+            "steps_per_second": self._steps / elapsed,
+            "samples_per_second": self._steps * self._batch_size / elapsed,
+            "data_wait_share": min(self._waited / elapsed, 1.0),
+            "nonfinite_steps": nonfinite_steps,
+        }
+        self._since, self._steps, self._waited = time.perf_counter(), 0, 0.0
+        strict = {key: value if math.isfinite(value) else None for key, value in line.items()}
+        with _told(self._workdir / METRICS):
+            self._file.write(json.dumps(strict) + "\n")
+            self._file.flush()
+        self._bar.set_postfix(loss=f"{metrics['loss']:.4g}", refresh=False)
+        if self._tensorboard:
+            for key, value in line.items():
+                if key != "step":
+                    self._tensorboard.add_scalar(key, value, step)
+
+    def picture(self, step: int, picture: np.ndarray) -> None:
+        """Keeps a picture of a step.
+
+        Args:
+          step: steps taken.
+          picture: [H, W, 3] uint8.
+
+        Raises:
+          InputError: if the disk does not take it.
+        """
+        if not self._keeps:
+            return
+        folder = self._workdir / "pictures"
+        partial = folder / f".{step:08d}.partial"
+        with _told(folder):
+            folder.mkdir(exist_ok=True)
+            Image.fromarray(picture).save(partial, format="PNG")
+            os.replace(partial, folder / f"{step:08d}.png")
+        if self._tensorboard:
+            self._tensorboard.add_image("pictures", picture, step, dataformats="HWC")
+
+    def __enter__(self) -> Self:
+        """Nothing is to be done."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Closes the files and leaves the bar's line."""
+        self._bar.close()
+        # Every line was flushed, so only one that failed before can fail again.
+        with contextlib.suppress(OSError):
+            self._file.close()
+        if self._tensorboard:
+            self._tensorboard.close()
+
+
+@contextlib.contextmanager
+def _told(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{place} cannot be written: {error.strerror or error}") from error
+
+
+def drop_lines_after(path: Path, step: int) -> None:
+    """Drops the lines of later steps, and any that is no whole line, from metrics.jsonl.
+
+    Args:
+      path: of the file, which may be missing.
+      step: the last to keep.
+    """
+    if not path.exists():
+        return
+    lines = path.read_text(errors="replace").splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= step]
+    if kept != lines:
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text("".join(kept))
+        os.replace(partial, path)
+
+
+def _step_of(line: str) -> float:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError):
+        return math.inf
+
+
+def _tensorboard_writer(workdir: Path, start: int) -> Any:
+    try:
+        module = importlib.import_module("tensorboardX")
+    except ImportError as error:
+        raise InputError(
+            "config.tensorboard needs tensorboardX: "
+            "pip install -c constraints.txt -e '.[tensorboard]'"
+        ) from error
+    if jax.process_index() != 0:
+        return None
+    # The viewer hides what an interrupted run wrote of later steps.
+    return module.SummaryWriter(
+        str(workdir / "tensorboard"),
+        purge_step=start + 1,
+        # Two within a second would have one name otherwise.
+        filename_suffix=f".{start}",
+    )

@@ -1,0 +1,138 @@
+"""The optimisers, and what happens to gradients before them. Reference: train.py."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from tpsm_jax.errors import InputError
+
+# Which networks an optimiser steps; each optimiser counts its own steps.
+GROUPS = {
+    "generator": ("dense_motion_network", "inpainting_network", "kp_detector"),
+    "bg_predictor": ("bg_predictor",),
+}
+SCALED_NETWORKS = ("bg_predictor", "dense_motion_network", "kp_detector")
+LARGEST_GRADIENT = 10.0
+WEIGHT_DECAY = 1e-4
+BETAS = (0.5, 0.999)
+
+Params = Mapping[str, Any]
+
+
+def make_optimizer(
+    name: str = "",
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    weight_decay: float = WEIGHT_DECAY,
+) -> optax.GradientTransformation:
+    """An optimiser at learning rate 1; what it says is to be multiplied by the rate.
+
+    Args:
+      name: of a function of optax that makes an optimiser, as "adamw" or "lion"; if empty, the
+        reference's: Adam with decay added to the gradient (L2), not to the step.
+      arguments: of that function, without the learning rate.
+      weight_decay: of the reference's optimiser.
+
+    Returns:
+      The optimiser.
+
+    Raises:
+      InputError: if optax has no such optimiser, or it does not take such arguments.
+    """
+    if not name:
+        return optax.chain(
+            optax.add_decayed_weights(weight_decay) if weight_decay else optax.identity(),
+            optax.scale_by_adam(*BETAS, eps=1e-8),
+            optax.scale_by_learning_rate(1.0),
+        )
+    try:
+        optimizer = getattr(optax, name)(learning_rate=1.0, **(arguments or {}))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(
+            f"optax makes no optimiser of optimizer {name!r} and optimizer_params "
+            f"{dict(arguments or {})}: {error}"
+        ) from error
+    if not isinstance(optimizer, optax.GradientTransformation):
+        raise InputError(f"optimizer {name!r} is none of optax's optimisers")
+    return optimizer
+
+
+def freeze(
+    optimizer: optax.GradientTransformation, frozen: Any
+) -> optax.GradientTransformationExtraArgs:
+    """Leaves some parameters alone, and keeps no state for them.
+
+    Args:
+      optimizer: for the others.
+      frozen: a tree like the parameters, of bool.
+    """
+    labels = jax.tree.map(lambda is_frozen: "frozen" if is_frozen else "trained", frozen)
+    return optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)
+
+
+def frozen_parameters(params: Params, patterns: Sequence[str]) -> Any:
+    """Which parameters the config freezes.
+
+    Args:
+      params: {network: ...}.
+      patterns: regular expressions, each to match a parameter's path from its start, as
+        "kp_detector" or "inpainting_network/(first|down_blocks_.*)".
+
+    Returns:
+      A tree like `params`, of bool.
+
+    Raises:
+      InputError: if one is no regular expression, or matches nothing.
+    """
+    matched: set[str] = set()
+
+    def is_frozen(path: tuple[Any, ...], _: Any) -> bool:
+        name = "/".join(key.key for key in path)
+        hits = {pattern for pattern in patterns if re.match(pattern, name)}
+        matched.update(hits)
+        return bool(hits)
+
+    try:
+        frozen = jax.tree.map_with_path(is_frozen, params)
+    except re.error as error:
+        raise InputError(f"freeze: a pattern is no regular expression: {error}") from error
+    for pattern in patterns:
+        if pattern not in matched:
+            raise InputError(
+                f"freeze: no parameter begins with {pattern!r}; the networks are "
+                + ", ".join(sorted(params))
+            )
+    return frozen
+
+
+def largest_entries(gradients: Params) -> dict[str, jax.Array]:
+    """The largest absolute entry of each network's gradient, a float32 scalar each."""
+    return {
+        network: optax.tree.norm(tree, ord=jnp.inf).astype(jnp.float32)
+        for network, tree in gradients.items()
+    }
+
+
+def scale_gradients(gradients: Params, largest: Mapping[str, jax.Array]) -> dict[str, Any]:
+    """Bounds the largest absolute entry of each network's gradient by 10.
+
+    Args:
+      gradients: {network: ...}.
+      largest: as `largest_entries` returns it.
+
+    Returns:
+      The gradients; those of the inpainting network as they were. Reference: three calls of
+      torch.nn.utils.clip_grad_norm_ with infinity norm in train.py.
+    """
+
+    def scaled(network: str, tree: Any) -> Any:
+        if network not in SCALED_NETWORKS:
+            return tree
+        factor = jnp.minimum(1.0, LARGEST_GRADIENT / (largest[network] + 1e-6))
+        return jax.tree.map(lambda leaf: leaf * factor, tree)
+
+    return {network: scaled(network, tree) for network, tree in gradients.items()}

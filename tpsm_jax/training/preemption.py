@@ -1,0 +1,54 @@
+"""Stopping in time: a SIGTERM asks for a last checkpoint."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+import jax
+from jax.experimental import multihost_utils
+
+
+class Preemption:
+    """Within the `with` block a SIGTERM only sets a mark, which `reached` tells.
+
+    Where several processes train together, JAX's own service catches the signal and agrees with
+    the others on a step, so that all save the same.
+    """
+
+    def __init__(self) -> None:
+        """Begins with no signal seen."""
+        self._asked = False
+        self._before: Any = None
+        # Python allows handlers in the main thread alone.
+        self._installs = (
+            not jax.distributed.is_initialized()
+            and threading.current_thread() is threading.main_thread()
+        )
+
+    def reached(self, step: int) -> bool:
+        """Whether to stop after `step`; to be asked by every process before every step."""
+        if jax.distributed.is_initialized():
+            return multihost_utils.reached_preemption_sync_point(step)
+        return self._asked
+
+    def __enter__(self) -> Self:
+        """Installs the handler."""
+        if self._installs:
+            self._before = signal.signal(signal.SIGTERM, self._ask)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Brings the handler before back."""
+        if self._installs:
+            signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+        # Whoever asks a second time is not to wait.
+        signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)

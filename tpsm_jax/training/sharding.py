@@ -1,0 +1,107 @@
+"""How batch and state lie on the devices of all hosts."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from tpsm_jax.errors import InputError
+
+STATE_RULES = ("replicated", "fsdp")
+_SMALLEST_SHARDED = 2**16  # entries; below, gathering costs more than the memory is worth
+
+Batch = dict[str, Any]
+
+
+def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
+    """One axis, 'data', over all devices of all processes, or over those given."""
+    devices = jax.devices() if devices is None else devices
+    return Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))
+
+
+def batch_sharding(mesh: Mesh) -> NamedSharding:
+    """Every device has its share of the batch."""
+    return NamedSharding(mesh, P("data"))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Every device has it whole."""
+    return NamedSharding(mesh, P())
+
+
+def state_shardings(shapes: Any, mesh: Mesh, rule: str) -> Any:
+    """Where each array of a state lies.
+
+    Args:
+      shapes: a tree of `jax.ShapeDtypeStruct`.
+      mesh: as `make_mesh` made it.
+      rule: "replicated", or "fsdp": each large array is cut along its longest axis that divides
+        by the number of devices, so that parameters, statistics of the optimiser and averages take
+        that much less memory, for one gathering of the parameters a step.
+
+    Returns:
+      A tree of `NamedSharding`.
+
+    Raises:
+      InputError: for another rule.
+    """
+    if rule not in STATE_RULES:
+        raise InputError(f"state_sharding is {' or '.join(STATE_RULES)}, not {rule!r}")
+
+    def place(leaf: jax.ShapeDtypeStruct) -> NamedSharding:
+        if rule == "replicated" or leaf.size < _SMALLEST_SHARDED:
+            return replicated(mesh)
+        lengths = [length if length % mesh.size == 0 else 0 for length in leaf.shape]
+        if not any(lengths):
+            return replicated(mesh)
+        axis = int(np.argmax(lengths))
+        return NamedSharding(mesh, P(*[None] * axis, "data"))
+
+    return jax.tree.map(place, shapes)
+
+
+def check_batch_size(batch_size: int, mesh: Mesh, accumulate_steps: int = 1) -> None:
+    """Makes sure that a batch divides evenly among devices and accumulated parts.
+
+    Raises:
+      InputError: if it does not; names the nearest sizes that do.
+    """
+    unit = mesh.size * accumulate_steps
+    if batch_size < 1 or accumulate_steps < 1 or batch_size % unit:
+        lower = batch_size // unit * unit if accumulate_steps > 0 else 0
+        near = f"{lower} or {lower + unit}" if lower > 0 else f"{unit}"
+        raise InputError(
+            f"a batch of {batch_size} does not divide among {mesh.size} devices"
+            + (f" and {accumulate_steps} accumulated parts" if accumulate_steps != 1 else "")
+            + f": take {near}"
+        )
+
+
+def device_batches(
+    batches: Iterator[Batch], mesh: Mesh, *, ahead: int = 2
+) -> Iterator[tuple[dict[str, jax.Array], list[str]]]:
+    """Sends batches to the devices before they are asked for.
+
+    Args:
+      batches: "source" and "driving" [b, H, W, 3] uint8 and "name", this process's share.
+      mesh: as `make_mesh` made it.
+      ahead: batches on their way while one is computed on.
+
+    Yields:
+      The global batch {"source", "driving"}, sharded, and the names of this process's share.
+    """
+    sharding = batch_sharding(mesh)
+    waiting: deque[tuple[dict[str, jax.Array], list[str]]] = deque()
+    for batch in batches:
+        arrays = {
+            key: jax.make_array_from_process_local_data(sharding, batch[key])
+            for key in ("source", "driving")
+        }
+        waiting.append((arrays, list(batch["name"])))
+        if len(waiting) > ahead:
+            yield waiting.popleft()
+    yield from waiting

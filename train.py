@@ -1,0 +1,113 @@
+r"""Trains a model, or goes on with a run where it was left.
+
+  python train.py --config configs/vox256.py --workdir runs/vox
+  python train.py --config configs/vox256.py --workdir runs/vox_avd --stage avd --init runs/vox
+
+Any field of the config can be given: --config.train_params.batch_size=8 --config.total_steps=1000
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+from ml_collections import ConfigDict
+
+from data.loader import open_dataset
+from tpsm_jax.checkpoints import load_checkpoint, load_vgg19
+from tpsm_jax.compilation_cache import use_compilation_cache
+from tpsm_jax.config_files import apply_overrides, read_config
+from tpsm_jax.errors import ArgumentParser, run_script
+from tpsm_jax.training.avd import AVDTrainer
+from tpsm_jax.training.distributed import initialize
+from tpsm_jax.training.loop import Trainer, check_settings, train
+from tpsm_jax.training.sharding import Batch, make_mesh
+from tpsm_jax.training.step import ModelTrainer, initial_networks
+
+
+def main() -> None:
+    """Reads the flags, opens the clips, and trains."""
+    args, overrides = parse_arguments()
+    initialize()
+    if args.compilation_cache != "none":
+        use_compilation_cache(args.compilation_cache)
+    config = read_config(args.config)
+    apply_overrides(config, overrides)
+    check_settings(config)
+    with config.unlocked():
+        config.stage = args.stage
+    dataset = open_dataset(config)
+    params = config.train_params if args.stage == "model" else config.train_avd_params
+    sizes = {"batch_size": params.batch_size, "num_repeats": params.num_repeats}
+    steps_per_epoch = dataset.steps_per_epoch(**sizes)
+    make = make_model_trainer if args.stage == "model" else make_avd_trainer
+    trainer = make(config, steps_per_epoch, args.init)
+
+    def make_batches(step: int) -> Iterator[Batch]:
+        return dataset.batches(
+            **sizes,
+            seed=config.seed,
+            start_step=step,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+            workers=params.dataloader_workers,
+        )
+
+    train(config, args.workdir, trainer, make_batches)
+    if jax.process_index() == 0:
+        print(f"wrote {args.workdir}")
+
+
+def make_model_trainer(config: ConfigDict, steps_per_epoch: int, _: Path | None) -> Trainer:
+    """Detector, dense motion, inpainting and background, from nothing or from `init_from`."""
+    initial = None
+    if config.init_from:
+        initial = initial_networks(
+            load_checkpoint(config.init_from).variables, config.init_networks
+        )
+    vgg19 = load_vgg19(config.vgg19_dir) if config.perceptual_features == "vgg19" else None
+    return ModelTrainer(
+        config,
+        make_mesh(),
+        steps_per_epoch=steps_per_epoch,
+        initial_variables=initial,
+        vgg19=vgg19,
+    )
+
+
+def make_avd_trainer(config: ConfigDict, steps_per_epoch: int, init: Path | None) -> Trainer:
+    """AVD on a frozen model, whose fields replace those of the config."""
+    assert init is not None
+    checkpoint = load_checkpoint(init)
+    config.model_params = checkpoint.config.model_params
+    return AVDTrainer(config, make_mesh(), steps_per_epoch=steps_per_epoch, checkpoint=checkpoint)
+
+
+def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
+    """The flags, and what is left: overrides of the config."""
+    parser = ArgumentParser(__doc__)
+    add = parser.add_argument
+    add("--config", required=True, type=Path, help="as configs/vox256.py")
+    add("--workdir", required=True, type=Path, help="folder of the run, to make or to go on in")
+    add(
+        "--stage",
+        choices=("model", "avd"),
+        default="model",
+        help="everything but avd_network (default), or avd_network on a trained model",
+    )
+    add("--init", type=Path, metavar="DIR", help="that model, for --stage avd")
+    add(
+        "--compilation_cache",
+        help="folder to keep compiled programs in, or 'none' "
+        "(JAX_COMPILATION_CACHE_DIR, else a folder in ~/.cache)",
+    )
+    args, overrides = parser.parse_known_args()
+    if args.stage == "avd" and not args.init:
+        parser.error("--stage avd needs --init DIR, the trained model")
+    if args.stage == "model" and args.init:
+        parser.error("--init is for --stage avd; to fine-tune, give --config.init_from=DIR")
+    return args, overrides
+
+
+if __name__ == "__main__":
+    run_script(main)
