@@ -96,11 +96,23 @@ def load(name: str) -> ConfigDict:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_fields_are_the_official_ones(name: str) -> None:
-    flat = flatten(load(name))
-    flat.pop("image_size")
+    flat = {key: value for key, value in flatten(load(name)).items() if "." in key}
     column = NAMES.index(name)
     expected = {key: row[column] for key, row in FACTS.items() if row[column] is not ABSENT}
     assert flat == expected
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_goes_beyond_the_official_code_is_off(name: str) -> None:
+    config = load(name)
+    assert config.compute_dtype == "float32"
+    assert config.perceptual_features == "vgg19"
+    assert config.accumulate_steps == 1
+    for field in (
+        "remat", "ema_decay", "dropout_rescale", "warmup_steps", "optimizer", "init_from", "freeze",
+        "skip_nonfinite_steps", "total_steps",
+    ):  # fmt: skip
+        assert not config[field], field
 
 
 @pytest.mark.parametrize("name", NAMES)

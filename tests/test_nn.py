@@ -8,6 +8,7 @@ import pytest
 
 from tpsm_jax.nn import upsample_conv
 from tpsm_jax.nn.batch_norm import BatchNorm
+from tpsm_jax.nn.layers import conv, max_pool
 from tpsm_jax.nn.upsample_conv import UpsampleConv
 
 
@@ -81,4 +82,32 @@ def test_batch_norm_over_a_sharded_batch_uses_the_whole_batch():
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6),
         apply(jax.device_put(x, sharding)),
         apply(x),
+    )
+
+
+@pytest.mark.parametrize(("window", "padding"), [(3, 1), (2, 0)])
+@pytest.mark.parametrize("shape", [(2, 8, 12, 3), (1, 7, 9, 2)])
+def test_max_pool_is_flaxs_and_so_is_its_gradient(shape, window, padding):
+    x = jnp.asarray(np.random.default_rng(0).standard_normal(shape), jnp.float32)
+
+    def plain(x):
+        borders = ((padding, padding), (padding, padding))
+        return nn.max_pool(x, (window, window), strides=(2, 2), padding=borders)
+
+    np.testing.assert_array_equal(max_pool(x, window, padding=padding), plain(x))
+    actual = jax.grad(lambda x: jnp.sum(max_pool(x, window, padding=padding) ** 2))(x)
+    np.testing.assert_allclose(actual, jax.grad(lambda x: jnp.sum(plain(x) ** 2))(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize("side", [1, 2])
+def test_convolutions_of_pictures_smaller_than_their_kernel(side):
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((2, side, 3, 4)), jnp.float32)
+    layer = conv(4, 5, 3)
+    variables = layer.init(jax.random.key(0), x)
+    kernel, bias = (variables["params"][name] for name in ("kernel", "bias"))
+    expected = jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    np.testing.assert_allclose(
+        layer.apply(variables, x), expected + bias[None, None, None], rtol=1e-4, atol=1e-5
     )

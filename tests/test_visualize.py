@@ -174,3 +174,20 @@ def test_flow_of_all_rows_has_one_scale() -> None:
     half, full = (cell(sheet, row, 9, 32)[5, 5].astype(int) for row in (0, 1))
     np.testing.assert_allclose(half, (255, 128, 128), atol=1)
     np.testing.assert_allclose(full, (255, 0, 0), atol=1)
+
+
+def test_a_wrapped_sheet_has_the_same_cells_in_more_rows() -> None:
+    images = np.full((2, 32, 32, 3), 0.25)
+    outputs = outputs_of(2)
+    outputs["prediction"][1] = 0.5
+    plain = animation_sheet(outputs, images, images, size=32)
+    wrapped = animation_sheet(outputs, images, images, size=32, wrap=9)
+    # 14 cells: 9 and 5, each with its own names above.
+    assert wrapped.shape == (4 * (LABEL + 34) - GAP, 9 * 34 - GAP, 3)
+    for frame in range(2):
+        for column in range(14):
+            row, place = 2 * frame + column // 9, column % 9
+            top, left = row * (LABEL + 34) + LABEL, place * 34
+            np.testing.assert_array_equal(
+                wrapped[top : top + 32, left : left + 32], cell(plain, frame, column, 32)
+            )

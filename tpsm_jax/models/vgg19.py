@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from tpsm_jax.nn.layers import Dtype, conv
+from tpsm_jax.nn.layers import Dtype, conv, max_pool
 
 # torchvision's layout: convolutions at these places of `features`, a relu after each, and a
 # 2x2 max pooling where the numbers jump by 3.
@@ -45,7 +45,7 @@ class VGG19(nn.Module):
         previous = 0
         for index, channels in _CONVOLUTIONS.items():
             if index - previous == 3:
-                x = nn.max_pool(x, (2, 2), strides=(2, 2))
+                x = max_pool(x, 2)
             layer = conv(x.shape[-1], channels, 3, dtype=self.dtype, name=f"features_{index}")
             x = nn.relu(layer(x))
             if index in _RETURNED:

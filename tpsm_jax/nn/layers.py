@@ -1,5 +1,6 @@
 """Convolution, linear layer and instance normalisation with PyTorch's conventions."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -117,3 +118,27 @@ def instance_norm(dtype: Dtype, name: str) -> nn.InstanceNorm:
     """Affine instance normalisation; mean and variance are taken in float32."""
     # The fast variance, E[x^2] - E[x]^2, loses digits that parity needs.
     return nn.InstanceNorm(epsilon=1e-5, use_fast_variance=False, dtype=dtype, name=name)
+
+
+def max_pool(x: jax.Array, window: int, *, padding: int = 0) -> jax.Array:
+    """The largest of every `window` x `window` pixels, at stride 2.
+
+    By slices and maxima, because the gradient of XLA's pooling takes ten times as long on a CPU.
+
+    Args:
+      x: [B, H, W, C].
+      window: side.
+      padding: on each side; never the largest.
+
+    Returns:
+      [B, (H + 2 padding - window) // 2 + 1, likewise, C].
+    """
+    borders = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    x = jnp.pad(x, borders, constant_values=-jnp.inf)
+    for axis in (1, 2):
+        last = (x.shape[axis] - window) // 2 * 2 + 1
+        x = functools.reduce(
+            jnp.maximum,
+            [jax.lax.slice_in_dim(x, i, i + last, stride=2, axis=axis) for i in range(window)],
+        )
+    return x

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from tpsm_jax.nn.batch_norm import BatchNorm
-from tpsm_jax.nn.layers import Dtype, conv, linear
+from tpsm_jax.nn.layers import Dtype, conv, linear, max_pool
 
 kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
@@ -76,7 +76,7 @@ class ResNet18(nn.Module):
             name="conv1",
         )(x)
         x = nn.relu(BatchNorm(self.dtype, name="bn1")(x, train=train))
-        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        x = max_pool(x, 3, padding=1)
         for layer in range(1, 5):
             features = self.width * 2 ** (layer - 1)
             for block, strides in enumerate((1 if layer == 1 else 2, 1)):
