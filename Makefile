@@ -15,7 +15,7 @@ PYTEST_FLAGS ?= --numprocesses 2 --dist loadfile
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: $(STAMP) ## draw puppets, convert procedural weights, animate: runs/demo/
+demo: $(STAMP) ## draw puppets, train on them, animate one it has not seen: runs/demo/
 	$(BIN)/python demo.py
 
 test: $(STAMP) ## every test

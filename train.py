@@ -18,6 +18,7 @@ from tpsm_jax.checkpoints import load_checkpoint, load_vgg19
 from tpsm_jax.compilation_cache import use_compilation_cache
 from tpsm_jax.config_files import apply_overrides, read_config
 from tpsm_jax.errors import ArgumentParser, run_script
+from tpsm_jax.orbax_trees import finished_steps
 from tpsm_jax.training.avd import AVDTrainer
 from tpsm_jax.training.distributed import initialize
 from tpsm_jax.training.loop import Trainer, check_settings, train
@@ -41,7 +42,7 @@ def main() -> None:
     sizes = {"batch_size": params.batch_size, "num_repeats": params.num_repeats}
     steps_per_epoch = dataset.steps_per_epoch(**sizes)
     make = make_model_trainer if args.stage == "model" else make_avd_trainer
-    trainer = make(config, steps_per_epoch, args.init)
+    trainer = make(config, steps_per_epoch, args)
 
     def make_batches(step: int) -> Iterator[Batch]:
         return dataset.batches(
@@ -58,10 +59,12 @@ def main() -> None:
         print(f"wrote {args.workdir}")
 
 
-def make_model_trainer(config: ConfigDict, steps_per_epoch: int, _: Path | None) -> Trainer:
+def make_model_trainer(
+    config: ConfigDict, steps_per_epoch: int, args: argparse.Namespace
+) -> Trainer:
     """Detector, dense motion, inpainting and background, from nothing or from `init_from`."""
     initial = None
-    if config.init_from:
+    if config.init_from and not finished_steps(args.workdir):
         initial = initial_networks(
             load_checkpoint(config.init_from).variables, config.init_networks
         )
@@ -75,10 +78,9 @@ def make_model_trainer(config: ConfigDict, steps_per_epoch: int, _: Path | None)
     )
 
 
-def make_avd_trainer(config: ConfigDict, steps_per_epoch: int, init: Path | None) -> Trainer:
+def make_avd_trainer(config: ConfigDict, steps_per_epoch: int, args: argparse.Namespace) -> Trainer:
     """AVD on a frozen model, whose fields replace those of the config."""
-    assert init is not None
-    checkpoint = load_checkpoint(init)
+    checkpoint = load_checkpoint(args.init)
     config.model_params = checkpoint.config.model_params
     return AVDTrainer(config, make_mesh(), steps_per_epoch=steps_per_epoch, checkpoint=checkpoint)
 

@@ -95,7 +95,7 @@ def test_the_best_is_that_of_the_lowest_mean_loss(tmp_path, monkeypatch):
 
 
 def test_what_an_interrupted_save_left_is_cleared_away(workdir):
-    left = workdir / "checkpoints" / "12.orbax-checkpoint-tmp"
+    left = workdir / "checkpoints" / "6.orbax-checkpoint-tmp"
     shutil.copytree(workdir / "checkpoints" / "8", left)
     assert finished_steps(workdir) == [4, 8]
     run(workdir)
@@ -277,10 +277,15 @@ def test_a_disk_that_fails_in_the_middle(tmp_path):
                 (tmp_path / "checkpoints").write_text("")
             yield batch
 
+    before = lasting_threads()
     with pytest.raises(InputError, match=r"a checkpoint cannot be written to .*Not a directory"):
         run(tmp_path, make_batches=failing)
-    # Threads that wait would keep the process for minutes.
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("save")]
+    assert not lasting_threads() - before
+
+
+def lasting_threads():
+    """Those that keep a process from ending."""
+    return {thread for thread in threading.enumerate() if not thread.daemon}
 
 
 def test_a_disk_that_fills_up_is_told_at_the_next_checkpoint(tmp_path, monkeypatch):
@@ -305,11 +310,30 @@ def test_a_converted_checkpoint_is_no_workdir(tmp_path):
     assert_error("is a converted checkpoint", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["metrics.jsonl", "checkpoints"])
-def test_a_folder_of_something_else_is_left_alone(tmp_path, name):
-    (tmp_path / name).mkdir()
-    assert_error(f"holds {name}", tmp_path)
-    assert os.listdir(tmp_path) == [name]
+@pytest.mark.parametrize(
+    "names",
+    [["metrics.jsonl"], ["checkpoints/epoch5"], ["config.json"], ["config.json", "weights"]],
+)
+def test_a_folder_of_something_else_is_left_alone(tmp_path, names):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    before = sorted(tmp_path.rglob("*"))
+    assert_error("holds other things than a run of train.py", tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert {(tmp_path / name).read_text() for name in names} == {"{}"}
+
+
+def test_killed_before_the_config_was_written(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    run(tmp_path, total_steps=1)
+    assert finished_steps(tmp_path) == [1]
+
+
+def test_a_run_whose_checkpoints_were_removed_starts_anew(workdir):
+    shutil.rmtree(workdir / "checkpoints")
+    run(workdir, total_steps=2)
+    assert list(losses(workdir)) == [1, 2]
 
 
 # Reading them for evaluation.

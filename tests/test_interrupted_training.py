@@ -120,18 +120,15 @@ def test_interrupted_by_hand_it_ends_in_one_line(undisturbed):
     assert not unfinished(workdir)
 
 
-@pytest.mark.slow
-def test_two_processes_agree_on_the_step_and_one_goes_on(undisturbed):
-    """Saved by two processes of two devices, restored by one of four."""
-    workdir = undisturbed.parent / "two"
+def start_two(workdirs, *arguments):
+    """Two processes of two devices each, and the workdir of each."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
-    settings = ("total_steps=2000", "checkpoint_every=3", "delay=0.02")
-    processes = [
+    return [
         start(
-            workdir,
-            *settings,
+            workdirs[number],
+            *arguments,
             "devices=2",
             JAX_COORDINATOR_ADDRESS=address,
             JAX_NUM_PROCESSES="2",
@@ -139,6 +136,29 @@ def test_two_processes_agree_on_the_step_and_one_goes_on(undisturbed):
         )
         for number in range(2)
     ]
+
+
+@pytest.mark.slow
+def test_what_stops_one_process_stops_both(tmp_path):
+    (tmp_path / "file").write_text("")
+    for code, output in map(finish, start_two([tmp_path / "file"] * 2)):
+        assert code == 2
+        assert f"error: {tmp_path / 'file'} cannot be written: File exists" in output
+
+
+@pytest.mark.slow
+def test_a_workdir_that_hosts_do_not_share(tmp_path):
+    for code, output in map(finish, start_two((tmp_path / "here", tmp_path / "there"))):
+        assert code == 2
+        assert "must be on a disk that all hosts share" in output
+
+
+@pytest.mark.slow
+def test_two_processes_agree_on_the_step_and_one_goes_on(undisturbed):
+    """Saved by two processes of two devices, restored by one of four."""
+    workdir = undisturbed.parent / "two"
+    settings = ("total_steps=2000", "checkpoint_every=3", "delay=0.02")
+    processes = start_two([workdir] * 2, *settings)
     wait_for(lambda: finished_steps(workdir), processes[0])
     processes[1].terminate()  # the other is not told by us
     ends = [finish(process) for process in processes]

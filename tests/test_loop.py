@@ -193,6 +193,12 @@ def test_sigterm_saves_and_the_same_call_goes_on(tmp_path, undisturbed, capsys):
     assert_same_weights(tmp_path, undisturbed)
 
 
+def test_a_run_brings_the_handler_before_back(tmp_path):
+    handler = signal.getsignal(signal.SIGTERM)
+    run(tmp_path, total_steps=1)
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
 def test_sigterm_before_the_first_step_saves_nothing(tmp_path):
     def at_once(start):
         os.kill(os.getpid(), signal.SIGTERM)

@@ -112,6 +112,11 @@ def on_first_process(action: Callable[[], None]) -> None:
         raise InputError(message)
 
 
+def everywhere(condition: bool) -> bool:
+    """Whether something is true in every process; to be asked by all."""
+    return bool(np.all(multihost_utils.process_allgather(np.array(condition))))
+
+
 def _gpus_of_task(environ: Mapping[str, str]) -> list[int] | None:
     """Which of the GPUs that a Slurm task sees are its own.
 

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from tpsm_jax.errors import InputError
 from tpsm_jax.orbax_trees import quiet_orbax, tree_bytes
 from tpsm_jax.training.checkpointing import Checkpoints, Progress
-from tpsm_jax.training.distributed import on_first_process
+from tpsm_jax.training.distributed import everywhere, on_first_process
 from tpsm_jax.training.log import Log
 from tpsm_jax.training.preemption import Preemption
 from tpsm_jax.training.sharding import Batch, device_batches
@@ -89,10 +89,14 @@ def train(
     check_settings(config)
     workdir = Path(workdir).absolute()
     total = config.total_steps or trainer.num_epochs * trainer.steps_per_epoch
+    if total < 1:
+        raise InputError(f"there is no step to take: num_epochs is {trainer.num_epochs}")
     with contextlib.ExitStack() as stack:
         stack.enter_context(quiet_orbax())
         preemption = stack.enter_context(Preemption())
         on_first_process(lambda: claim_workdir(workdir, config))
+        if not everywhere(workdir.is_dir()):
+            raise InputError(f"{workdir} must be on a disk that all hosts share")
         checkpoints = stack.enter_context(Checkpoints(workdir, keep=config.keep_checkpoints))
         state, progress = _first_state(config, workdir, trainer, checkpoints)
         log = Log(

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.orbax_trees import STEPS, VARIABLES, check_room, finished_steps
+from tpsm_jax.training.log import METRICS
 
 CONFIG = "config.json"
 # What cannot change between two parts of a run, because the state would have another form.
@@ -31,14 +32,15 @@ def claim_workdir(workdir: Path, config: ConfigDict) -> None:
         present = {entry.name for entry in workdir.iterdir()}
         if VARIABLES in present:
             raise InputError(f"{workdir} is a converted checkpoint; give another --workdir")
-        if CONFIG in present:
-            if finished_steps(workdir):
-                _check_same_run(workdir, config)
-        elif ours := sorted(present & {STEPS, "metrics.jsonl"}):
+        begun = {CONFIG} < present & {CONFIG, STEPS, METRICS}
+        if not begun and (present & {CONFIG, METRICS} or any((workdir / STEPS).glob("*"))):
             raise InputError(
-                f"{workdir} holds {ours[0]} and no {CONFIG}, so no run of train.py; "
-                "give another --workdir"
+                f"{workdir} holds other things than a run of train.py "
+                f"({', '.join(sorted(present))[:100]}); give another --workdir"
             )
+        if finished_steps(workdir):
+            _check_same_run(workdir, config)
+        # The config comes later, so that no run has one and not this folder.
         (workdir / STEPS).mkdir(exist_ok=True)
         probe = workdir / f".{CONFIG}.partial"
         probe.write_text("")

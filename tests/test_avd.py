@@ -1,0 +1,112 @@
+"""The AVD stage: what it changes, what it must not, and its learning rate."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.tiny_training import tiny_batch, tiny_config
+from tpsm_jax.checkpoints import Checkpoint
+from tpsm_jax.errors import InputError
+from tpsm_jax.models.motion_model import build_model, init_variables
+from tpsm_jax.training.avd import AVDTrainer, draw_scale
+from tpsm_jax.training.sharding import batch_sharding, make_mesh
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def checkpoint():
+    config = tiny_config()
+    model = build_model(config.model_params)
+    names = ("kp_detector", "dense_motion_network", "inpainting_network", "bg_predictor")
+    variables = jax.jit(lambda rng: init_variables(model, rng, 32, 32, networks=names))(
+        jax.random.key(0)
+    )
+    return Checkpoint(config, model, variables)
+
+
+def make_trainer(checkpoint, devices=1, **options):
+    mesh = make_mesh(jax.devices()[:devices])
+    return AVDTrainer(tiny_config(), mesh, checkpoint=checkpoint, **options)
+
+
+def train(trainer, steps):
+    """State and the metrics of each step."""
+    state, metrics = trainer.create_state(), []
+    sharding = batch_sharding(trainer.mesh)
+    for step in range(steps):
+        batch = tiny_batch(trainer.config, step)
+        batch = {key: jax.device_put(batch[key], sharding) for key in ("source", "driving")}
+        state, found = trainer.step(state, batch)
+        metrics.append(jax.device_get(found))
+    return jax.device_get(state), metrics
+
+
+@pytest.fixture(scope="module")
+def trained(checkpoint):
+    trainer = make_trainer(checkpoint, steps_per_epoch=2)
+    return trainer, *train(trainer, 40)
+
+
+def test_the_loss_falls(trained):
+    losses = [metrics["loss"] for metrics in trained[2]]
+    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:5])
+    assert all(metrics["finite"] for metrics in trained[2])
+
+
+def test_nothing_but_the_avd_network_changes(trained, checkpoint):
+    state = trained[1]
+    for network, given in checkpoint.variables["params"].items():
+        jax.tree.map(np.testing.assert_array_equal, state.params[network], given)
+    for network, given in checkpoint.variables["batch_stats"].items():
+        jax.tree.map(np.testing.assert_array_equal, state.batch_stats[network], given)
+    assert set(state.params) == {*checkpoint.variables["params"], "avd_network"}
+    assert int(state.opt_state["avd"][1].count) == 40
+
+
+def test_a_milestone_acts_an_epoch_late_as_in_the_reference(checkpoint):
+    trainer = make_trainer(checkpoint, steps_per_epoch=1)
+    trainer.config.train_avd_params.epoch_milestones = (2,)
+    rates = [float(metrics["learning_rate/avd"]) for metrics in train(trainer, 5)[1]]
+    np.testing.assert_allclose(rates, [1e-3, 1e-3, 1e-3, 1e-4, 1e-4], rtol=1e-6)
+
+
+def test_eight_devices_equal_one(checkpoint):
+    states, losses = zip(
+        *(train(make_trainer(checkpoint, count, steps_per_epoch=9), 1) for count in (1, 8)),
+        strict=True,
+    )
+    np.testing.assert_allclose(losses[1][0]["loss"], losses[0][0]["loss"], rtol=1e-5)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
+        states[0].batch_stats["avd_network"],
+        states[1].batch_stats["avd_network"],
+    )
+
+
+def test_the_picture_shows_sources_moved_by_other_samples(trained):
+    trainer, state, _ = trained
+    batch = tiny_batch(trainer.config)
+    state = jax.device_put(state, trainer.shardings)
+    batch = {key: jnp.asarray(batch[key]) for key in ("source", "driving")}
+    outputs = jax.device_get(trainer.outputs(state, batch, 3))
+    assert outputs["prediction"].shape == (3, 32, 32, 3)
+    np.testing.assert_array_equal(
+        outputs["driving"], batch["driving"][np.array([2, 0, 1])].astype(np.float32) / 255
+    )
+
+
+def test_scales_are_drawn_for_each_sample_and_axis():
+    scale = np.asarray(draw_scale(jax.random.key(0), 2000, 0.25))
+    assert scale.shape == (2000, 2)
+    assert 0.75 <= scale.min() < 0.76
+    assert 1.24 < scale.max() <= 1.25
+    assert abs(np.corrcoef(scale.T)[0, 1]) < 0.1
+
+
+def test_a_batch_that_does_not_divide_is_refused(checkpoint):
+    config = tiny_config()
+    config.train_avd_params.batch_size = 6
+    with pytest.raises(InputError, match="divide"):
+        AVDTrainer(config, make_mesh(jax.devices()[:4]), steps_per_epoch=1, checkpoint=checkpoint)

@@ -1,0 +1,336 @@
+"""The step on one device and on eight: equal results, few collectives, and every option."""
+
+import functools
+import re
+from collections import Counter
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tests.tiny_training import tiny_batch, tiny_config
+from tpsm_jax.errors import InputError
+from tpsm_jax.losses import LossSettings, training_losses
+from tpsm_jax.training.schedule import Phase
+from tpsm_jax.training.sharding import batch_sharding, make_mesh
+from tpsm_jax.training.step import ModelTrainer, initial_networks
+
+pytestmark = pytest.mark.slow
+ALL = Phase(background=True, dropout=True)
+# The code behind XLA's own optimisations is left as it comes: it is compiled in half the time, and
+# runs once.
+QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+
+
+def on_devices(config, count):
+    """A trainer on the first `count` devices, its state, and its step compiled for `ALL`."""
+    trainer = ModelTrainer(config, make_mesh(jax.devices()[:count]), steps_per_epoch=100)
+    return trainer, trainer.create_state(), trainer.lower(ALL).compile(QUICKLY)
+
+
+def take_step(trainer, state, compiled):
+    """State and metrics after one step."""
+    sharding, batch = batch_sharding(trainer.mesh), tiny_batch(trainer.config)
+    batch = {key: jax.device_put(batch[key], sharding) for key in ("source", "driving")}
+    state, metrics = compiled(state, batch, trainer._vgg19)
+    return state, jax.device_get(metrics)
+
+
+def assert_states_close(actual, expected):
+    """Parameters, statistics and moments equal but for rounding."""
+    # Adam turns the rounding of a gradient that is nothing else into whole steps: those
+    # parameters, biases in front of a normalisation, can only be held to a step either way.
+    largest = 2 * 2e-4 * (1 + 1e-3)
+    for name in ("params", "batch_stats"):
+        pairs = zip(
+            jax.tree.leaves_with_path(getattr(actual, name)),
+            jax.tree.leaves(getattr(expected, name)),
+            strict=True,
+        )
+        differences = {
+            jax.tree_util.keystr(path): np.abs(np.asarray(a) - np.asarray(b)).max()
+            for (path, a), b in pairs
+        }
+        assert max(differences.values()) < largest
+        exact = [value for value in differences.values() if value < 1e-5]
+        assert len(exact) > 0.8 * len(differences), name
+
+
+@pytest.fixture(scope="module")
+def one():
+    trainer, state, compiled = on_devices(tiny_config(), 1)
+    return trainer, *take_step(trainer, state, compiled)
+
+
+@pytest.fixture(scope="module")
+def eight():
+    return on_devices(tiny_config(), 8)
+
+
+@pytest.fixture(scope="module")
+def after_eight(eight):
+    return take_step(*eight)
+
+
+def test_eight_devices_equal_one(one, after_eight):
+    _, expected, expected_metrics = one
+    state, metrics = after_eight
+    assert metrics.keys() == expected_metrics.keys()
+    for name, value in metrics.items():
+        bound = 1e-3 if name.startswith("gradient") else 1e-5
+        np.testing.assert_allclose(value, expected_metrics[name], rtol=bound, err_msg=name)
+    assert_states_close(state, expected)
+
+
+def test_a_state_cut_among_eight_devices_equals_one(one, monkeypatch):
+    monkeypatch.setattr("tpsm_jax.training.sharding._SMALLEST_SHARDED", 64)
+    _, expected, expected_metrics = one
+    trainer, state, compiled = on_devices(tiny_config(state_sharding="fsdp"), 8)
+    cut = [leaf for leaf in jax.tree.leaves(state) if not leaf.sharding.is_fully_replicated]
+    assert len(cut) > 50
+    state, metrics = take_step(trainer, state, compiled)
+    np.testing.assert_allclose(metrics["loss"], expected_metrics["loss"], rtol=1e-5)
+    assert_states_close(state, expected)
+
+
+def collectives(compiled):
+    """[(kind, shape)] of every collective of the compiled step."""
+    found = []
+    pattern = r"= (.*?) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)"
+    for line in compiled.as_text().splitlines():
+        if match := re.search(pattern + r"(?:-start)?\(", line):
+            for _, dims in re.findall(r"(\w+)\[([\d,]*)\]", match[1]):
+                shape = tuple(int(n) for n in dims.split(",") if n)
+                found.append((match[2], shape))
+    return found
+
+
+def test_only_gradients_and_statistics_are_exchanged(eight):
+    trainer, state, compiled = eight
+    found = collectives(compiled)
+    assert {kind for kind, _ in found} == {"all-reduce"}
+    # What is larger than statistics are has a parameter's size, or 16 / 9 of it (the 3x3 kernel of
+    # an up-convolution folded into four 2x2): no share of a feature map or of the batch. On a CPU
+    # XLA sums the gradient of each pass through a network for itself.
+    sizes = Counter(int(np.prod(shape)) for _, shape in found)
+    parameters = Counter(leaf.size for leaf in jax.tree.leaves(state.params))
+    statistic = max(leaf.size for leaf in jax.tree.leaves(state.batch_stats))
+    known = parameters.keys() | {size * 16 // 9 for size in parameters if size % 9 == 0}
+    assert not {size for size in sizes if size > statistic} - known
+    assert sum((sizes & parameters).values()) >= 0.9 * sum(parameters.values())
+    passes = {"kp_detector": 3, "bg_predictor": 2}
+    needed = sum(
+        passes.get(network, 1) * leaf.size
+        for network, tree in state.params.items()
+        for leaf in jax.tree.leaves(tree)
+    )
+    sent = sum(size * count for size, count in sizes.items())
+    assert 0.5 * needed < sent < 1.5 * needed
+
+
+def test_what_the_state_says(one):
+    _, state, metrics = one
+    assert int(state.step) == 1
+    assert state.ema_params is None
+    assert metrics["finite"] == 1
+    terms = ("perceptual", "equivariance_value", "warp_loss", "bg")
+    np.testing.assert_allclose(
+        metrics["loss"], sum(metrics[f"loss/{name}"] for name in terms), rtol=1e-6
+    )
+    counts = [int(state.opt_state[name][1].count) for name in ("generator", "bg_predictor")]
+    assert counts == [1, 1]
+
+
+def test_before_its_epoch_the_background_predictor_takes_no_step():
+    config = tiny_config()
+    trainer = ModelTrainer(config, make_mesh(jax.devices()[:1]), steps_per_epoch=100)
+    compiled = trainer.lower(Phase(background=False, dropout=True)).compile(QUICKLY)
+    state = trainer.create_state()
+    before = jax.device_get(state.params["bg_predictor"])
+    statistics = jax.device_get(state.batch_stats["bg_predictor"])
+    state, metrics = take_step(trainer, state, compiled)
+    jax.tree.map(np.testing.assert_array_equal, state.params["bg_predictor"], before)
+    jax.tree.map(np.testing.assert_array_equal, state.batch_stats["bg_predictor"], statistics)
+    assert int(state.opt_state["bg_predictor"][1].count) == 0
+    assert int(state.opt_state["generator"][1].count) == 1
+    assert "learning_rate/bg_predictor" not in metrics
+    # The same step again with a bias that is no number: nothing changes but the count of steps.
+    infinite = jax.tree.map(np.array, jax.device_get(state))
+    infinite.params["inpainting_network"]["final"]["bias"][0] = np.nan
+    after, metrics = take_step(trainer, jax.device_put(infinite, trainer.shardings), compiled)
+    assert metrics["finite"] == 0
+    assert int(after.step) == 2
+    jax.tree.map(np.testing.assert_array_equal, after.params, infinite.params)
+    jax.tree.map(np.testing.assert_array_equal, after.batch_stats, infinite.batch_stats)
+    jax.tree.map(np.testing.assert_array_equal, after.opt_state, infinite.opt_state)
+
+
+def lean_config(**fields):
+    """Without what the options below have nothing to do with, to compile faster."""
+    config = tiny_config(**fields)
+    config.model_params.common_params.bg = False
+    config.train_params.loss_weights.equivariance_value = 0
+    config.train_params.loss_weights.warp_loss = 0
+    config.train_params.scales = (1,)
+    config.dataset_params.augmentation_params = None
+    return config
+
+
+def lean_step(**fields):
+    """State before, state after one step, metrics and trainer."""
+    config = lean_config(**fields)
+    trainer = ModelTrainer(config, make_mesh(jax.devices()[:2]), steps_per_epoch=1)
+    before = trainer.create_state()
+    kept = jax.device_get(before)
+    compiled = trainer.lower(Phase(background=False, dropout=True)).compile(QUICKLY)
+    after, metrics = take_step(trainer, before, compiled)
+    return kept, jax.device_get(after), metrics, trainer
+
+
+@pytest.fixture(scope="module")
+def lean():
+    return lean_step()
+
+
+def test_average_frozen_parameters_warm_up_and_another_optimiser(lean):
+    before, after, metrics, _ = lean_step(
+        ema_decay=0.75,
+        freeze=("kp_detector", "inpainting_network/final"),
+        warmup_steps=4,
+        optimizer="sgd",
+    )
+    plain = lean[2]
+    np.testing.assert_allclose(metrics["learning_rate/generator"], 2e-4 / 4, rtol=1e-6)
+    # Frozen: no change, and a network frozen whole keeps its statistics too.
+    jax.tree.map(
+        np.testing.assert_array_equal, after.params["kp_detector"], before.params["kp_detector"]
+    )
+    jax.tree.map(np.testing.assert_array_equal, after.batch_stats, before.batch_stats)
+    final = ("inpainting_network", "final", "kernel")
+    np.testing.assert_array_equal(*(state.params[final[0]][final[1]][final[2]]
+                                    for state in (before, after)))  # fmt: skip
+    # Plain gradient descent: the change is the rate times the gradient.
+    change = jax.tree.map(np.subtract, before.params, after.params)["dense_motion_network"]
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(change))
+    expected = 5e-5 * min(float(metrics["gradient/dense_motion_network"]), 10)
+    np.testing.assert_allclose(largest, expected, rtol=1e-2)
+    # The average moves by a quarter of what the parameters move.
+    average = jax.tree.map(lambda a, b: 0.75 * a + 0.25 * b, before.params, after.params)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
+        after.ema_params,
+        average,
+    )
+    assert after.variables()["params"] is after.ema_params
+    # The detector in evaluation mode sees other keypoints.
+    assert metrics["loss"] != plain["loss"]
+
+
+def test_recomputing_changes_nothing(lean):
+    networks = ("kp_detector", "dense_motion_network", "inpainting_network", "vgg19")
+    _, after, metrics, _ = lean_step(remat=networks)
+    np.testing.assert_allclose(metrics["loss"], lean[2]["loss"], rtol=1e-6)
+    np.testing.assert_allclose(
+        metrics["gradient/kp_detector"], lean[2]["gradient/kp_detector"], rtol=1e-3
+    )
+    assert_states_close(after, lean[1])
+
+
+def test_bfloat16_is_near(lean):
+    _, after, metrics, _ = lean_step(compute_dtype="bfloat16")
+    np.testing.assert_allclose(metrics["loss"], lean[2]["loss"], rtol=0.05)
+    assert metrics["loss"] != lean[2]["loss"]
+    assert {leaf.dtype for leaf in jax.tree.leaves(after.params)} == {np.dtype(np.float32)}
+
+
+def test_accumulated_parts_are_averaged():
+    config = lean_config(accumulate_steps=2)
+    trainer = ModelTrainer(config, make_mesh(jax.devices()[:1]), steps_per_epoch=1)
+    state, batch = jax.device_get(trainer.create_state()), tiny_batch(config)
+    source, driving = (batch[key].astype(np.float32) / 255 for key in ("source", "driving"))
+    draws = trainer.draw(jax.random.key(1), jnp.int32(0), ALL)
+    phase = Phase(background=False, dropout=True)
+    terms, gradients, batch_stats = jax.jit(
+        lambda *args: trainer._gradients(*args, None, phase=phase), compiler_options=QUICKLY
+    )(state, source, driving, draws)
+
+    @functools.partial(jax.jit, compiler_options=QUICKLY)
+    def of_part(batch_stats, source, driving, draws):
+        def loss(params):
+            terms, _, changed = training_losses(
+                trainer.model, {"params": params, "batch_stats": batch_stats}, source, driving,
+                draws, LossSettings.of(config.train_params), lambda images: [images],
+                background=False,
+            )  # fmt: skip
+            return sum(terms.values()), changed
+
+        return jax.value_and_grad(loss, has_aux=True)(state.params)
+
+    expected, total, stats = [], [], state.batch_stats
+    for part in range(2):
+        rows = jax.tree.map(lambda leaf, part=part: leaf[part::2], (source, driving, draws))
+        (loss, stats), gradient = of_part(stats, *rows)
+        expected.append(gradient)
+        total.append(loss)
+    np.testing.assert_allclose(sum(terms.values()), np.mean(total), rtol=1e-5)
+    mean = optax.tree.scale(0.5, optax.tree.add(*expected))
+    scale = max(np.abs(leaf).max() for leaf in jax.tree.leaves(mean))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * scale), gradients, mean
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), batch_stats, stats
+    )
+
+
+def test_the_papers_rescaling_of_kept_splines():
+    config = lean_config(dropout_rescale=True)
+    config.train_params.update({"dropout_startp": 0.25, "dropout_maxp": 0.25})
+    trainer = ModelTrainer(config, make_mesh(jax.devices()[:1]), steps_per_epoch=1)
+    kept = np.asarray(trainer.draw(jax.random.key(0), jnp.int32(0), ALL).kept_tps)
+    assert set(np.unique(kept)) == {np.float32(0), np.float32(1 / 0.75)}
+    assert trainer.draw(jax.random.key(0), jnp.int32(0), Phase(False, False)).kept_tps is None
+
+
+def test_training_starts_from_given_networks(lean):
+    before, *_ = lean
+    given = jax.tree.map(lambda leaf: leaf + 1, before.variables())
+    given = initial_networks(given, ("kp_detector",))
+    trainer = ModelTrainer(
+        lean_config(ema_decay=0.5), make_mesh(jax.devices()[:1]), steps_per_epoch=1,
+        initial_variables=given,
+    )  # fmt: skip
+    state = trainer.create_state()
+    for tree in (state.params, state.ema_params):
+        jax.tree.map(np.testing.assert_array_equal, tree["kp_detector"],
+                     given["params"]["kp_detector"])  # fmt: skip
+    jax.tree.map(np.testing.assert_array_equal, state.params["inpainting_network"],
+                 before.params["inpainting_network"])  # fmt: skip
+
+
+def test_networks_that_a_checkpoint_lacks_are_told():
+    with pytest.raises(InputError, match="avd_network"):
+        initial_networks({"params": {"kp_detector": {}}, "batch_stats": {}}, ("avd_network",))
+
+
+@pytest.mark.parametrize(
+    ("fields", "match"),
+    [
+        ({"perceptual_features": "vgg19"}, "convert_torch_weights.py --vgg19"),
+        ({"perceptual_features": "vgg16"}, "perceptual_features"),
+        ({"perceptual_features": "vgg19_random"}, "makes 5"),
+        ({"remat": ("vgg",)}, "remat"),
+        ({"compute_dtype": "float16"}, "compute_dtype"),
+        ({"image_size": (36, 32)}, "multiples"),
+        ({"accumulate_steps": 3}, "accumulated"),
+        ({"state_sharding": "zero"}, "state_sharding"),
+    ],
+)
+def test_what_cannot_be_trained_is_told(fields, match):
+    config = tiny_config(**fields)
+    if fields.get("perceptual_features") == "vgg19":
+        config.train_params.loss_weights.perceptual = (1, 1, 1, 1, 1)
+    with pytest.raises(InputError, match=match):
+        ModelTrainer(config, make_mesh(jax.devices()[:1]), steps_per_epoch=1)
