@@ -12,9 +12,6 @@ the pictures show, so they are noise.
 import argparse
 import contextlib
 import json
-import os
-import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -25,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import imageio_ffmpeg
-import jax
 import numpy as np
+from measuring import ReferenceProcess, describe_machine, peak_rss_mib
 
 from tpsm_jax.animation import Animator
 from tpsm_jax.checkpoints import load_checkpoint
@@ -42,7 +39,8 @@ def main() -> None:
     if args.child:
         animate_clip(args)
         return
-    report: dict[str, Any] = {"machine": describe_machine(), "frames_a_round": args.frames}
+    machine = f"{describe_machine()}, ffmpeg {imageio_ffmpeg.get_ffmpeg_version()}"
+    report: dict[str, Any] = {"machine": machine, "frames_a_round": args.frames}
     report |= time_frames(args)
     print_speed(report)
     report |= measure_processes(args)
@@ -73,7 +71,9 @@ def time_frames(args: argparse.Namespace) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         reference = None
         if args.reference:
-            reference = stack.enter_context(Reference(reference_command(args, height, width)))
+            reference = stack.enter_context(
+                ReferenceProcess(reference_command(args, height, width))
+            )
             report |= {"reference": reference.name, "reference_seconds_a_frame": theirs}
         for _ in range(args.rounds):
             for size, animator in animators.items():
@@ -83,7 +83,7 @@ def time_frames(args: argparse.Namespace) -> dict[str, Any]:
                     pass
                 ours[size].append((time.perf_counter() - start) / count)
                 if reference is not None:
-                    theirs.append(reference.seconds(args.frames) / args.frames)
+                    theirs.append(reference.ask(args.frames)[0] / args.frames)
     return report
 
 
@@ -96,34 +96,6 @@ def reference_command(args: argparse.Namespace, height: int, width: int) -> list
     if args.torch_checkpoint:
         command += ["--torch_checkpoint", args.torch_checkpoint]
     return command
-
-
-class Reference:
-    """The process that runs the official code."""
-
-    def __init__(self, command: list[str]):
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.name = self._answer()
-
-    def seconds(self, frames: int) -> float:
-        """Animates so many frames."""
-        assert self._process.stdin is not None
-        print(frames, file=self._process.stdin, flush=True)
-        return float(self._answer())
-
-    def _answer(self) -> str:
-        assert self._process.stdout is not None
-        if not (line := self._process.stdout.readline()):
-            raise RuntimeError("the reference ended; what it said is above")
-        return line.strip()
-
-    def __enter__(self) -> "Reference":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()  # closes its input, which ends it
 
 
 def print_speed(report: dict[str, Any]) -> None:
@@ -171,35 +143,6 @@ def animate_clip(args: argparse.Namespace) -> None:
                 first = time.time() - float(started)
             writer.write(frame)
     print(json.dumps({"frames": count, "first_frame": first, "peak_rss_mib": peak_rss_mib()}))
-
-
-def peak_rss_mib() -> float:
-    """The most memory that this process itself has had resident."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # Not getrusage: on Linux a new process begins with the peak of the one that started it.
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 2**10
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def describe_machine() -> str:
-    """Processor or accelerator, cores, and versions."""
-    device = jax.devices()[0]
-    name = device.device_kind
-    if device.platform == "cpu":
-        try:
-            lines = Path("/proc/cpuinfo").read_text().splitlines()
-            name = next(line.split(":")[1].strip() for line in lines if "model name" in line)
-        except (OSError, StopIteration):
-            name = platform.processor()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    ffmpeg = imageio_ffmpeg.get_ffmpeg_version()
-    return (
-        f"{name}, {cores} cores, {platform.system()}, Python {platform.python_version()}, "
-        f"jax {jax.__version__}, ffmpeg {ffmpeg}"
-    )
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 import yaml
 
+_library = torch.library.Library("torchvision", "FRAGMENT")  # what it defines goes with it
+
 
 def main() -> None:
     """Loads the networks, says so with the versions, then answers until the input ends."""
@@ -37,11 +39,7 @@ def load_networks(
     config_path: str, checkpoint: str | None, device: torch.device
 ) -> tuple[torch.nn.Module, torch.nn.Module, torch.nn.Module]:
     """The detector, the dense motion and the inpainting network, for evaluation."""
-    # torchvision without its compiled part lacks two operators that its import asks for.
-    library = torch.library.Library("torchvision", "FRAGMENT")
-    for operator in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, operator):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    define_missing_operators()
     from modules.dense_motion import DenseMotionNetwork
     from modules.inpainting_network import InpaintingNetwork
     from modules.keypoint_detector import KPDetector
@@ -60,6 +58,15 @@ def load_networks(
             network.load_state_dict(state[name])
     detector, dense_motion, inpainting = (net.to(device).eval() for net in networks.values())
     return detector, dense_motion, inpainting
+
+
+def define_missing_operators() -> None:
+    """Two operators that torchvision's import asks for, and lacks without its compiled part."""
+    for operator in ("nms", "qnms"):
+        if not hasattr(torch.ops.torchvision, operator):
+            _library.define(
+                f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            )
 
 
 @torch.no_grad()

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 
 from tests import golden_cases as cases
-from tests import reference, reference_gradients, reference_ops
+from tests import golden_training_cases as training_cases
+from tests import reference, reference_gradients, reference_ops, reference_training
 
 Arrays = dict[str, np.ndarray]
 
@@ -131,6 +132,12 @@ def tiny_gradients() -> Arrays:
     return {**keypoints, **reference_gradients.parameter_gradients(case)}
 
 
+def training(name: str) -> Arrays:
+    """Three steps of one of `golden_training_cases.CASES`."""
+    run = functools.partial(reference_training.run_training, training_cases.CASES[name])
+    return reference_training.trajectory(run)
+
+
 MAKERS: dict[str, Callable[[], Arrays]] = {
     "ops": lambda: with_noise(reference_ops.all_ops),
     "networks": networks,
@@ -138,6 +145,13 @@ MAKERS: dict[str, Callable[[], Arrays]] = {
     "keypoint_gradients": keypoint_gradients,
     "tiny_gradients": tiny_gradients,
     **{f"chain_{name}": functools.partial(chain, name) for name in cases.CHAINS},
+    **{
+        f"training_{name}": functools.partial(training, name)
+        for name in training_cases.TRAJECTORIES
+    },
+    "training_avd": lambda: reference_training.trajectory(reference_training.run_avd),
+    "training_losses": lambda: reference_training.losses(training_cases.CASES["losses"]),
+    "training_schedules": reference_training.schedules,
 }
 
 

@@ -1,0 +1,81 @@
+"""The library in float64, for comparisons that rounding to float32 would blur."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import jax
+import jax.numpy as jnp
+
+from tpsm_jax.training import avd, step
+
+
+class _Double:
+    """NumPy or jax.numpy, whose float32 is float64."""
+
+    def __init__(self, module: Any):
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, "float64" if name == "float32" else name)
+
+
+@contextlib.contextmanager
+def double_precision() -> Iterator[None]:
+    """Within, every module of the library says float64 where it says float32.
+
+    What was imported before keeps its constants and default arguments: networks are to be built
+    with their `dtype` given, as the trainers do, and variables to be given in float64.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(jax.enable_x64(True))
+        for name, module in list(sys.modules.items()):
+            for alias in ("np", "jnp"):
+                if name.startswith("tpsm_jax.") and hasattr(module, alias):
+                    double = _Double(getattr(module, alias))
+                    stack.enter_context(mock.patch.object(module, alias, double))
+        for module in (step, avd):
+            double_dtype = mock.patch.object(module, "compute_dtype", return_value=jnp.float64)
+            stack.enter_context(double_dtype)
+        stack.enter_context(mock.patch.object(jax.lax, "conv_general_dilated", _convolve))
+        yield
+
+
+def to_double(tree: Any) -> Any:
+    """Float arrays of a tree in float64, and shapes as zeros; others as they are."""
+
+    def convert(leaf: Any) -> jax.Array:
+        dtype = jnp.float64 if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf.dtype
+        if isinstance(leaf, jax.ShapeDtypeStruct):
+            return jnp.zeros(leaf.shape, dtype)
+        return jnp.asarray(leaf, dtype)
+
+    return jax.tree.map(convert, tree)
+
+
+def _convolve(
+    x: jax.Array,
+    kernel: jax.Array,
+    window_strides: tuple[int, int],
+    padding: Any,
+    **_: Any,
+) -> jax.Array:
+    """`jax.lax.conv_general_dilated`, for which XLA has no fast routine in float64 on a CPU.
+
+    One matrix product a tap of the kernel, in a loop, which compiles faster than so many products.
+    """
+    stride, size = window_strides[0], kernel.shape[0]
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    batch, *sides, channels = x.shape
+    height, width = ((side - size) // stride + 1 for side in sides)
+    window = (batch, stride * (height - 1) + 1, stride * (width - 1) + 1, channels)
+
+    def add(total: jax.Array, tap: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
+        place, weights = tap
+        seen = jax.lax.dynamic_slice(x, (0, place // size, place % size, 0), window)
+        return total + seen[:, ::stride, ::stride] @ weights, None
+
+    taps = (jnp.arange(size**2), kernel.reshape(size**2, *kernel.shape[2:]))
+    return jax.lax.scan(add, jnp.zeros((batch, height, width, kernel.shape[3])), taps)[0]

@@ -1,0 +1,204 @@
+"""train.py as a command: what it refuses in one line, and whole runs of a tiny model.
+
+Not run by anything yet: to become test_train_script.py once all of it passes.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import train
+from convert_torch_weights import export_checkpoint
+from tests.fake_trainer import losses
+from tpsm_jax.checkpoints import load_checkpoint
+from tpsm_jax.errors import InputError
+from tpsm_jax.orbax_trees import finished_steps, load_tree
+
+ROOT = Path(train.__file__).parent
+CONFIG = """
+from ml_collections import ConfigDict
+from tests.tiny_training import SIZE, tiny_config
+
+def get_config():
+    config = tiny_config(log_every=1, picture_every=0, checkpoint_every=100)
+    config.dataset_params.root_dir = {root!r}
+    config.dataset_params.puppets = ConfigDict({{"clips": 4, "frames": 3, "size": SIZE}})
+    # Less to compile.
+    config.model_params.common_params.bg = False
+    config.train_params.scales = (1,)
+    config.train_params.dropout_epoch = 0
+    config.dataset_params.augmentation_params = {{}}
+    return config
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """With a config of its own, whose clips are drawn when they are first needed."""
+    folder = tmp_path_factory.mktemp("train")
+    (folder / "config.py").write_text(CONFIG.format(root=str(folder / "clips")))
+    return folder
+
+
+def command(folder, workdir, *arguments):
+    flags = ["--config", str(folder / "config.py"), "--workdir", str(workdir)]
+    return ["train.py", *flags, *arguments]
+
+
+def assert_refused(words, monkeypatch, *arguments):
+    """In one line, before anything is trained."""
+    monkeypatch.setattr(sys, "argv", [*arguments, "--compilation_cache", "none"])
+    with pytest.raises(InputError) as error:
+        train.main()
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config.no_such_field=1"], "no_such_field"),
+        (["--config.train_params.batch_sise=1"], "batch_sise"),
+        (["--config.total_steps=many"], "total_steps"),
+        (["--config.train_params.batch_size=2.5"], "batch_size"),
+        (["--config.total_steps=-1"], "config.total_steps is -1 and must be at least 0"),
+        (["--frobnicate"], "frobnicate"),
+        (["surplus"], "surplus"),
+        (["--stage", "evaluation"], "--stage"),
+        (["--stage", "avd"], "--stage avd needs --init DIR"),
+        (["--init", "runs/vox"], "--init is for --stage avd"),
+        (["--config.train_params.batch_size=12"], "divide among 8 devices: take 8 or 16"),
+        (["--config.train_params.batch_size=100000"], "100000"),
+        (["--config.train_params.batch_size=0"], "batch_size"),
+        (["--config.train_params.num_repeats=0"], "num_repeats"),
+        (["--config.train_params.num_epochs=0"], "num_epochs"),
+        (["--config.dataset_params.root_dir="], "root_dir"),
+        (["--config.init_from=nowhere"], "there is no checkpoint nowhere"),
+        (["--stage", "avd", "--init", "nowhere"], "there is no checkpoint nowhere"),
+        (
+            ["--config.perceptual_features=vgg19", "--config.vgg19_dir=nowhere"],
+            "convert_torch_weights.py --vgg19 vgg19-dcbb9e9d.pth --output nowhere",
+        ),
+        (["--config.perceptual_features=vgg16"], "vgg16"),
+        (["--config.compute_dtype=float16"], "float16"),
+        (["--config.state_sharding=cut"], "cut"),
+        (["--config.optimizer=adamm"], "adamm"),
+        (["--config.image_size=(30,30)"], "30"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line(folder, tmp_path, monkeypatch, arguments, words):
+    assert_refused(words, monkeypatch, *command(folder, tmp_path / "run", *arguments))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("missing", ["--config", "--workdir"])
+def test_missing_flags(monkeypatch, folder, missing):
+    arguments = command(folder, folder / "run")
+    at = arguments.index(missing)
+    assert_refused(missing, monkeypatch, *arguments[:at], *arguments[at + 2 :])
+
+
+def test_a_workdir_that_is_a_file(folder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    assert_refused("file cannot be written", monkeypatch, *command(folder, tmp_path / "file"))
+
+
+# Whole runs, as processes of their own. Unoptimised, the step compiles twice as fast.
+
+
+def start(folder, workdir, *arguments):
+    # They share what they compile, which must not change a bit.
+    cache = ["--compilation_cache", str(folder / "cache")]
+    return subprocess.Popen(
+        [sys.executable, *command(folder, workdir, *arguments), *cache],
+        cwd=ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process):
+    output = process.communicate(timeout=600)[0]
+    assert process.returncode == 0, output
+    assert "Traceback" not in output
+    assert "WARNING" not in output
+    return output
+
+
+@pytest.fixture(scope="module")
+def interrupted(folder):
+    """A run that was terminated, and went on for three more steps."""
+    workdir = folder / "interrupted"
+    process = start(folder, workdir, "--config.ema_decay=0.5")
+    metrics = workdir / "metrics.jsonl"
+    while not metrics.exists() or not losses(workdir):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+    process.terminate()
+    assert "the same command goes on" in finish(process)
+    step = finished_steps(workdir)[-1]
+    more = ("--config.ema_decay=0.5", f"--config.total_steps={step + 3}")
+    assert "wrote" in finish(start(folder, workdir, *more, "--config.picture_every=1"))
+    return workdir, step + 3
+
+
+@pytest.mark.slow
+def test_a_run_that_was_terminated_equals_one_that_was_not(folder, interrupted):
+    workdir, last = interrupted
+    other = folder / "undisturbed"
+    more = ("--config.ema_decay=0.5", f"--config.total_steps={last}")
+    finish(start(folder, other, *more))
+    assert losses(workdir) == losses(other)
+    assert list(losses(workdir)) == list(range(1, last + 1))
+    for part in ("variables", "ema_params", "opt_state"):
+        trees = [load_tree(run / "checkpoints" / str(last) / part) for run in (workdir, other)]
+        jax.tree.map(np.testing.assert_array_equal, *trees)
+
+
+@pytest.mark.slow
+def test_what_it_leaves(interrupted):
+    workdir, last = interrupted
+    config = json.loads((workdir / "config.json").read_text())
+    assert (config["stage"], config["total_steps"], config["ema_decay"]) == ("model", last, 0.5)
+    assert f"{last:08d}.png" in os.listdir(workdir / "pictures")
+    line = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])
+    for name in ("loss/perceptual", "gradient/kp_detector", "learning_rate/generator"):
+        assert np.isfinite(line[name])
+
+
+@pytest.mark.slow
+def test_the_workdir_is_a_checkpoint(interrupted, tmp_path):
+    workdir, last = interrupted
+    averaged = load_checkpoint(workdir).variables
+    trained = load_checkpoint(workdir, ema=False, step=last).variables
+    for found, part in ((averaged["params"], "ema_params"), (trained, "variables")):
+        expected = load_tree(workdir / "checkpoints" / str(last) / part)
+        jax.tree.map(np.testing.assert_array_equal, found, expected)
+    export_checkpoint(workdir, tmp_path / "model.pth.tar")
+    assert (tmp_path / "model.pth.tar").stat().st_size > 10000
+
+
+@pytest.mark.slow
+def test_avd_on_the_trained_model(folder, interrupted, monkeypatch):
+    workdir, _ = interrupted
+    stage = ("--stage", "avd", "--init", str(workdir), "--config.total_steps=2")
+    finish(start(folder, folder / "avd", *stage))
+    assert list(losses(folder / "avd")) == [1, 2]
+    before, after = load_checkpoint(workdir).variables, load_checkpoint(folder / "avd").variables
+    assert "avd_network" in after["params"]
+    for collection, networks in before.items():
+        for network, tree in networks.items():
+            jax.tree.map(np.testing.assert_array_equal, after[collection][network], tree)
+    assert_refused(
+        "stage = 'avd', and the config says 'model'", monkeypatch, *command(folder, folder / "avd")
+    )
