@@ -1,6 +1,7 @@
 """The library in float64, for comparisons that rounding to float32 would blur."""
 
 import contextlib
+import functools
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,8 @@ from unittest import mock
 import jax
 import jax.numpy as jnp
 
+from tpsm_jax.models import avd_network
+from tpsm_jax.nn.batch_norm import BatchNorm
 from tpsm_jax.training import avd, step
 
 
@@ -39,6 +42,9 @@ def double_precision() -> Iterator[None]:
         for module in (step, avd):
             double_dtype = mock.patch.object(module, "compute_dtype", return_value=jnp.float64)
             stack.enter_context(double_dtype)
+        # Its normalisations are the only layers whose type nobody gives.
+        batch_norm = functools.partial(BatchNorm, jnp.float64)
+        stack.enter_context(mock.patch.object(avd_network, "BatchNorm", batch_norm))
         stack.enter_context(mock.patch.object(jax.lax, "conv_general_dilated", _convolve))
         yield
 

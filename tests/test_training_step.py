@@ -1,7 +1,6 @@
 """The step on one device and on eight: equal results, few collectives, and every option."""
 
 import functools
-import re
 from collections import Counter
 
 import jax
@@ -10,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from benchmarks.collectives import collectives
 from tests.tiny_training import tiny_batch, tiny_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.losses import LossSettings, training_losses
@@ -95,26 +95,14 @@ def test_a_state_cut_among_eight_devices_equals_one(one, monkeypatch):
     assert_states_close(state, expected)
 
 
-def collectives(compiled):
-    """[(kind, shape)] of every collective of the compiled step."""
-    found = []
-    pattern = r"= (.*?) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)"
-    for line in compiled.as_text().splitlines():
-        if match := re.search(pattern + r"(?:-start)?\(", line):
-            for _, dims in re.findall(r"(\w+)\[([\d,]*)\]", match[1]):
-                shape = tuple(int(n) for n in dims.split(",") if n)
-                found.append((match[2], shape))
-    return found
-
-
 def test_only_gradients_and_statistics_are_exchanged(eight):
     trainer, state, compiled = eight
-    found = collectives(compiled)
-    assert {kind for kind, _ in found} == {"all-reduce"}
+    found = collectives(compiled.as_text())
+    assert {collective.kind for collective in found} == {"all-reduce"}
     # What is larger than statistics are has a parameter's size, or 16 / 9 of it (the 3x3 kernel of
     # an up-convolution folded into four 2x2): no share of a feature map or of the batch. On a CPU
     # XLA sums the gradient of each pass through a network for itself.
-    sizes = Counter(int(np.prod(shape)) for _, shape in found)
+    sizes = Counter(int(np.prod(collective.shape)) for collective in found)
     parameters = Counter(leaf.size for leaf in jax.tree.leaves(state.params))
     statistic = max(leaf.size for leaf in jax.tree.leaves(state.batch_stats))
     known = parameters.keys() | {size * 16 // 9 for size in parameters if size % 9 == 0}

@@ -9,6 +9,7 @@ FRAMES_PER_SECOND = 25
 
 KINDS = ("wave", "dance", "star_jump", "march", "slow_arcs", "boogie")
 _PACE = {"slow_arcs": 0.6, "star_jump": 0.8}
+_STROLL = (0.05, 0.13)  # how far a figure goes to either side
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Pose:
     outwards; an elbow's is added to its arm's.
     """
 
+    place: float  # where the figure stands, to the right of the middle
     sway: float  # of the hips, to the right
     dip: float  # of the hips, downwards
     jump: float  # of the whole figure, upwards
@@ -69,6 +71,9 @@ class Motion:
         self._curves = self._choose(dice)
         self._hop = dice.uniform(0.03, 0.06) if self.kind == "star_jump" else 0.0
         self._camera = self._choose_camera(dice)
+        self._stroll = Curve(
+            0, dice.uniform(*_STROLL), dice.uniform(0.25, 0.4), dice.uniform(0, 6.28)
+        )
 
     def __call__(self, time: float) -> Pose:
         """The pose `time` seconds after the clip's start."""
@@ -77,9 +82,11 @@ class Motion:
         # Cloth and hair hang behind the body: they follow where the trunk was a little ago.
         late = time - 0.16
         drift = self._curves["sway"](time) - self._curves["sway"](late)
+        drift += self._stroll(time) - self._stroll(late)
         swing = self._curves["lean"](time) - self._curves["lean"](late)
         beat = 2 * math.pi * self._beat * time
         pose = Pose(
+            place=self._stroll(time),
             sway=value["sway"],
             dip=max(0.0, value["dip"]),
             jump=self._hop * max(0.0, math.sin(2 * beat)),
@@ -249,6 +256,7 @@ _MAKERS = {
 def _mirror(pose: Pose) -> Pose:
     """The same pose with left and right exchanged; the camera stays as it is."""
     return Pose(
+        place=-pose.place,
         sway=-pose.sway,
         dip=pose.dip,
         jump=pose.jump,

@@ -39,7 +39,7 @@ def skeleton(look: Appearance, pose: Pose) -> Skeleton:
       The joints. Arms have the build's lengths, legs look shorter where they bend.
     """
     standing = FLOOR - 0.035 - 1.96 * look.leg
-    hips = (pose.sway, standing + pose.dip - pose.jump)
+    hips = (pose.place + pose.sway, standing + pose.dip - pose.jump)
     chest = along(hips, math.pi - pose.lean, look.trunk)
     head_angle = 0.5 * pose.lean + pose.tilt
     neck = along(chest, math.pi - pose.lean, 0.02)
@@ -58,7 +58,7 @@ def skeleton(look: Appearance, pose: Pose) -> Skeleton:
         hands.append(along(elbow, arm + side * pose.elbows[index], look.arm))
         joint = (hips[0] + side * 0.62 * look.hips, hips[1] + 0.01)
         foot = (
-            side * (0.55 * look.hips + pose.step_out[index]),
+            pose.place + side * (0.55 * look.hips + pose.step_out[index]),
             FLOOR - 0.035 - pose.step_up[index] - pose.jump,
         )
         knee, foot = _bend(joint, foot, look.leg, side)

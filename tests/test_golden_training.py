@@ -1,8 +1,6 @@
 """Three steps of training and of its AVD stage, against the official loops' own.
 
 The steps are computed in float64, see golden_training_cases.py; the loss terms also in float32.
-
-Not run by anything yet: to become test_golden_training.py once all of it passes.
 """
 
 import functools
@@ -37,8 +35,11 @@ from tpsm_jax.training.avd import AVDTrainer
 from tpsm_jax.training.sharding import make_mesh
 from tpsm_jax.training.step import ModelTrainer
 
-# The issue's bounds: of each tensor's norm, and of sampled entries as a share of the largest.
-LOSSES, STATISTICS, TENSORS = 1e-5, 1e-5, 1e-3
+# Of each value; of the largest entry; of each norm, and of the largest entry for samples. In float64
+# all of them agree to about 1e-10 here; the rest is room for other processors.
+LOSSES, STATISTICS, TENSORS = 1e-5, 1e-5, 1e-5
+# Of the typical tensor's norm: what rounding may leave of a tensor that has no gradient.
+ROUNDING = 1e-7
 # The code behind XLA's own optimisations is left as it comes: it compiles in half the time.
 QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 OPTIMIZERS = {
@@ -136,7 +137,7 @@ def follow(step, before, model_params):
             moments = {kind: {"avd_network": value} for kind, value in moments.items()}
         mean |= moments["mu"]
         square |= moments["nu"]
-        counts |= dict.fromkeys(moments["mu"], np.max(moments["count"]))
+        counts |= dict.fromkeys(moments["mu"], max(jax.tree.leaves(moments["count"])))
     tables |= {"mean": table(mean), "square": table(square)}
     running = {name: array for name, array in named(state.params).items() if "running_" in name}
     return Trajectory(metrics, tables, counts, running)
@@ -244,14 +245,15 @@ def both(request):
 def assert_tables_close(kind, ours, golden):
     """Norms and samples of every tensor; where there is no gradient but rounding, a bound."""
     columns = [golden[f"{kind}/{column}"] for column in ("norm", "largest", "samples")]
-    typical = np.median(columns[0])
-    is_rounding = ~golden["has_gradient"] & kind.startswith("gradient")
+    bound = ROUNDING * np.median(columns[0])
+    # Decay of the weights moves those, too, and is compared like any other update.
+    is_rounding = ~golden["has_gradient"] & (columns[0] < bound)
     for name, none, norm, largest, samples in zip(
         golden["names"], is_rounding, *columns, strict=True
     ):
         our_norm, our_samples = ours.tables[kind][str(name)]
         if none:
-            assert our_norm < 1e-9 * typical, (kind, name)
+            assert our_norm < bound, (kind, name)
             continue
         assert abs(our_norm - norm) <= TENSORS * norm, (kind, name, our_norm, norm)
         distance = np.abs(our_samples - samples).max()
@@ -330,7 +332,7 @@ def test_the_cases_reach_what_they_are_for():
     np.testing.assert_allclose(late["rates/optimizer"], [2e-4, 2e-5, 2e-5])
     for golden in (full, early, late):
         assert np.mean(golden["has_gradient"]) > 0.8
-        # Rounding cannot be what decides: pictures moved by 1e-12 move nothing by 1e-3.
+        # Rounding cannot be what decides: pictures moved by 1e-12 move nothing visibly.
         assert all(golden[key] < TENSORS for key in golden.files if key.startswith("noise/"))
 
 
