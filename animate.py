@@ -34,7 +34,7 @@ def main() -> None:
     audio = None if args.no_audio else driving
     with FrameWriter(args.output, fps=driving.fps, audio=audio) as writer:
         animator = Animator(
-            load_checkpoint(args.checkpoint, dtype=getattr(jnp, args.dtype)),
+            load_checkpoint(args.checkpoint, dtype=getattr(jnp, args.dtype), step=args.step),
             source,
             mode=args.mode,
             size=args.size,
@@ -91,7 +91,17 @@ def parse_arguments() -> argparse.Namespace:
     """The flags; `size` as (height, width) or None."""
     parser = ArgumentParser(__doc__)
     add = parser.add_argument
-    add("--checkpoint", required=True, help="folder that convert_torch_weights.py wrote")
+    add(
+        "--checkpoint",
+        required=True,
+        help="folder that convert_torch_weights.py wrote, or a workdir of train.py",
+    )
+    add(
+        "--step",
+        default="latest",
+        metavar="N|best|latest",
+        help="of the checkpoints in a workdir (latest)",
+    )
     add("--source", required=True, help="the picture to animate")
     add("--driving", required=True, help="video, gif, or folder of frames in the order of names")
     add("--output", required=True, help=".mp4 .mov .mkv .webm .gif, or a folder/ for PNG frames")

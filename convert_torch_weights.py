@@ -39,7 +39,7 @@ def main() -> None:
     """Reads everything, then writes everything, so that an error leaves the output untouched."""
     args = parse_arguments()
     if args.to_torch:
-        export_checkpoint(args.to_torch, args.output)
+        export_checkpoint(args.to_torch, args.output, args.step or "latest")
         return
     vgg19 = read_vgg19(args.vgg19) if args.vgg19 else None
     if not args.checkpoint:
@@ -61,10 +61,13 @@ def parse_arguments() -> argparse.Namespace:
     add("--config", type=Path, help="what it was trained with, as configs/vox256.py")
     add("--vgg19", type=Path, help="torchvision's vgg19-dcbb9e9d.pth, which training needs")
     add("--to_torch", type=Path, metavar="DIR", help="checkpoint folder to write as a PyTorch file")
+    add("--step", metavar="N|best|latest", help="of the checkpoints in a workdir (latest)")
     add("--output", type=Path, required=True, help="folder to write; with --to_torch, a file")
     args = parser.parse_args()
     if args.to_torch and (args.checkpoint or args.config or args.vgg19):
-        parser.error("--to_torch goes with --output alone")
+        parser.error("--to_torch goes with --output and --step alone")
+    if args.step and not args.to_torch:
+        parser.error("--step is for --to_torch")
     if not (args.to_torch or args.checkpoint or args.vgg19):
         parser.error("give --checkpoint and --config, or --vgg19, or --to_torch")
     if bool(args.checkpoint) != bool(args.config):
@@ -106,9 +109,9 @@ def print_report(path: Path, report: ImportReport) -> None:
         print(f"warning: NaN or infinite numbers in {names}", file=sys.stderr)
 
 
-def export_checkpoint(folder: Path, output: Path) -> None:
+def export_checkpoint(folder: Path, output: Path, step: str = "latest") -> None:
     """Writes a checkpoint folder as a file that the official code loads with strict=True."""
-    checkpoint = load_checkpoint(folder)
+    checkpoint = load_checkpoint(folder, step=step)
     variables = jax.device_get(checkpoint.variables)
     write_torch_file(output, torch_from_variables(variables, checkpoint.config.model_params))
     print(f"wrote {output}: {', '.join(sorted(variables['params']))}, {_amount(variables)}")

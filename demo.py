@@ -13,6 +13,7 @@ What is there already is not made again: the training goes on where it was, or i
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -44,11 +45,12 @@ SOURCE_IDENTITY, DRIVING_IDENTITY, DRIVING_MOTION = 1, 4, 9
 
 def main() -> None:
     """Trains, measures, animates, explains."""
-    output = ROOT / OUTPUT
+    os.chdir(ROOT)  # where the config's clips are, too
+    output = OUTPUT
     output.mkdir(parents=True, exist_ok=True)
     workdir = OUTPUT / "training"
     run("train.py", "--config", CONFIG, "--workdir", workdir)
-    checkpoint = load_checkpoint(ROOT / workdir)
+    checkpoint = load_checkpoint(workdir)
     metrics = measure(checkpoint)
     (output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
 
@@ -144,7 +146,7 @@ def draw_sheet(checkpoint: Checkpoint, source: np.ndarray, driving: np.ndarray, 
 def run(*arguments: str | Path) -> None:
     """Runs one of the project's commands as a person would, showing it."""
     print("$ python", *arguments, flush=True)
-    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, check=False)
+    done = subprocess.run([sys.executable, *map(str, arguments)], check=False)
     if done.returncode:
         raise InputError(f"the command above failed with exit code {done.returncode}")
 

@@ -17,10 +17,10 @@ from data.loader import open_dataset
 from tpsm_jax.checkpoints import load_checkpoint, load_vgg19
 from tpsm_jax.compilation_cache import use_compilation_cache
 from tpsm_jax.config_files import apply_overrides, read_config
-from tpsm_jax.errors import ArgumentParser, run_script
+from tpsm_jax.errors import ArgumentParser, InputError, run_script
 from tpsm_jax.orbax_trees import finished_steps
 from tpsm_jax.training.avd import AVDTrainer
-from tpsm_jax.training.distributed import initialize
+from tpsm_jax.training.distributed import initialize, on_every_process, same_everywhere
 from tpsm_jax.training.loop import Trainer, check_settings, train
 from tpsm_jax.training.sharding import Batch, make_mesh
 from tpsm_jax.training.step import ModelTrainer, initial_networks
@@ -37,10 +37,12 @@ def main() -> None:
     check_settings(config)
     with config.unlocked():
         config.stage = args.stage
-    dataset = open_dataset(config)
     params = config.train_params if args.stage == "model" else config.train_avd_params
     sizes = {"batch_size": params.batch_size, "num_repeats": params.num_repeats}
-    steps_per_epoch = dataset.steps_per_epoch(**sizes)
+    dataset = on_every_process(lambda: open_dataset(config))
+    steps_per_epoch = on_every_process(lambda: dataset.steps_per_epoch(**sizes))
+    if not same_everywhere(steps_per_epoch):
+        raise InputError(f"hosts see different clips in {config.dataset_params.root_dir}")
     make = make_model_trainer if args.stage == "model" else make_avd_trainer
     trainer = make(config, steps_per_epoch, args)
 

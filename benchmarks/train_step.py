@@ -14,6 +14,7 @@ official step gets float pictures, for there the data loader does that.
 import argparse
 import contextlib
 import json
+import re
 import statistics
 import sys
 import time
@@ -26,7 +27,7 @@ from measuring import ReferenceProcess, describe_machine, peak_rss_mib
 from ml_collections import ConfigDict
 
 from tpsm_jax.config_files import apply_overrides, read_config
-from tpsm_jax.errors import ArgumentParser, run_script
+from tpsm_jax.errors import ArgumentParser, InputError, run_script
 from tpsm_jax.training.schedule import phase_of
 from tpsm_jax.training.sharding import batch_sharding, make_mesh
 from tpsm_jax.training.state import TrainState
@@ -48,7 +49,7 @@ def main() -> None:
         "config": args.config,
         "overrides": overrides,
         "size": list(config.image_size),
-        "dtype": args.dtype,
+        "dtype": config.compute_dtype,
         "steps_a_round": args.steps,
         "reference": None,
         "batch_sizes": {},
@@ -142,7 +143,10 @@ class Training:
 def reference_command(args: argparse.Namespace, config: ConfigDict) -> list[str]:
     """How to start the official code."""
     worker = Path(__file__).with_name("reference_training_worker.py")
-    yaml = args.reference_config or f"{args.reference}/config/vox-256.yaml"
+    name = re.sub(r"(\d+)$", r"-\1", Path(args.config).stem)  # vox256 -> vox-256
+    yaml = args.reference_config or f"{args.reference}/config/{name}.yaml"
+    if not Path(yaml).is_file():
+        raise InputError(f"there is no {yaml}: give --reference_config")
     command = [args.reference_python, "-W", "ignore", str(worker), "--reference", args.reference]
     command += ["--config", yaml, "--size", *map(str, config.image_size)]
     return [*command, "--compiled"] if args.compiled else command
@@ -198,7 +202,7 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     add("--warm_up", type=int, default=1, help="steps of each code before the first round")
     add("--reference", help="checkout of the official PyTorch code")
     add("--reference_python", default=sys.executable, help="a Python that has torch")
-    add("--reference_config", help="YAML file; CHECKOUT/config/vox-256.yaml by default")
+    add("--reference_config", help="YAML file; by default the one of --config's name")
     add(
         "--compiled",
         action="store_true",

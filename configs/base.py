@@ -5,7 +5,7 @@ other at hand. The fields outside the sections are ours; with their values here 
 the official code does. Any of them can be changed on the command line: `--config.FIELD=VALUE`.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 
 def get_base_config() -> ConfigDict:
@@ -23,7 +23,7 @@ def get_base_config() -> ConfigDict:
             "model_params": _model_params(),
             "train_params": _train_params(),
             "train_avd_params": _train_avd_params(),
-            "visualizer_params": {
+            "visualizer_params": {  # of the official files; no code reads them
                 "kp_size": 5,  # radius in pixels
                 "draw_border": True,
                 "colormap": "gist_rainbow",
@@ -57,7 +57,7 @@ def _our_fields() -> dict:
         "dropout_rescale": False,  # the paper's 1/(1-P), which the official code leaves out
         "warmup_steps": 0,  # in which the learning rate rises
         "optimizer": "",  # a name in optax, as 'adamw'; empty: the paper's Adam
-        "optimizer_params": ConfigDict(),  # its arguments
+        "optimizer_params": ConfigDict(),  # its arguments, as "{'weight_decay': 0.1}"
         # --- fine-tuning
         "init_from": "",  # a checkpoint to start from
         "init_networks": (),  # only these of it; empty: all that it has
@@ -68,7 +68,8 @@ def _our_fields() -> dict:
 def _dataset_params() -> dict:
     return {
         "root_dir": "",
-        "frame_shape": None,
+        # (height, width, 3) of the frames in wide pictures; if None, as high as the picture.
+        "frame_shape": config_dict.placeholder(tuple),
         # An epoch runs over identities (the file's name up to '#'), a random clip of each.
         "id_sampling": True,
         "augmentation_params": {
@@ -106,7 +107,7 @@ def _train_params() -> dict:
         "batch_size": 28,
         "scales": (1, 0.5, 0.25, 0.125),
         "dataloader_workers": 12,
-        "checkpoint_freq": 50,
+        "checkpoint_freq": 50,  # of the official files; no code reads it: see checkpoint_every
         # The share of dropped splines rises from startp to maxp within inc_epoch epochs, and
         # nothing is dropped from dropout_epoch on.
         "dropout_epoch": 35,
@@ -130,7 +131,7 @@ def _train_avd_params() -> dict:
         "num_repeats": 150,
         "batch_size": 256,
         "dataloader_workers": 24,
-        "checkpoint_freq": 10,
+        "checkpoint_freq": 10,  # likewise
         "epoch_milestones": (70, 90),
         "lr": 1.0e-3,
         "lambda_shift": 1,

@@ -24,13 +24,11 @@ class ClipDataset:
         an identity.
       image_size: (height, width) of the frames handed out.
       resize_crop: MGif's random resize and crop, or None.
-      workers: threads that read; 0 to let tf.data choose.
     """
 
     entries: list[list[Clip]]
     image_size: tuple[int, int]
     resize_crop: ResizeCrop | None
-    workers: int
 
     def samples_per_epoch(self, num_repeats: int) -> int:
         """Samples of an epoch, those of an unfinished last batch included."""
@@ -53,7 +51,7 @@ class ClipDataset:
         start_step: int = 0,
         process_index: int = 0,
         process_count: int = 1,
-        workers: int | None = None,
+        workers: int = 0,
     ) -> Batches:
         """Endless batches, the same for the same arguments; none before `start_step` is read.
 
@@ -65,7 +63,7 @@ class ClipDataset:
           start_step: the first batch to hand out.
           process_index: p.
           process_count: P.
-          workers: threads that read, if not the data set's.
+          workers: threads that read; 0 to let tf.data choose.
 
         Returns:
           An iterator of {"source": [b, H, W, 3] uint8, "driving": likewise, "name": list of b
@@ -94,7 +92,7 @@ class ClipDataset:
             image_size=self.image_size,
             batch_size=share,
             start=start_step,
-            workers=self.workers if workers is None else workers,
+            workers=workers,
         )
 
     def _clip(self, order: SampleOrder, sample: int) -> Clip:
@@ -114,18 +112,17 @@ def open_dataset(config: ConfigDict, split: str = "train") -> ClipDataset:
     """Opens the data set that a configuration names.
 
     Args:
-      config: `image_size`, `dataset_params` and `train_params.dataloader_workers` are read. With a
-        section `dataset_params.puppets` {clips, frames, size} the clips are drawn first if
-        `root_dir` is not there; on a disk that several hosts share, draw them beforehand (python
-        -m data.puppets).
+      config: `image_size` and `dataset_params` are read. With a section `dataset_params.puppets`
+        {clips, frames, size} the clips are drawn first if `root_dir` is not there; on a disk that
+        several hosts share, draw them beforehand (python -m data.puppets).
       split: 'train', or 'test', whose entries are always clips.
 
     Returns:
       The data set. With `dataset_params.id_sampling` its entries are identities.
 
     Raises:
-      InputError: no clips can be found or drawn there, or `augmentation_params` asks for what is
-        not offered.
+      InputError: no clips can be found or drawn there, other puppets were drawn there, or
+        `augmentation_params` asks for what is not offered.
     """
     params, image_size = config.dataset_params, _image_size(config)
     resize_crop = ResizeCrop.from_config(params.augmentation_params)
@@ -136,7 +133,7 @@ def open_dataset(config: ConfigDict, split: str = "train") -> ClipDataset:
     clips = _find_or_draw(config, split)
     by_identity = params.id_sampling and split == "train"
     entries = group_by_identity(clips) if by_identity else [[clip] for clip in clips]
-    return ClipDataset(entries, image_size, resize_crop, config.train_params.dataloader_workers)
+    return ClipDataset(entries, image_size, resize_crop)
 
 
 def read_clips(
@@ -161,7 +158,7 @@ def read_clips(
 
 def _find_or_draw(config: ConfigDict, split: str) -> list[Clip]:
     params = config.dataset_params
-    if "puppets" in params and params.root_dir and not Path(params.root_dir).exists():
+    if "puppets" in params and params.root_dir:
         draw_data_set(Path(params.root_dir), **params.puppets)
     return find_clips(params, split, _image_size(config))
 

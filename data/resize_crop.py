@@ -30,12 +30,13 @@ class ResizeCrop:
     size: tuple[int, int]
 
     @classmethod
-    def from_config(cls, params: ConfigDict) -> Self | None:
+    def from_config(cls, params: ConfigDict | None) -> Self | None:
         """Reads `augmentation_params`.
 
         Args:
           params: has perhaps `resize_param` {ratio} and `crop_param` {size}; a size may be one
-            number for both sides. Flips and jitter are for others to read.
+            number for both sides. Flips and jitter are for others to read. None is as good as
+            empty.
 
         Returns:
           What is to be done; None if nothing.
@@ -44,6 +45,7 @@ class ResizeCrop:
           InputError: resized frames are not cropped to one size, or the section asks for what is
             not offered here (the reference's `rotation_param`, which no official file uses).
         """
+        params = params or {}
         known = {"flip_param", "jitter_param", "resize_param", "crop_param"}
         if unknown := sorted(set(params) - known):
             raise InputError(f"augmentation_params has an unknown entry {unknown[0]!r}")

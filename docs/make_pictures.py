@@ -29,7 +29,7 @@ PATH = Path(__file__).parent / "images" / "thin_plate_splines.png"
 SIZE = 192
 SOURCE, DRIVING = 1, 17  # identities
 SOURCE_MOTION, SOURCE_FRAME = 3, 0
-ROWS = ((6, 4), (5, 22))  # driving motion and frame
+ROWS = ((34, 48), (5, 42))  # driving motion and frame, where it stands as the source does
 SHOWN_PARTS = (("trunk", 1), ("one arm", 2), ("other arm", 3))
 
 

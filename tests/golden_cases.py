@@ -88,6 +88,16 @@ def chain_pictures(case: ChainCase) -> tuple[np.ndarray, np.ndarray]:
     return pictures("source", *shape), pictures("driving", *shape, time=0.3)
 
 
+NUDGES = 8  # runs of the official code on pictures that differ in their last bit
+
+
+def nudged(images: tuple[np.ndarray, ...], nudge: int) -> tuple[np.ndarray, ...]:
+    """Pictures moved by about their last bit, for each `nudge` in another way; not at all for 0."""
+    if not nudge:
+        return images
+    return tuple(x * uniform(f"nudge{nudge}", x.shape, 1 - 1e-7, 1 + 1e-7) for x in images)
+
+
 def subsample(array: np.ndarray, limit: int = 20_000) -> np.ndarray:
     """About `limit` entries of a large array at a fixed odd stride, flat; a small one as it is."""
     if array.size <= limit:

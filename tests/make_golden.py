@@ -45,6 +45,30 @@ def chain(name: str) -> Arrays:
     return with_noise(make)
 
 
+def chain_noise() -> Arrays:
+    """How far rounding takes the official float32 chains: "CHAIN/STAGE", the worst of eight runs.
+
+    The runs are on pictures that differ in their last bit, so that what the rounding of one
+    processor and one order of summing happens to do is not taken for what rounding can do.
+    """
+    kept: Arrays = {}
+    for name, case in cases.CHAINS.items():
+
+        def make(dtype: torch.dtype, nudge: int = 0, case: cases.ChainCase = case) -> Arrays:
+            networks = reference.Reference(case.params, seed=case.seed, dtype=dtype)
+            pictures = cases.nudged(cases.chain_pictures(case), nudge)
+            outputs = networks.chain(*pictures, background=case.background)
+            return cases.flatten_outputs(outputs)
+
+        truth = make(torch.float64)
+        for nudge in range(cases.NUDGES):
+            for key, value in make(torch.float32, nudge).items():
+                stage = f"{name}/{cases.stage_of(key)}"
+                distance = np.float32(np.abs(value.astype(np.float64) - truth[key]).max())
+                kept[stage] = np.maximum(kept.get(stage, np.float32(0)), distance)
+    return kept
+
+
 def networks() -> Arrays:
     """Every network alone."""
     small, single = (cases.model_params(small=True, multi_mask=multi) for multi in (True, False))
@@ -117,7 +141,7 @@ def keypoint_gradients() -> Arrays:
     truth = reference_gradients.keypoint_gradients(case, torch.float64)
     kept = {name: value.astype(np.float32) for name, value in truth.items()}
     kept |= {f"noise/{name}": np.float32(0) for name in truth}
-    for nudge in range(8):
+    for nudge in range(cases.NUDGES):
         single = reference_gradients.keypoint_gradients(case, torch.float32, nudge)
         for name, value in truth.items():
             distance = np.float32(np.abs(value - single[name]).max())
@@ -149,6 +173,7 @@ MAKERS: dict[str, Callable[[], Arrays]] = {
         f"training_{name}": functools.partial(training, name)
         for name in training_cases.TRAJECTORIES
     },
+    "chain_noise": chain_noise,
     "training_avd": lambda: reference_training.trajectory(reference_training.run_avd),
     "training_losses": lambda: reference_training.losses(training_cases.CASES["losses"]),
     "training_schedules": reference_training.schedules,

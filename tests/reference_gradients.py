@@ -17,11 +17,7 @@ def _weighted_sums(
     nudge: int = 0,
 ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
     """([kp_source, kp_driving], [sum(flow * w), sum(prediction * w)]), with their graph."""
-    images = cases.chain_pictures(case)
-    if nudge:
-        images = tuple(
-            x * cases.uniform(f"nudge{nudge}", x.shape, 1 - 1e-7, 1 + 1e-7) for x in images
-        )
+    images = cases.nudged(cases.chain_pictures(case), nudge)
     source, driving = (channels_first(image, dtype) for image in images)
     kp_source, kp_driving = (networks["kp_detector"](image) for image in (source, driving))
     background = networks["bg_predictor"](source, driving)

@@ -15,6 +15,7 @@ from PIL import Image
 
 import animate
 from tests.small import model_params, pictures, small_model
+from tests.test_checkpoints import write_run
 from tests.test_video import make_clip
 from tpsm_jax.animation import Animator
 from tpsm_jax.checkpoints import load_checkpoint, save_checkpoint
@@ -28,10 +29,11 @@ ROOT = Path(animate.__file__).parent
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """A folder with a checkpoint, one without AVD, a picture, and clips."""
+    """A folder with a checkpoint, one without AVD, a training run, a picture, and clips."""
     folder = tmp_path_factory.mktemp("inputs")
     _, variables = small_model()
     config = ConfigDict({"image_size": (128, 128), "model_params": model_params()})
+    write_run(folder / "run", variables, {3: 0.5, 6: 1.0})
     save_checkpoint(folder / "checkpoint", variables, config)
     for networks in variables.values():
         networks.pop("avd_network", None)
@@ -102,6 +104,22 @@ def test_pictures_are_the_animators_frames(run, inputs, tmp_path, mode):
     np.testing.assert_array_equal(list(open_video(tmp_path / "out")), expected)
 
 
+def test_the_best_step_of_a_training_run(run, inputs, tmp_path):
+    """Which has the weights of the checkpoint, the latest having others."""
+    options = {"driving": "frames", "batch_size": 2, "mode": "standard"}
+    for name, more in (
+        ("one", {}),
+        ("best", {"checkpoint": "run", "step": "best"}),
+        ("latest", {"checkpoint": "run"}),
+    ):
+        assert run(f"{tmp_path}/{name}/", **options, **more)[0] == 0
+    one, best, latest = (
+        np.stack(list(open_video(tmp_path / name))) for name in ("one", "best", "latest")
+    )
+    np.testing.assert_array_equal(best, one)
+    assert (latest != one).any()
+
+
 def test_the_frame_rate_of_a_folder(run, tmp_path):
     code, *_ = run(tmp_path / "out.mp4", driving="frames", fps=10, batch_size=2)
     assert code == 0
@@ -135,6 +153,9 @@ def test_another_size_and_bfloat16(run, tmp_path):
         ({"driving": "empty"}, "no picture"),
         ({"fps": 10}, "its own frame rate"),
         ({"checkpoint": "no_avd", "mode": "avd"}, "avd_network"),
+        ({"checkpoint": "run", "step": "4"}, "no checkpoint of step 4, only of 3, 6"),
+        ({"checkpoint": "run", "step": "last"}, "neither a number nor 'latest' nor 'best'"),
+        ({"step": "best"}, "no training run"),
         ({"size": "200"}, "multiples of 128"),
         ({"size": "128x128x3"}, "HEIGHTxWIDTH"),
         ({"size": "0"}, "multiples of 128"),

@@ -1,5 +1,7 @@
 """The AVD stage: what it changes, what it must not, and its learning rate."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,7 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.models.motion_model import build_model, init_variables
 from tpsm_jax.training.avd import AVDTrainer, draw_scale
 from tpsm_jax.training.sharding import batch_sharding, make_mesh
+from tpsm_jax.training.state import compiler_options_for_init
 
 pytestmark = pytest.mark.slow
 
@@ -20,10 +23,12 @@ def checkpoint():
     config = tiny_config()
     model = build_model(config.model_params)
     names = ("kp_detector", "dense_motion_network", "inpainting_network", "bg_predictor")
-    variables = jax.jit(lambda rng: init_variables(model, rng, 32, 32, networks=names))(
-        jax.random.key(0)
-    )
-    return Checkpoint(config, model, variables)
+
+    @functools.partial(jax.jit, compiler_options=compiler_options_for_init())
+    def init(rng):
+        return init_variables(model, rng, 32, 32, networks=names)
+
+    return Checkpoint(config, model, init(jax.random.key(0)))
 
 
 def make_trainer(checkpoint, devices=1, **options):
@@ -108,5 +113,54 @@ def test_scales_are_drawn_for_each_sample_and_axis():
 def test_a_batch_that_does_not_divide_is_refused(checkpoint):
     config = tiny_config()
     config.train_avd_params.batch_size = 6
-    with pytest.raises(InputError, match="divide"):
+    with pytest.raises(InputError, match=r"divide .*\(--config\.train_avd_params\.batch_size\)"):
         AVDTrainer(config, make_mesh(jax.devices()[:4]), steps_per_epoch=1, checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("optimizer", "adamw"),
+        ("optimizer_params", {"b1": 0.8}),
+        ("warmup_steps", 10),
+        ("accumulate_steps", 2),
+        ("remat", ("kp_detector",)),
+        ("freeze", ("kp_detector",)),
+        ("init_from", "runs/vox"),
+        ("init_networks", ["kp_detector"]),
+    ],
+)
+def test_fields_of_the_other_stage_are_refused(checkpoint, field, value):
+    config = tiny_config()
+    config[field] = value
+    with pytest.raises(InputError, match=f"^{field} is not for --stage avd$"):
+        AVDTrainer(config, make_mesh(), steps_per_epoch=1, checkpoint=checkpoint)
+
+
+def test_no_average_is_kept_whatever_the_config_says(checkpoint):
+    config = tiny_config(ema_decay=0.5, remat=[])
+    trainer = AVDTrainer(config, make_mesh(), steps_per_epoch=1, checkpoint=checkpoint)
+    assert trainer.abstract_state().ema_params is None
+
+
+def test_a_size_that_the_model_cannot_take_is_refused(checkpoint):
+    config = tiny_config(image_size=(36, 32))
+    with pytest.raises(InputError, match="multiples"):
+        AVDTrainer(config, make_mesh(), steps_per_epoch=1, checkpoint=checkpoint)
+
+
+def test_a_given_avd_network_is_trained_further(checkpoint):
+    other = make_trainer(checkpoint, steps_per_epoch=1).abstract_state().variables()
+    given = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.5, leaf.dtype), other)
+    trainer = make_trainer(checkpoint._replace(variables=given), devices=8, steps_per_epoch=1)
+    state = trainer.create_state()
+    jax.tree.map(np.testing.assert_array_equal, state.variables(), given)
+    assert jax.tree.map(lambda leaf: leaf.sharding, state) == trainer.shardings
+
+
+def test_given_weights_are_not_compiled_into_the_program_that_draws_the_others(checkpoint):
+    trainer = make_trainer(checkpoint, steps_per_epoch=1)
+    assert set(jax.eval_shape(trainer._init, jax.random.key(0)).params) == {"avd_network"}
+    constants = jax.make_jaxpr(trainer._init)(jax.random.key(0)).consts
+    largest = max(leaf.size for leaf in jax.tree.leaves(checkpoint.variables))
+    assert max(np.size(constant) for constant in constants) < largest

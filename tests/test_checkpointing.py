@@ -206,6 +206,20 @@ def test_another_stage(workdir):
         train(config, workdir, trainer(), batches)
 
 
+def test_other_epochs(workdir):
+    told = "this run has 100 steps an epoch of batch 4, and the config and clips now make 50 of 4: "
+    assert_error(told, workdir, (("steps_per_epoch", 50),))
+    larger = FakeTrainer()
+    larger.batch_size = 8
+    with pytest.raises(InputError, match="make 100 of 8: take the same batch_size, num_repeats"):
+        train(loop_config(log_every=3), workdir, larger, batches)
+    assert finished_steps(workdir) == [4, 8]
+    assert json.loads((workdir / "config.json").read_text())["log_every"] == 1
+    # They are remembered from part to part.
+    run(workdir, total_steps=10)
+    assert_error(told, workdir, (("steps_per_epoch", 50),))
+
+
 def test_another_optimiser(workdir):
     assert_error("optimizer = '', and the config says 'sgd'", workdir, optimizer="sgd")
 
@@ -255,10 +269,20 @@ def test_a_full_disk_is_told_before_the_first_step(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"4 checkpoints of 10 MiB .*43 MiB .* 30 MiB are free"):
         train(config, tmp_path, fake, batches)
     assert fake.started == []
-    # What is there already needs no room again.
+    # What is there already needs no room again: with the last few and the best there is one to
+    # come before the oldest goes.
+    leave_free(15 << 20, monkeypatch)
     for step in ("1", "2", "3"):
         (tmp_path / "checkpoints" / step).mkdir()
     check_disk(tmp_path, 11 << 20, 2)
+    with pytest.raises(InputError, match="no room for 2 checkpoints"):
+        check_disk(tmp_path, 11 << 20, 3)
+
+
+def test_a_run_that_is_done_needs_no_room(workdir, monkeypatch):
+    leave_free(0, monkeypatch)
+    run(workdir, total_steps=8)
+    assert_error("no room for", workdir, total_steps=9)
 
 
 @pytest.mark.parametrize("place", ["file", "file/run"])
@@ -355,7 +379,7 @@ def model_run(tmp_path_factory):
                 opt_state={"generator": np.zeros(3, np.float32)},
                 ema_params=jax.tree.map(lambda leaf: leaf + 1, params),
             )
-            checkpoints.save(jax.device_put(states[step]), Progress(step), 1.0)
+            checkpoints.save(jax.device_put(states[step]), Progress(step), float(step))
     (folder / "config.json").write_text(
         json.dumps({"image_size": [128, 128], "model_params": model_params()})
     )
@@ -380,6 +404,13 @@ def test_a_step_and_the_trained_parameters_may_be_chosen(model_run, step):
     folder, states = model_run
     loaded = load_checkpoint(folder, step=step, ema=False)
     assert_variables(loaded.variables, states[step].params, states[step].batch_stats)
+
+
+@pytest.mark.parametrize(("name", "step"), [("1", 1), ("latest", 2), ("best", 1)])
+def test_a_step_may_be_chosen_by_its_name(model_run, name, step):
+    folder, states = model_run
+    loaded = load_checkpoint(folder, step=name)
+    assert_variables(loaded.variables, states[step].ema_params, states[step].batch_stats)
 
 
 def test_a_step_that_is_not_there(model_run, tmp_path):

@@ -12,6 +12,7 @@ from tests.small import model_params, small_model
 from tpsm_jax import checkpoints
 from tpsm_jax.checkpoints import load_checkpoint, load_vgg19, save_checkpoint, save_vgg19
 from tpsm_jax.errors import InputError
+from tpsm_jax.orbax_trees import save_tree
 
 VGG19 = {"params": {"features_0": {"bias": np.arange(4, dtype=np.float32)}}}
 
@@ -37,6 +38,21 @@ def saved(tmp_path_factory, variables):
 def folder(tmp_path, saved):
     """A copy that may be harmed."""
     return shutil.copytree(saved, tmp_path / "checkpoint")
+
+
+def write_run(folder, variables, losses):
+    """What training leaves: step -> its mean loss, and so many thirds of `variables`."""
+    folder.mkdir()
+    (folder / "config.json").write_text(
+        json.dumps({"image_size": [128, 128], "model_params": model_params()})
+    )
+    for step, loss in losses.items():
+        place = folder / "checkpoints" / str(step)
+        (place / "metrics").mkdir(parents=True)
+        save_tree(place / "variables", jax.tree.map(lambda x: x * (step / 3), variables))  # noqa: B023
+        if loss is not None:
+            (place / "metrics" / "metrics").write_text(json.dumps({"loss": loss}))
+    return folder
 
 
 def contents(folder):
@@ -98,6 +114,48 @@ def test_networks_may_be_absent(tmp_path, variables, config):
     }
     save_checkpoint(tmp_path / "checkpoint", kept, config)
     assert_equal(load_checkpoint(tmp_path / "checkpoint").variables, kept)
+
+
+# Those of a training run.
+
+
+@pytest.mark.parametrize(
+    ("step", "found"),
+    [("latest", 6), ("best", 3), (3, 3), ("6", 6)],
+)
+def test_steps_of_a_run(tmp_path, variables, step, found):
+    run = write_run(tmp_path / "run", variables, {3: 0.25, 6: None})
+    expected = jax.tree.map(lambda x: x * (found / 3), variables)
+    assert_equal(load_checkpoint(run, step=step).variables, expected)
+
+
+def test_the_best_is_the_one_of_the_least_loss(tmp_path, variables):
+    run = write_run(tmp_path / "run", variables, {3: 0.5, 6: 0.25, 9: 1.5})
+    expected = jax.tree.map(lambda x: 2 * x, variables)
+    assert_equal(load_checkpoint(run, step="best").variables, expected)
+
+
+@pytest.mark.parametrize("step", ["", "last", "-3", "3.5", -3, 3.5])
+def test_no_step(tmp_path, variables, saved, step):
+    for folder in (write_run(tmp_path / "run", variables, {3: 1.0}), saved):
+        with pytest.raises(InputError, match="is neither a number nor 'latest' nor 'best'"):
+            load_checkpoint(folder, step=step)
+
+
+def test_a_run_whose_best_step_is_not_known(tmp_path, variables):
+    run = write_run(tmp_path / "run", variables, {3: None})
+    with pytest.raises(InputError, match="does not know its best step yet"):
+        load_checkpoint(run, step="best")
+    (run / "checkpoints" / "3" / "metrics" / "metrics").write_text('{"lo')
+    with pytest.raises(InputError, match="metrics is damaged; choose a step by its number"):
+        load_checkpoint(run, step="best")
+    load_checkpoint(run)
+
+
+@pytest.mark.parametrize("step", ["best", 3])
+def test_what_is_no_run_has_no_steps(saved, step):
+    with pytest.raises(InputError, match="no training run"):
+        load_checkpoint(saved, step=step)
 
 
 # Writing where something is.

@@ -1,11 +1,18 @@
 """What is handed to jax.distributed.initialize under which launcher."""
 
 import jax
+import numpy as np
 import pytest
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.training import distributed
-from tpsm_jax.training.distributed import cluster_arguments, initialize, on_first_process
+from tpsm_jax.training.distributed import (
+    cluster_arguments,
+    initialize,
+    on_every_process,
+    on_first_process,
+    same_everywhere,
+)
 
 SLURM = {
     "SLURM_JOB_ID": "7",
@@ -91,6 +98,19 @@ def test_slurm_divides_the_gpus_of_a_node_among_its_tasks():
     assert gpus(eight, "1(x2)", "0", JAX_LOCAL_DEVICE_IDS="0") is None
 
 
+@pytest.mark.parametrize(
+    "environ",
+    [THREE, SLURM, {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_MCA_orte_hnp_uri": "1.0;tcp://1.2.3.4:5"}],
+)
+def test_one_that_fails_does_not_wait_for_the_others_for_long(monkeypatch, environ):
+    given = {}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **arguments: given.update(arguments))
+    initialize()
+    assert given["shutdown_timeout_seconds"] == 30
+
+
 def test_open_mpi():
     environ = {"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "0"}
     assert cluster_arguments({**environ, "OMPI_MCA_orte_hnp_uri": "1.0;tcp://1.2.3.4:5"}) == {}
@@ -119,3 +139,55 @@ def test_on_first_process():
 
     with pytest.raises(InputError, match="no room"):
         on_first_process(fail)
+
+
+def test_on_every_process():
+    assert on_every_process(lambda: 3) == 3
+    with pytest.raises(InputError, match="no clips"):
+        on_every_process(lambda: fail("no clips"))
+
+
+def fail(message):
+    raise InputError(message)
+
+
+@pytest.mark.parametrize(
+    ("messages", "told"),
+    [
+        (["", ""], None),
+        (["", "no such\nclips: ä"], "no such\nclips: ä"),
+        (["one", "two"], "one"),
+        (["", "x" * 3000], "x" * 2000),
+    ],
+)
+@pytest.mark.parametrize("process", [0, 1])
+def test_an_error_of_one_process_is_told_in_all(monkeypatch, messages, told, process):
+    def gathered(text):
+        others = [
+            np.frombuffer(message.encode()[:2000].ljust(2000, b"\0"), np.uint8)
+            for message in messages
+        ]
+        np.testing.assert_array_equal(text, others[process])
+        return np.stack(others)
+
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(distributed.multihost_utils, "process_allgather", gathered)
+
+    def action():
+        return fail(messages[process]) if messages[process] else 3
+
+    if told is None:
+        assert on_every_process(action) == 3
+    else:
+        with pytest.raises(InputError) as error:
+            on_every_process(action)
+        assert str(error.value) == told
+
+
+@pytest.mark.parametrize(("numbers", "same"), [([5, 5], True), ([5, 4], False)])
+def test_same_everywhere(monkeypatch, numbers, same):
+    assert same_everywhere(5)
+    monkeypatch.setattr(
+        distributed.multihost_utils, "process_allgather", lambda _: np.array(numbers)
+    )
+    assert same_everywhere(5) is same

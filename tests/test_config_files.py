@@ -13,6 +13,7 @@ def test_overrides_change_fields_at_any_depth():
         "--config.image_size=(64,96)",
         "--config.freeze=('kp_detector',)",
         "--config.optimizer_params={'b1': 0.8}",
+        "--config.dataset_params.frame_shape=(64,96,3)",
         "--config.tensorboard",
     ]  # fmt: skip
     apply_overrides(config, arguments)
@@ -21,6 +22,7 @@ def test_overrides_change_fields_at_any_depth():
     assert tuple(config.image_size) == (64, 96)
     assert tuple(config.freeze) == ("kp_detector",)
     assert config.optimizer_params.b1 == 0.8
+    assert tuple(config.dataset_params.frame_shape) == (64, 96, 3)
     assert config.tensorboard is True
 
 

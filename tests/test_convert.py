@@ -12,6 +12,7 @@ import pytest
 
 import convert_torch_weights
 from tests.small import model_params, small_model
+from tests.test_checkpoints import write_run
 from tests.test_torch_names import vgg19_checkpoint
 from tests.torch_files import FIXTURES
 from tpsm_jax.checkpoints import load_checkpoint, load_vgg19
@@ -101,6 +102,26 @@ def test_there_and_back(files, tmp_path, monkeypatch, capsys):
         for key, array in state.items():
             assert array.dtype == before[network][key].dtype
             assert array.tobytes() == before[network][key].tobytes(), key
+
+
+@pytest.mark.parametrize(("step", "factor"), [(None, 2), ("best", 1)])
+def test_a_step_of_a_training_run(tmp_path, monkeypatch, capsys, step, factor):
+    run = write_run(tmp_path / "run", small_model()[1], {3: 0.5, 6: 1.0})
+    back = tmp_path / "back.pth.tar"
+    given = [] if step is None else ["--step", step]
+    assert convert(monkeypatch, "--to_torch", run, "--output", back, *given) == 0
+    variables, _ = variables_from_torch(read_torch_file(back), model_params())
+    expected = jax.tree.map(lambda x: factor * x, small_model()[1])
+    jax.tree.map(np.testing.assert_array_equal, variables, expected)
+
+
+@pytest.mark.parametrize("step", ["7", "last"])
+def test_a_step_that_is_not_there(tmp_path, monkeypatch, capsys, step):
+    run = write_run(tmp_path / "run", small_model()[1], {3: 0.5})
+    output = tmp_path / "x.pth.tar"
+    given = ("--to_torch", run, "--output", output, "--step", step)
+    assert_fails(monkeypatch, capsys, step, *given)
+    assert not output.exists()
 
 
 def test_absent_networks_are_explained(files, tmp_path, monkeypatch, capsys):
@@ -246,6 +267,7 @@ def test_to_torch_errors(files, tmp_path, monkeypatch, capsys):
         ["--output", "x", "--checkpoint", "y"],
         ["--output", "x", "--config", "y", "--vgg19", "z"],
         ["--output", "x", "--to_torch", "y", "--vgg19", "z"],
+        ["--output", "x", "--vgg19", "z", "--step", "best"],
         ["--checkpoint", "x", "--config", "y"],
     ],
 )

@@ -24,10 +24,13 @@ def run_chain(case, **options):
 @pytest.mark.parametrize("name", cases.CHAINS)
 def test_chain(name):
     golden = np.load(cases.GOLDEN / f"chain_{name}.npz")
+    noise = np.load(cases.GOLDEN / "chain_noise.npz")
     outputs = run_chain(cases.CHAINS[name])
     assert set(outputs) == {key for key in golden.files if not key.startswith("noise/")}
     for key, value in outputs.items():
-        bound = cases.BOUNDS[cases.stage_of(key)]
+        stage = cases.stage_of(key)
+        # Two float32 computations may each be as far from the truth as rounding takes the official.
+        bound = max(cases.BOUNDS[stage], 2 * noise[f"{name}/{stage}"])
         np.testing.assert_allclose(value, golden[key], rtol=0, atol=bound, err_msg=key)
 
 

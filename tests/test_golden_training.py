@@ -35,8 +35,8 @@ from tpsm_jax.training.avd import AVDTrainer
 from tpsm_jax.training.sharding import make_mesh
 from tpsm_jax.training.step import ModelTrainer
 
-# Of each value; of the largest entry; of each norm, and of the largest entry for samples. In float64
-# all of them agree to about 1e-10 here; the rest is room for other processors.
+# Of each value; of the largest entry; of each norm, and of the largest entry for samples. In
+# float64 all of them agree to about 1e-10 here; the rest is room for other processors.
 LOSSES, STATISTICS, TENSORS = 1e-5, 1e-5, 1e-5
 # Of the typical tensor's norm: what rounding may leave of a tensor that has no gradient.
 ROUNDING = 1e-7

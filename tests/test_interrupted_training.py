@@ -147,6 +147,17 @@ def test_what_stops_one_process_stops_both(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_disk_that_is_full_for_the_first_process_stops_both(tmp_path):
+    settings = ("total_steps=9", "checkpoint_every=3", "full=6")
+    begin = time.monotonic()
+    for code, output in map(finish, start_two([tmp_path / "run"] * 2, *settings)):
+        assert code == 2, output
+        assert "0 MiB are free on the disk); the newest whole one is of step 3" in output
+    assert time.monotonic() - begin < 60
+    assert finished_steps(tmp_path / "run") == [3]
+
+
+@pytest.mark.slow
 def test_a_workdir_that_hosts_do_not_share(tmp_path):
     for code, output in map(finish, start_two((tmp_path / "here", tmp_path / "there"))):
         assert code == 2

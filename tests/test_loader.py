@@ -29,7 +29,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def batches_of(dataset: ClipDataset, count: int, **arguments: int) -> list[dict[str, Any]]:
-    given = {"batch_size": 4, "num_repeats": 7, "seed": 1} | arguments
+    given = {"batch_size": 4, "num_repeats": 7, "seed": 1, "workers": 2} | arguments
     with dataset.batches(**given) as batches:
         return list(islice(batches, count))
 
@@ -274,6 +274,13 @@ def test_a_crop_of_another_size_is_told(root: Path) -> None:
     config.dataset_params.augmentation_params = ConfigDict({"crop_param": {"size": 8}})
     with pytest.raises(InputError, match=r"crop_param.size \(8, 8\) is not image_size \(16, 16\)"):
         open_dataset(config)
+
+
+def test_no_augmentation_at_all(root: Path) -> None:
+    config = small_config(root)
+    with config.unlocked():
+        config.dataset_params.augmentation_params = None
+    assert open_dataset(config).resize_crop is None
 
 
 # ---------------------------------------------------------------- whole clips

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.fake_trainer import BATCH, FakeTrainer, batches, lines, loop_config, losses
 from tpsm_jax.errors import InputError
 from tpsm_jax.orbax_trees import finished_steps, load_tree
-from tpsm_jax.training.checkpointing import Progress
+from tpsm_jax.training.checkpointing import Checkpoints, Progress
 from tpsm_jax.training.log import Log
 from tpsm_jax.training.loop import NonFiniteLossError, UnseenMetrics, train
 
@@ -321,6 +321,39 @@ def test_a_checkpoint_of_nothing_finite_is_not_the_best(tmp_path):
     assert 3 not in finished_steps(tmp_path)
 
 
+# Which mean losses are compared.
+
+
+def saved_means(monkeypatch):
+    """Step -> the mean loss that came with its checkpoint, from now on."""
+    saved, save = {}, Checkpoints.save
+
+    def noted(self, state, progress, mean_loss):
+        saved[progress.step] = mean_loss
+        save(self, state, progress, mean_loss)
+
+    monkeypatch.setattr(Checkpoints, "save", noted)
+    return saved
+
+
+def test_a_mean_over_few_steps_is_not_compared(tmp_path, monkeypatch):
+    saved = saved_means(monkeypatch)
+    run(tmp_path, options=(("steps_per_epoch", 5),), checkpoint_every=4)
+    found = list(losses(tmp_path).values())
+    expected = {4: found[:4], 5: None, 8: found[4:8], 10: found[8:10], 12: found[10:]}
+    assert list(saved) == list(expected)
+    for step, steps in expected.items():
+        mean = None if steps is None else pytest.approx(np.mean(steps), rel=1e-12)
+        assert saved[step] == mean
+
+
+def test_a_few_steps_before_a_signal_are_not_the_best(tmp_path, monkeypatch):
+    saved = saved_means(monkeypatch)
+    run(tmp_path, functools.partial(terminated, at=11), checkpoint_every=7, keep_checkpoints=1)
+    assert saved[9] is None
+    assert finished_steps(tmp_path) == [7, 9]
+
+
 # Pictures and TensorBoard.
 
 
@@ -357,14 +390,62 @@ def test_a_disk_that_takes_no_more(tmp_path):
             log.picture(1, np.zeros((4, 4, 3), np.uint8))
 
 
+def test_a_disk_that_takes_no_log_at_all(tmp_path):
+    (tmp_path / "metrics.jsonl").mkdir()
+    with pytest.raises(InputError, match="metrics.jsonl cannot be written: Is a directory"):
+        Log(tmp_path, start=0, total=9, batch_size=1)
+
+
+def test_a_disk_that_takes_no_more_for_tensorboard(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    def log():
+        return Log(tmp_path, start=0, total=9, batch_size=1, tensorboard=True)
+
+    def end(error=None):
+        with log() as ending:
+            close = ending._tensorboard.close
+            monkeypatch.setattr(ending._tensorboard, "close", lambda: (close(), full()))
+            if error:
+                raise error
+
+    told = "tensorboard cannot be written: No space left"
+    with pytest.raises(InputError, match=told):
+        end()
+    # An error that is on its way counts for more.
+    with pytest.raises(ValueError, match="another"):
+        end(ValueError("another"))
+    with log() as opened:
+        monkeypatch.setattr(opened._tensorboard, "add_scalar", full)
+        monkeypatch.setattr(opened._tensorboard, "add_image", full)
+        with pytest.raises(InputError, match=told):
+            opened.write(1, 0, {"loss": 1.0}, 0)
+        with pytest.raises(InputError, match=told):
+            opened.picture(1, np.zeros((4, 4, 3), np.uint8))
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "tensorboard").write_text("")
+    with pytest.raises(InputError, match="tensorboard cannot be written: Not a directory"):
+        Log(other, start=0, total=9, batch_size=1, tensorboard=True)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [("total_steps", -1), ("log_every", 0), ("checkpoint_every", -1), ("keep_checkpoints", 0),
-     ("picture_every", -1), ("skip_nonfinite_steps", -1)],
+     ("picture_every", -1), ("skip_nonfinite_steps", -1), ("ema_decay", -0.1), ("ema_decay", 1.0),
+     ("warmup_steps", -1), ("accumulate_steps", 0)],
 )  # fmt: skip
 def test_settings_that_do_not_do(tmp_path, field, value):
     with pytest.raises(InputError, match=f"config.{field} is {value}"):
         run(tmp_path / "new", **{field: value})
+    assert not (tmp_path / "new").exists()
+
+
+def test_dropping_everything_cannot_be_made_up_for(tmp_path):
+    changes = {"dropout_rescale": True, "train_params": {"dropout_maxp": 1.0}}
+    with pytest.raises(InputError, match="config.train_params.dropout_maxp is 1.0 and must be"):
+        run(tmp_path / "new", **changes)
     assert not (tmp_path / "new").exists()
 
 

@@ -1,3 +1,5 @@
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 from scipy import ndimage
 
 from tests.small import pictures
+from tests.tiny_training import SIZE, tiny_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.losses import (
     PERCEPTUAL_FEATURES,
@@ -15,6 +18,7 @@ from tpsm_jax.losses import (
     transform_frame,
     warp_loss,
 )
+from tpsm_jax.models.motion_model import build_model, init_variables
 from tpsm_jax.models.vgg19 import VGG19
 from tpsm_jax.ops.coordinates import coordinate_grid
 from tpsm_jax.ops.thin_plate_spline import ThinPlateSpline, random_thin_plate_spline
@@ -120,3 +124,65 @@ def test_random_vgg19_is_drawn_from_its_seed_and_keeps_the_scale():
     # Without He's deviation they would fade from layer to layer.
     sizes = [float(jnp.sqrt(jnp.mean(x**2))) for x in features]
     assert all(0.1 < size < 10 for size in sizes), sizes
+
+
+def computed_twice(function, *arguments):
+    """How many parts of a function its gradient computes again, and how many convolutions it has.
+
+    Args:
+      function: of several arguments; its gradient by the first one is traced, not compiled.
+      arguments: arrays or their shapes.
+    """
+
+    def loss(*arguments):
+        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(function(*arguments)))
+
+    text = str(jax.make_jaxpr(jax.grad(loss))(*arguments))
+    return len(re.findall(r"\b(?:checkpoint|remat2?)\[", text)), text.count("conv_general_dilated[")
+
+
+def test_the_features_are_recomputed_where_the_config_says():
+    shapes = jax.eval_shape(lambda: random_vgg19(0))
+    image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    plain, recomputed = (
+        computed_twice(
+            lambda image, variables, remat=remat: make_features("vgg19_random", remat=remat)(
+                variables, image
+            ),
+            image,
+            shapes,
+        )
+        for remat in (False, True)
+    )
+    assert plain[0] == 0
+    assert recomputed[0] > 0
+    assert recomputed[1] > plain[1]
+
+
+NETWORKS = ("kp_detector", "bg_predictor", "dense_motion_network", "inpainting_network")
+
+
+def traced_model(remat):
+    params = tiny_config().model_params
+    model = build_model(params, remat=remat)
+    image = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32)
+    shapes = jax.eval_shape(lambda rng: init_variables(model, rng, SIZE, SIZE), jax.random.key(0))
+    return computed_twice(
+        lambda source, driving, variables: model.apply(variables, source, driving)["prediction"],
+        image,
+        image,
+        shapes,
+    )
+
+
+@pytest.fixture(scope="module")
+def plain_model():
+    return traced_model(())
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_network_is_recomputed_where_the_config_says(plain_model, network):
+    recomputed = traced_model((network,))
+    assert plain_model[0] == 0
+    assert recomputed[0] > 0
+    assert recomputed[1] > plain_model[1]

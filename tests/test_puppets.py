@@ -67,6 +67,16 @@ def test_joints_follow_smooth_paths_and_stay_in_the_picture(kind: str) -> None:
     assert joints[..., 1].max() < FLOOR + 1e-9
 
 
+def test_figures_stroll_with_their_feet_under_them() -> None:
+    look = appearance(0)
+    for number in range(20):
+        poses = [Motion(number)(time / 10) for time in range(40)]
+        places = np.array([pose.place for pose in poses])
+        assert 0.08 < np.ptp(places) < 0.3
+        feet = np.array([skeleton(look, pose).feet for pose in poses])[..., 0].mean(axis=1)
+        assert np.abs(feet - places).max() < 0.06
+
+
 @pytest.mark.parametrize("identity", range(5))
 def test_arms_keep_their_length(identity: int) -> None:
     look, move = appearance(identity), Motion(identity)

@@ -35,6 +35,24 @@ def test_puppets_leave_a_folder_alone_that_is_there(tmp_path: Path) -> None:
     assert open_dataset(puppets_config(tmp_path)).entries[0][0].name == "clip0"
 
 
+def test_puppets_drawn_with_other_numbers_are_refused(tmp_path: Path) -> None:
+    root = tmp_path / "puppets"
+    config = puppets_config(root)
+    open_dataset(config)
+    assert (root / "puppets.json").read_text() == '{"clips": 3, "frames": 2, "size": 16}\n'
+    for field in ("clips", "frames", "size"):
+        other = puppets_config(root)
+        other.dataset_params.puppets[field] += 1
+        for use in (open_dataset, lambda config: list(read_clips(config))):
+            with pytest.raises(InputError, match="delete it or choose another root_dir") as told:
+                use(other)
+            assert str(told.value).startswith(f"{root} holds puppets of ")
+            assert "\n" not in str(told.value)
+    (root / "puppets.json").write_text("\0\0")
+    with pytest.raises(InputError, match="delete it"):
+        open_dataset(config)
+
+
 def test_puppets_whose_drawing_is_interrupted_are_not_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

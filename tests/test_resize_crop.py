@@ -54,6 +54,7 @@ def params(**entries: dict) -> ConfigDict:
 
 def test_reads_the_section() -> None:
     assert ResizeCrop.from_config(params()) is None
+    assert ResizeCrop.from_config(None) is None
     both = params(resize_param={"ratio": (0.9, 1.1)}, crop_param={"size": (64, 48)})
     assert ResizeCrop.from_config(both) == ResizeCrop((0.9, 1.1), (64, 48))
     assert ResizeCrop.from_config(params(crop_param={"size": 64})) == ResizeCrop(None, (64, 64))

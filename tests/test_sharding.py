@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 
 import jax
@@ -25,6 +26,19 @@ def test_the_mesh_has_every_device_by_default():
     assert make_mesh().size == jax.device_count()
 
 
+@dataclasses.dataclass(frozen=True)
+class FakeDevice:
+    process_index: int
+    id: int
+
+
+def test_the_devices_of_a_process_are_neighbours(monkeypatch):
+    # As on some TPU slices.
+    interleaved = [FakeDevice(number // 2 % 2, number) for number in (0, 1, 2, 3, 5, 4, 6, 7)]
+    monkeypatch.setattr(jax, "devices", lambda: interleaved)
+    assert [device.id for device in make_mesh().devices] == [0, 1, 4, 5, 2, 3, 6, 7]
+
+
 @pytest.mark.parametrize(
     ("batch_size", "parts", "suggested"),
     [(10, 1, "8 or 12"), (3, 1, "take 4"), (12, 2, "8 or 16"), (0, 1, "take 4")],
@@ -34,6 +48,12 @@ def test_a_batch_that_does_not_divide_is_refused_with_one_that_does(
 ):
     with pytest.raises(InputError, match=suggested):
         check_batch_size(batch_size, mesh, parts)
+
+
+@pytest.mark.parametrize("field", ["train_params.batch_size", "train_avd_params.batch_size"])
+def test_a_refusal_says_how_to_set_the_batch(mesh, field):
+    with pytest.raises(InputError, match=rf"take 8 or 12 \(--config\.{field}\)$"):
+        check_batch_size(10, mesh, field=field)
 
 
 def test_a_batch_that_divides_is_taken(mesh):

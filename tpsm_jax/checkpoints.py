@@ -36,6 +36,7 @@ from tpsm_jax.torch_weights.keys import variable_shapes
 from tpsm_jax.torch_weights.names import REQUIRED_NETWORKS
 
 _CONFIG, _VGG19 = "config.json", "vgg19"
+_METRICS = "metrics"  # of a step of a training run, see training/checkpointing.py
 _PARTS = {_CONFIG, VARIABLES, _VGG19}
 
 
@@ -109,7 +110,7 @@ def load_checkpoint(
     folder: str | Path,
     *,
     dtype: Dtype = jnp.float32,
-    step: int | None = None,
+    step: int | str = "latest",
     ema: bool = True,
 ) -> Checkpoint:
     """Reads a checkpoint.
@@ -117,14 +118,15 @@ def load_checkpoint(
     Args:
       folder: that `save_checkpoint` wrote, or the workdir of a training run.
       dtype: float32 or bfloat16, for the model to compute convolutions in.
-      step: of a training run; by default the latest that it kept.
+      step: of those that a training run kept: a number (text will do), "latest", or "best", the
+        one of the least mean loss.
       ema: take the averaged parameters of a training run that keeps them.
 
     Returns:
       Config, model and variables; these do not depend on the devices that saved them.
 
     Raises:
-      InputError: if it is missing, no checkpoint, or damaged.
+      InputError: if it is missing, no checkpoint, or damaged, or has no such step.
     """
     folder = Path(folder)
     config = _read_config(folder)
@@ -183,23 +185,46 @@ def _read_config(folder: Path) -> ConfigDict:
     return config
 
 
-def _stored_variables(folder: Path, step: int | None, ema: bool) -> Variables:
+def _stored_variables(folder: Path, step: int | str, ema: bool) -> Variables:
     """Variables as NumPy arrays, those of a step where a training run left them."""
+    if step not in ("latest", "best") and not str(step).isdecimal():
+        raise InputError(f"step {step!r} is neither a number nor 'latest' nor 'best'")
     if (folder / VARIABLES).is_dir():
-        if step is not None:
+        if step != "latest":
             raise InputError(f"{folder} has no steps to choose of: it is no training run's workdir")
         return load_tree(folder / VARIABLES)
     steps = finished_steps(folder)
     if not steps:
         raise InputError(f"the training run {folder} has not saved a checkpoint yet")
-    if step is not None and step not in steps:
+    if step == "latest":
+        number = steps[-1]
+    elif step == "best":
+        number = _best_step(folder, steps)
+    else:
+        number = int(step)
+    if number not in steps:
         kept = ", ".join(map(str, steps))
-        raise InputError(f"{folder} has no checkpoint of step {step}, only of {kept}")
-    place = folder / STEPS / str(steps[-1] if step is None else step)
+        raise InputError(f"{folder} has no checkpoint of step {number}, only of {kept}")
+    place = folder / STEPS / str(number)
     variables = load_tree(place / VARIABLES)
     if ema and (place / EMA_PARAMS).is_dir():
         variables["params"] = load_tree(place / EMA_PARAMS)
     return variables
+
+
+def _best_step(folder: Path, steps: list[int]) -> int:
+    """The step whose checkpoint came with the least mean loss."""
+    losses = {}
+    for step in steps:
+        path = folder / STEPS / str(step) / _METRICS / _METRICS
+        try:
+            if path.exists():
+                losses[step] = float(json.loads(path.read_text())["loss"])
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{path} is damaged; choose a step by its number") from error
+    if not losses:
+        raise InputError(f"{folder} does not know its best step yet; choose one by its number")
+    return min(losses, key=losses.__getitem__)
 
 
 def _output_folder(folder: str | Path) -> Path:

@@ -1,8 +1,10 @@
 """Clips of puppets on disk, in the layout that training reads.
 
 ROOT/train/ and ROOT/test/, a folder of PNG frames or an mp4 a clip, named IDENTITY#MOTION.
+ROOT/puppets.json says what a configuration asked for, where one did.
 """
 
+import json
 import os
 import shutil
 import tempfile
@@ -16,6 +18,7 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.video_writer import FrameWriter
 
 CLIPS_AN_IDENTITY = 2  # id sampling draws among the clips of one identity
+SECTION = "puppets.json"
 
 
 def choose_clips(split: str, count: int) -> list[tuple[int, int]]:
@@ -62,17 +65,29 @@ def draw_clips(
 def draw_data_set(root: Path, *, clips: int, frames: int, size: int) -> None:
     """Draws both splits under a hidden name beside `root`, then moves them there.
 
-    Several processes may do so at once: what is there first stays, and all draw the same.
+    Several processes may do so at once: what is there first stays, and all draw the same. What
+    is there already is only made sure of, if it was drawn here.
 
     Args:
-      root: a folder that is not there yet.
+      root: the folder.
       clips: of the training split; the other numbers too are those of `draw_clips`.
       frames: of each clip.
       size: side in pixels.
 
     Raises:
-      InputError: a number is too small, or nothing can be written there.
+      InputError: a number is too small, nothing can be written there, or it was drawn with other
+        numbers.
     """
+    section = json.dumps({"clips": clips, "frames": frames, "size": size})
+    if root.exists():
+        path = root / SECTION
+        drawn = path.read_text(errors="replace").strip() if path.is_file() else section
+        if drawn != section:
+            raise InputError(
+                f"{root} holds puppets of {drawn}, and the config says {section}: delete it or "
+                "choose another root_dir"
+            )
+        return
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         drawing = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
@@ -80,6 +95,7 @@ def draw_data_set(root: Path, *, clips: int, frames: int, size: int) -> None:
         raise InputError(f"cannot draw puppets into {root}: {error.strerror}") from None
     try:
         draw_clips(drawing, ("train", "test"), clips=clips, frames=frames, size=size)
+        (drawing / SECTION).write_text(section + "\n")
         drawing.chmod(0o755)  # mkdtemp's folders are for their owner alone
         os.rename(drawing, root)
     except OSError:

@@ -23,7 +23,9 @@ def draw_figure(canvas: Canvas, look: Appearance, pose: Pose) -> None:
     bones = skeleton(look, pose)
     trunk = frame(bones.hips, bones.lean)
     fade = max(0.3, 1 - 8 * pose.jump)
-    canvas.shadow((pose.place + pose.sway * 0.7, FLOOR + 0.005), (0.17 * fade + 0.02, 0.022), 0.33 * fade)
+    canvas.shadow(
+        (pose.place + pose.sway * 0.7, FLOOR + 0.005), (0.17 * fade + 0.02, 0.022), 0.33 * fade
+    )
     if look.extra == "cape":
         _draw_cape(canvas, look, bones, trunk, pose.trail)
     draw_head_back(canvas, look, bones, pose)

@@ -102,10 +102,10 @@ class MotionModel(nn.Module):
         """Everything about a source picture that no driving frame changes.
 
         Args:
-          source: [1, H, W, 3] in [0, 1].
+          source: [B, H, W, 3] in [0, 1].
 
         Returns:
-          source, kp_source [1, 5 K, 2] and encoder_maps, for `generate`.
+          source, kp_source [B, 5 K, 2] and encoder_maps, for `generate`.
         """
         return {
             "source": source,
@@ -117,7 +117,7 @@ class MotionModel(nn.Module):
         """Animates an encoded source; the background stays, as in the reference's animation.
 
         Args:
-          encoded_source: what `encode_source` returned.
+          encoded_source: what `encode_source` returned, of batch 1 or B.
           kp_driving: [B, 5 K, 2], already normalised to the source.
 
         Returns:

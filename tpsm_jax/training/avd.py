@@ -10,7 +10,14 @@ from ml_collections import ConfigDict
 
 from tpsm_jax.augment import augment
 from tpsm_jax.checkpoints import Checkpoint
-from tpsm_jax.models.motion_model import MotionModel, build_model, init_variables
+from tpsm_jax.errors import InputError
+from tpsm_jax.models.motion_model import (
+    MotionModel,
+    Variables,
+    build_model,
+    check_image_size,
+    init_variables,
+)
 from tpsm_jax.training import schedule
 from tpsm_jax.training.optimizer import largest_entries, make_optimizer
 from tpsm_jax.training.sharding import (
@@ -19,10 +26,21 @@ from tpsm_jax.training.sharding import (
     replicated,
     state_shardings,
 )
-from tpsm_jax.training.state import TrainState
+from tpsm_jax.training.state import TrainState, compiler_options_for_init
 from tpsm_jax.training.step import Metrics, compute_dtype
 
 _NETWORK = "avd_network"
+# Fields of the config that only the other stage heeds, and what they are where nobody set them.
+_UNUSED_FIELDS = {
+    "optimizer": "",
+    "optimizer_params": {},
+    "warmup_steps": 0,
+    "accumulate_steps": 1,
+    "remat": (),
+    "freeze": (),
+    "init_from": "",
+    "init_networks": (),
+}
 
 
 class AVDTrainer:
@@ -34,25 +52,32 @@ class AVDTrainer:
         """Makes everything that a step needs but the state.
 
         Args:
-          config: of the experiment; its `model_params` are replaced by the checkpoint's.
+          config: of the experiment. The checkpoint's `model_params` are used, not its own; nor is
+            its `ema_decay`, which experiments set for the other stage: no average is kept.
           mesh: of all devices, see `make_mesh`.
           steps_per_epoch: batches in an epoch.
           checkpoint: the trained model. Its `avd_network`, if it has one, is trained further.
 
         Raises:
-          InputError: if the batch does not divide among the devices.
+          InputError: if a field is set that is not for this stage, the model cannot take pictures
+            of this size, the batch does not divide among the devices, or `compute_dtype` or
+            `state_sharding` is unknown.
         """
-        params = config.train_avd_params
-        check_batch_size(params.batch_size, mesh)
+        params, model_params = config.train_avd_params, checkpoint.config.model_params
+        _check_unused_fields(config)
+        check_image_size(model_params, *config.image_size)
+        check_batch_size(params.batch_size, mesh, field="train_avd_params.batch_size")
         self.config, self.mesh = config, mesh
         self.batch_size = params.batch_size
         self.num_epochs = params.num_epochs
         self.steps_per_epoch = steps_per_epoch
-        self.model = build_model(checkpoint.config.model_params, dtype=compute_dtype(config))
+        self.model = build_model(model_params, dtype=compute_dtype(config))
         self._given = jax.device_get(checkpoint.variables)
         # The reference decays no weights here.
         self._optimizer = make_optimizer(weight_decay=0.0)
-        self._shapes = jax.eval_shape(self._init, jax.random.key(0))
+        self._shapes = jax.eval_shape(
+            lambda rng, given: _with_given(self._init(rng), given), jax.random.key(0), self._given
+        )
         self.shardings = state_shardings(self._shapes, mesh, config.state_sharding)
         augmentation = config.dataset_params.augmentation_params
 
@@ -80,8 +105,9 @@ class AVDTrainer:
 
     def create_state(self) -> TrainState:
         """The state before the first step, on the devices of the mesh."""
-        state = jax.jit(self._init)(jax.random.key(self.config.seed))
-        return jax.device_put(jax.device_get(state), self.shardings)
+        init = jax.jit(self._init, compiler_options=compiler_options_for_init())
+        fresh = jax.device_get(init(jax.random.key(self.config.seed)))
+        return jax.device_put(_with_given(fresh, self._given), self.shardings)
 
     def abstract_state(self) -> TrainState:
         """Shapes, types and shardings of the state, without its values."""
@@ -132,9 +158,7 @@ class AVDTrainer:
                 return model.avd_network(kp_source, kp_driving * scale[:, None, :], train=True)
 
             inner = {**variables, "params": {**state.params, _NETWORK: avd_params}}
-            restored, changed = self.model.apply(
-                inner, method=lambda model: forward(model), mutable=["batch_stats"]
-            )
+            restored, changed = self.model.apply(inner, method=forward, mutable=["batch_stats"])
             distance = jnp.mean(jnp.abs(kp_driving - restored))
             return params.lambda_shift * distance, changed["batch_stats"]
 
@@ -166,14 +190,11 @@ class AVDTrainer:
         return after.replace(step=state.step + 1), metrics
 
     def _init(self, rng: jax.Array) -> TrainState:
-        height, width = self.config.image_size
-        fresh = init_variables(self.model, rng, height, width, networks=[_NETWORK])
-        params, batch_stats = (
-            {**fresh[collection], **self._given[collection]}
-            for collection in ("params", "batch_stats")
-        )
-        opt_state = {"avd": self._optimizer.init(params[_NETWORK])}
-        return TrainState(jnp.int32(0), params, batch_stats, opt_state)
+        """What is not given of the state; the rest would become constants of the program."""
+        fresh = init_variables(self.model, rng, *self.config.image_size, networks=[_NETWORK])
+        # Its values do not depend on the parameters', in case that others are given.
+        opt_state = {"avd": self._optimizer.init(fresh["params"][_NETWORK])}
+        return TrainState(jnp.int32(0), fresh["params"], fresh["batch_stats"], opt_state)
 
     def _animate(
         self, state: TrainState, batch: dict[str, jax.Array], count: int
@@ -184,17 +205,28 @@ class AVDTrainer:
         driving = jnp.roll(driving, 1, axis=0)
 
         def forward(model: MotionModel) -> dict[str, Any]:
-            encoded = {
-                "source": source,
-                "kp_source": model.keypoints(source),
-                "encoder_maps": model.inpainting_network.encode(source),
-            }
+            encoded = model.encode_source(source)
             kp_driving = model.avd_network(encoded["kp_source"], model.keypoints(driving))
             return model.generate(encoded, kp_driving)
 
-        made = self.model.apply(state.variables(), method=lambda model: forward(model))
+        made = self.model.apply(state.variables(), method=forward)
         made.pop("warped_encoder_maps")
         return {"source": source, "driving": driving, **made}
+
+
+def _with_given(fresh: TrainState, given: Variables) -> TrainState:
+    return fresh.replace(
+        params={**fresh.params, **given["params"]},
+        batch_stats={**fresh.batch_stats, **given["batch_stats"]},
+    )
+
+
+def _check_unused_fields(config: ConfigDict) -> None:
+    settings = config.to_dict()
+    for name, neutral in _UNUSED_FIELDS.items():
+        # Whatever is empty says nothing, as a list in place of the tuple.
+        if (settings[name] or neutral) != neutral:
+            raise InputError(f"{name} is not for --stage avd")
 
 
 def draw_scale(rng: jax.Array, batch: int, extent: float) -> jax.Array:

@@ -5,7 +5,7 @@
         ema_params/    averaged parameters, where they are kept
         opt_state/     of the optimisers
         loop/          JSON: how far the run is, see `Progress`
-        metrics/       JSON: the mean loss since the checkpoint before
+        metrics/       JSON: {"loss": the mean since the checkpoint before}, if of enough steps
 
 Parts lie apart so that evaluation reads only the first. A step is written under another name and
 renamed when it is complete.
@@ -35,6 +35,7 @@ from tpsm_jax.orbax_trees import (
     finished_steps,
     tree_bytes,
 )
+from tpsm_jax.training.distributed import on_first_process
 from tpsm_jax.training.state import TrainState
 
 _OPT_STATE, _LOOP, _METRICS = "opt_state", "loop", "metrics"
@@ -48,11 +49,15 @@ class Progress:
       step: steps taken, and so the position in the data.
       nonfinite_steps: how many of them had a loss or gradient that was not finite.
       nonfinite_in_a_row: how many of the latest.
+      steps_per_epoch: of the run, because the epoch is told by the step alone.
+      batch_size: of the run.
     """
 
     step: int = 0
     nonfinite_steps: int = 0
     nonfinite_in_a_row: int = 0
+    steps_per_epoch: int = 0
+    batch_size: int = 0
 
 
 class Checkpoints:
@@ -155,17 +160,17 @@ class Checkpoints:
         Args:
           state: after `progress.step` steps.
           progress: how far the run is.
-          mean_loss: since the checkpoint before; None if no step was finite.
+          mean_loss: since the checkpoint before; None if it is of too few steps to be compared.
 
         Raises:
           InputError: if this or the one before cannot be written.
         """
         parts = {name: ocp.args.PyTreeSave(tree) for name, tree in _parts(state).items()}
         loop = ocp.args.JsonSave(dataclasses.asdict(progress))
+        self.wait()
+        # The saving is done by all together: one that failed alone would leave the others waiting.
+        on_first_process(lambda: self._check_room(tree_bytes(_parts(state))))
         try:
-            self._manager.wait_until_finished()
-            if jax.process_index() == 0:
-                check_room(self._workdir, tree_bytes(_parts(state)))
             self._manager.save(
                 progress.step,
                 args=ocp.args.Composite(**parts, **{_LOOP: loop}),
@@ -202,6 +207,12 @@ class Checkpoints:
         except Exception as second:
             if error is None:
                 raise self._unwritten(second) from second
+
+    def _check_room(self, needed: int) -> None:
+        try:
+            check_room(self._workdir, needed)
+        except OSError as error:
+            raise self._unwritten(error) from error
 
     def _unwritten(self, error: Exception) -> InputError:
         kept = finished_steps(self._workdir)

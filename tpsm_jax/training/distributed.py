@@ -5,7 +5,7 @@ import importlib.util
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -22,6 +22,10 @@ _SLURM_TASK = (
     "SLURM_LOCALID",
 )
 _LONGEST_MESSAGE = 2000
+# How long a process that fails waits for the others, which may never come to their end.
+_SHUTDOWN_SECONDS = 30
+
+T = TypeVar("T")
 
 
 def initialize() -> None:
@@ -38,7 +42,7 @@ def initialize() -> None:
     if arguments is None and not _on_tpu():
         return
     try:
-        jax.distributed.initialize(**arguments or {})
+        jax.distributed.initialize(**arguments or {}, shutdown_timeout_seconds=_SHUTDOWN_SECONDS)
     except (ValueError, OSError) as error:
         # A TPU without the neighbours of a slice, as in a notebook: nothing was found to join.
         if arguments is not None:
@@ -96,25 +100,45 @@ def on_first_process(action: Callable[[], None]) -> None:
     Raises:
       InputError: if `action` did.
     """
+    on_every_process(action if jax.process_index() == 0 else lambda: None)
+
+
+def on_every_process(action: Callable[[], T]) -> T:
+    """Does something in every process; what goes wrong in one is told in all.
+
+    Args:
+      action: as reading a file that may lie on one host only. It must not wait for the others.
+
+    Returns:
+      What `action` returned in this process.
+
+    Raises:
+      InputError: if `action` did in any process; the first one's.
+    """
     message = ""
-    if jax.process_index() == 0:
-        try:
-            action()
-        except InputError as error:
-            message = str(error)
+    try:
+        result = action()
+    except InputError as error:
+        message = str(error)
     if jax.process_count() > 1:
         text = np.zeros(_LONGEST_MESSAGE, np.uint8)
         encoded = np.frombuffer(message.encode()[:_LONGEST_MESSAGE], np.uint8)
         text[: len(encoded)] = encoded
-        sent = np.asarray(multihost_utils.broadcast_one_to_all(text)).astype(np.uint8)
-        message = sent.tobytes().rstrip(b"\0").decode(errors="replace")
+        told = [row.tobytes().rstrip(b"\0") for row in multihost_utils.process_allgather(text)]
+        message = next(filter(None, told), b"").decode(errors="replace")
     if message:
         raise InputError(message)
+    return result
 
 
 def everywhere(condition: bool) -> bool:
     """Whether something is true in every process; to be asked by all."""
     return bool(np.all(multihost_utils.process_allgather(np.array(condition))))
+
+
+def same_everywhere(number: int) -> bool:
+    """Whether all processes have the same number; to be asked by all."""
+    return bool(np.ptp(multihost_utils.process_allgather(np.array(number, np.int32))) == 0)
 
 
 def _gpus_of_task(environ: Mapping[str, str]) -> list[int] | None:

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from tpsm_jax.errors import InputError
 
-METRICS = "metrics.jsonl"
+METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"
 
 
 class Log:
@@ -49,16 +49,17 @@ class Log:
           tensorboard: write for TensorBoard as well.
 
         Raises:
-          InputError: if tensorboardX is wanted and not installed.
+          InputError: if tensorboardX is wanted and not installed, or the disk does not take them.
         """
         self._workdir = workdir
         self._batch_size = batch_size
         self._keeps = jax.process_index() == 0
         self._tensorboard = _tensorboard_writer(workdir, start) if tensorboard else None
-        if self._keeps:
-            drop_lines_after(workdir / METRICS, start)
-        path = workdir / METRICS if self._keeps else os.devnull
-        self._file = open(path, "a")  # noqa: SIM115  # __exit__ closes it
+        path = workdir / METRICS if self._keeps else Path(os.devnull)
+        with _told(path):
+            if self._keeps:
+                drop_lines_after(path, start)
+            self._file = open(path, "a")  # noqa: SIM115  # __exit__ closes it
         self._bar = tqdm(
             desc="training",
             total=total,
@@ -115,9 +116,10 @@ class Log:
             self._file.flush()
         self._bar.set_postfix(loss=f"{metrics['loss']:.4g}", refresh=False)
         if self._tensorboard:
-            for key, value in line.items():
-                if key != "step":
-                    self._tensorboard.add_scalar(key, value, step)
+            with _told(self._workdir / TENSORBOARD):
+                for key, value in line.items():
+                    if key != "step":
+                        self._tensorboard.add_scalar(key, value, step)
 
     def picture(self, step: int, picture: np.ndarray) -> None:
         """Keeps a picture of a step.
@@ -138,7 +140,8 @@ class Log:
             Image.fromarray(picture).save(partial, format="PNG")
             os.replace(partial, folder / f"{step:08d}.png")
         if self._tensorboard:
-            self._tensorboard.add_image("pictures", picture, step, dataformats="HWC")
+            with _told(self._workdir / TENSORBOARD):
+                self._tensorboard.add_image("pictures", picture, step, dataformats="HWC")
 
     def __enter__(self) -> Self:
         """Nothing is to be done."""
@@ -150,13 +153,19 @@ class Log:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Closes the files and leaves the bar's line."""
+        """Closes the files and leaves the bar's line.
+
+        Raises:
+          InputError: if the disk does not take the rest, and no other error is on its way.
+        """
         self._bar.close()
         # Every line was flushed, so only one that failed before can fail again.
         with contextlib.suppress(OSError):
             self._file.close()
         if self._tensorboard:
-            self._tensorboard.close()
+            place = self._workdir / TENSORBOARD
+            with contextlib.suppress(OSError) if error else _told(place):
+                self._tensorboard.close()
 
 
 @contextlib.contextmanager
@@ -202,9 +211,11 @@ def _tensorboard_writer(workdir: Path, start: int) -> Any:
     if jax.process_index() != 0:
         return None
     # The viewer hides what an interrupted run wrote of later steps.
-    return module.SummaryWriter(
-        str(workdir / "tensorboard"),
-        purge_step=start + 1,
-        # Two within a second would have one name otherwise.
-        filename_suffix=f".{start}",
-    )
+    place = workdir / TENSORBOARD
+    with _told(place):
+        return module.SummaryWriter(
+            str(place),
+            purge_step=start + 1,
+            # Two within a second would have one name otherwise.
+            filename_suffix=f".{start}",
+        )

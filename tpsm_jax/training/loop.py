@@ -72,17 +72,20 @@ def train(
 ) -> None:
     """Trains from the workdir's newest checkpoint on, or from the start, to the last step.
 
-    A SIGTERM saves and returns; the same call goes on.
+    A SIGTERM saves and returns; the same call goes on. What goes wrong in one process alone, as a
+    log that cannot be written or a clip that cannot be read, ends that one with its error, and the
+    others by JAX's own timeout.
 
     Args:
-      config: of the experiment.
+      config: of the experiment. `total_steps`, if not 0, takes the place of the trainer's
+        num_epochs in saying where any run ends, be it longer or shorter.
       workdir: to make, or of the same run.
       trainer: made of the same config.
       make_batches: gives the endless batches of this process from a step on.
 
     Raises:
-      InputError: if the config or the workdir does not do, or a checkpoint is damaged or cannot
-        be written.
+      InputError: if the config or the workdir does not do, the run had other epochs, or a
+        checkpoint is damaged or cannot be written.
       NonFiniteLossError: if more than `config.skip_nonfinite_steps` steps in a row were not
         finite. No checkpoint is written after them.
     """
@@ -98,7 +101,7 @@ def train(
         if not everywhere(workdir.is_dir()):
             raise InputError(f"{workdir} must be on a disk that all hosts share")
         checkpoints = stack.enter_context(Checkpoints(workdir, keep=config.keep_checkpoints))
-        state, progress = _first_state(config, workdir, trainer, checkpoints)
+        state, progress = _first_state(config, workdir, trainer, checkpoints, total)
         log = Log(
             workdir,
             start=progress.step,
@@ -131,25 +134,54 @@ def check_settings(config: ConfigDict) -> None:
         "keep_checkpoints": 1,
         "picture_every": 0,
         "skip_nonfinite_steps": 0,
+        "warmup_steps": 0,
+        "accumulate_steps": 1,
     }
     for name, lowest in least.items():
         if config[name] < lowest:
             raise InputError(f"config.{name} is {config[name]} and must be at least {lowest}")
+    if not 0 <= config.ema_decay < 1:
+        raise InputError(
+            f"config.ema_decay is {config.ema_decay} and must be at least 0 and below 1"
+        )
+    if config.init_networks and not config.init_from:
+        raise InputError("config.init_networks says what to take of init_from: give that, too")
+    # What is kept is divided by the share that is kept.
+    if config.dropout_rescale and not config.train_params.dropout_maxp < 1:
+        raise InputError(
+            f"config.train_params.dropout_maxp is {config.train_params.dropout_maxp} and must be "
+            "below 1 with config.dropout_rescale"
+        )
 
 
 def _first_state(
-    config: ConfigDict, workdir: Path, trainer: Trainer, checkpoints: Checkpoints
+    config: ConfigDict, workdir: Path, trainer: Trainer, checkpoints: Checkpoints, total: int
 ) -> tuple[TrainState, Progress]:
     """The newest checkpoint's state, or a new one; and the config is recorded."""
     abstract = trainer.abstract_state()
     size = tree_bytes(abstract)
-    on_first_process(lambda: check_disk(workdir, size, config.keep_checkpoints))
+    if (checkpoints.latest_step or 0) < total:
+        on_first_process(lambda: check_disk(workdir, size, config.keep_checkpoints))
     if checkpoints.latest_step is None:
-        state, progress = trainer.create_state(), Progress()
+        state = trainer.create_state()
+        progress = Progress(steps_per_epoch=trainer.steps_per_epoch, batch_size=trainer.batch_size)
     else:
         state, progress = checkpoints.restore(abstract)
+        _check_same_epochs(progress, trainer)
     on_first_process(lambda: record_config(workdir, config))
     return state, progress
+
+
+def _check_same_epochs(progress: Progress, trainer: Trainer) -> None:
+    """Or the run would jump to another epoch, and so in its schedules and its data."""
+    before = progress.steps_per_epoch, progress.batch_size
+    now = trainer.steps_per_epoch, trainer.batch_size
+    if before != now:
+        raise InputError(
+            f"this run has {before[0]} steps an epoch of batch {before[1]}, and the config and "
+            f"clips now make {now[0]} of {now[1]}: take the same batch_size, num_repeats and "
+            "clips, or another --workdir"
+        )
 
 
 def _run(
@@ -168,10 +200,12 @@ def _run(
     arriving = device_batches(batches, trainer.mesh)
     step = progress.step
     trainer.start(step)
+    usual = min(config.checkpoint_every or trainer.steps_per_epoch, trainer.steps_per_epoch)
 
     def save() -> None:
         unseen.look()  # what is not finite is never saved
-        checkpoints.save(state, progress, unseen.take_mean_loss())
+        # A few easy batches, as before a signal, are not to make the best checkpoint.
+        checkpoints.save(state, progress, unseen.take_mean_loss(math.ceil(usual / 2)))
 
     while step < total and not preemption.reached(step):
         with log.waiting():
@@ -252,10 +286,19 @@ class UnseenMetrics:
         self._waiting.clear()
         return self._latest
 
-    def take_mean_loss(self) -> float | None:
-        """The mean over the finite steps since it was last asked; None if there was none."""
+    def take_mean_loss(self, at_least: int) -> float | None:
+        """The mean over the finite steps since the last that was taken.
+
+        Args:
+          at_least: steps, from 1.
+
+        Returns:
+          None if there were fewer, which then count for the next.
+        """
+        if len(self._losses) < at_least:
+            return None
         losses, self._losses = self._losses, []
-        return sum(losses) / len(losses) if losses else None
+        return sum(losses) / len(losses)
 
 
 def _tell(step: int, metrics: dict[str, float], names: list[str]) -> str:

@@ -109,6 +109,22 @@ def frozen_parameters(params: Params, patterns: Sequence[str]) -> Any:
     return frozen
 
 
+def update_average(average: Params, params: Params, decay: float) -> Params:
+    """Moves an exponential moving average towards the parameters.
+
+    Args:
+      average: a tree like `params`.
+      params: after the step.
+      decay: the share that the average keeps of itself.
+
+    Returns:
+      decay * average + (1 - decay) * params.
+    """
+    # Not `optax.incremental_update`: it rounds both products, so that the average of a parameter
+    # that never changes drifts away from it. Here it stays, to the bit.
+    return jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), average, params)
+
+
 def largest_entries(gradients: Params) -> dict[str, jax.Array]:
     """The largest absolute entry of each network's gradient, a float32 scalar each."""
     return {

@@ -20,6 +20,9 @@ Batch = dict[str, Any]
 def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
     """One axis, 'data', over all devices of all processes, or over those given."""
     devices = jax.devices() if devices is None else devices
+    # On some TPU slices they come with the processes interleaved; but the rows of the batch that a
+    # process reads are neighbours, and so must its devices be.
+    devices = sorted(devices, key=lambda device: (device.process_index, device.id))
     return Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))
 
 
@@ -64,8 +67,20 @@ def state_shardings(shapes: Any, mesh: Mesh, rule: str) -> Any:
     return jax.tree.map(place, shapes)
 
 
-def check_batch_size(batch_size: int, mesh: Mesh, accumulate_steps: int = 1) -> None:
+def check_batch_size(
+    batch_size: int,
+    mesh: Mesh,
+    accumulate_steps: int = 1,
+    *,
+    field: str = "train_params.batch_size",
+) -> None:
     """Makes sure that a batch divides evenly among devices and accumulated parts.
+
+    Args:
+      batch_size: B, of all devices together.
+      mesh: as `make_mesh` made it.
+      accumulate_steps: the number of parts.
+      field: of the config, where the size can be changed.
 
     Raises:
       InputError: if it does not; names the nearest sizes that do.
@@ -77,7 +92,7 @@ def check_batch_size(batch_size: int, mesh: Mesh, accumulate_steps: int = 1) -> 
         raise InputError(
             f"a batch of {batch_size} does not divide among {mesh.size} devices"
             + (f" and {accumulate_steps} accumulated parts" if accumulate_steps != 1 else "")
-            + f": take {near}"
+            + f": take {near} (--config.{field})"
         )
 
 

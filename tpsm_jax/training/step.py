@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -22,6 +23,7 @@ from tpsm_jax.models.motion_model import (
 from tpsm_jax.nn.layers import Dtype
 from tpsm_jax.ops.thin_plate_spline import ThinPlateSpline, random_thin_plate_spline
 from tpsm_jax.training import schedule
+from tpsm_jax.training.accumulation import accumulate
 from tpsm_jax.training.optimizer import (
     GROUPS,
     freeze,
@@ -29,6 +31,7 @@ from tpsm_jax.training.optimizer import (
     largest_entries,
     make_optimizer,
     scale_gradients,
+    update_average,
 )
 from tpsm_jax.training.schedule import Phase
 from tpsm_jax.training.sharding import (
@@ -37,7 +40,7 @@ from tpsm_jax.training.sharding import (
     replicated,
     state_shardings,
 )
-from tpsm_jax.training.state import TrainState
+from tpsm_jax.training.state import TrainState, compiler_options_for_init
 
 Metrics = dict[str, jax.Array]
 REMAT = ("kp_detector", "bg_predictor", "dense_motion_network", "inpainting_network", "vgg19")
@@ -61,11 +64,12 @@ class ModelTrainer:
           config: of the experiment.
           mesh: of all devices, see `make_mesh`.
           steps_per_epoch: batches in an epoch.
-          initial_variables: networks that start from given weights; the others start anew.
+          initial_variables: networks that start from given weights, see `initial_networks`; the
+            others start anew. Those that this stage does not have are left out.
           vgg19: variables of `VGG19`, for `perceptual_features: 'vgg19'`.
 
         Raises:
-          InputError: if the config cannot be trained.
+          InputError: if the config cannot be trained, or the given weights do not fit it.
         """
         params = config.train_params
         check_image_size(config.model_params, *config.image_size)
@@ -85,33 +89,40 @@ class ModelTrainer:
         )
         self._check_perceptual_weights()
         self._vgg19 = jax.device_put(self._choose_vgg19(vgg19), replicated(mesh))
-        self._initial = initial_variables
         self._optimizers, self._trained = self._make_optimizers()
         self._shapes = jax.eval_shape(self._init, jax.random.key(0))
+        self._initial = self._choose_initial(initial_variables)
         self.shardings = state_shardings(self._shapes, mesh, config.state_sharding)
         self._step = self._compile()
         self._next_step = 0
 
     def create_state(self) -> TrainState:
-        """The state before the first step, on the devices of the mesh."""
-        state = jax.jit(self._init, out_shardings=self.shardings)(jax.random.key(self.config.seed))
+        """The state before the first step, on the devices of the mesh.
+
+        To be called once: the given weights are let go of.
+        """
+        init = jax.jit(
+            self._init,
+            out_shardings=self.shardings,
+            compiler_options=compiler_options_for_init(),
+        )
+        state = init(jax.random.key(self.config.seed))
         if self._initial is None:
             return state
-        given = {
-            collection: {
-                name: tree
-                for name, tree in self._initial[collection].items()
-                if name in getattr(state, collection)
+        given, self._initial = self._initial, None
+
+        def with_given(collection: str, field: str) -> Any:
+            shardings, networks = getattr(self.shardings, field), given[collection]
+            return {
+                **getattr(state, field),
+                **jax.device_put(networks, {name: shardings[name] for name in networks}),
             }
-            for collection in ("params", "batch_stats")
-        }
-        averaged = state.ema_params and {**state.ema_params, **given["params"]}
-        state = state.replace(
-            params={**state.params, **given["params"]},
-            batch_stats={**state.batch_stats, **given["batch_stats"]},
-            ema_params=averaged,
+
+        return state.replace(
+            params=with_given("params", "params"),
+            batch_stats=with_given("batch_stats", "batch_stats"),
+            ema_params=state.ema_params and with_given("params", "ema_params"),
         )
-        return jax.device_put(jax.device_get(state), self.shardings)
 
     def abstract_state(self) -> TrainState:
         """Shapes, types and shardings of the state, without its values."""
@@ -214,9 +225,7 @@ class ModelTrainer:
             rates[f"learning_rate/{group}"] = rate
         ema_params = state.ema_params
         if ema_params is not None:
-            ema_params = optax.incremental_update(
-                params, ema_params, step_size=1 - self.config.ema_decay
-            )
+            ema_params = update_average(ema_params, params, self.config.ema_decay)
         after = TrainState(state.step, params, batch_stats, opt_state, ema_params)
         after = jax.tree.map(lambda new, old: jnp.where(finite, new, old), after, state)
         metrics = {
@@ -240,7 +249,6 @@ class ModelTrainer:
     ) -> tuple[Metrics, dict[str, Any], Any]:
         """Loss terms, their gradient, and the new statistics, of one batch or of several parts."""
         settings = LossSettings.of(self.config.train_params)
-        parts = self.config.accumulate_steps
 
         def losses(params: Any, batch_stats: Any, part: Any) -> tuple[jax.Array, Any]:
             variables = {"params": params, "batch_stats": batch_stats}
@@ -258,33 +266,13 @@ class ModelTrainer:
             )
             return sum(terms.values(), jnp.float32(0)), (terms, batch_stats)
 
-        gradient = jax.grad(losses, has_aux=True)
-        whole = (source, driving, draws)
-        if parts == 1:
-            gradients, (terms, batch_stats) = gradient(state.params, state.batch_stats, whole)
-            return terms, gradients, batch_stats
-
-        def accumulate(batch_stats: Any, part: Any) -> tuple[Any, Any]:
-            gradients, (terms, batch_stats) = gradient(state.params, batch_stats, part)
-            return batch_stats, (gradients, terms)
-
-        # Rows of a part lie a stride apart, so that every device keeps its own.
-        split = jax.tree.map(
-            lambda leaf: leaf.reshape(-1, parts, *leaf.shape[1:]).swapaxes(0, 1), whole
+        gradients, (terms, batch_stats) = accumulate(
+            jax.grad(losses, has_aux=True),
+            state.params,
+            state.batch_stats,
+            (source, driving, draws),
+            self.config.accumulate_steps,
         )
-        first = jax.tree.map(lambda leaf: leaf[0], split)
-        shapes = jax.eval_shape(gradient, state.params, state.batch_stats, first)
-        total = jax.tree.map(
-            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), (shapes[0], shapes[1][0])
-        )
-
-        def add(carry: Any, part: Any) -> tuple[Any, None]:
-            batch_stats, so_far = carry
-            batch_stats, result = accumulate(batch_stats, part)
-            return (batch_stats, optax.tree.add(so_far, result)), None
-
-        (batch_stats, total), _ = jax.lax.scan(add, (state.batch_stats, total), split)
-        gradients, terms = optax.tree.scale(1 / parts, total)
         return terms, gradients, batch_stats
 
     def draw(self, rng: jax.Array, epoch: jax.Array, phase: Phase) -> Draws:
@@ -345,10 +333,12 @@ class ModelTrainer:
 
         return outputs
 
-    def _init(self, rng: jax.Array) -> TrainState:
-        height, width = self.config.image_size
+    def _init_variables(self, rng: jax.Array) -> Variables:
         names = [name for group in GROUPS.values() for name in group]
-        variables = init_variables(self.model, rng, height, width, networks=names)
+        return init_variables(self.model, rng, *self.config.image_size, networks=names)
+
+    def _init(self, rng: jax.Array) -> TrainState:
+        variables = self._init_variables(rng)
         params = variables["params"]
         return TrainState(
             step=jnp.int32(0),
@@ -365,12 +355,7 @@ class ModelTrainer:
         self,
     ) -> tuple[dict[str, optax.GradientTransformation], frozenset[str]]:
         """The optimiser of each group, and the networks of which something is trained."""
-        height, width = self.config.image_size
-        names = [name for group in GROUPS.values() for name in group]
-        shapes = jax.eval_shape(
-            lambda rng: init_variables(self.model, rng, height, width, networks=names)["params"],
-            jax.random.key(0),
-        )
+        shapes = jax.eval_shape(self._init_variables, jax.random.key(0))["params"]
         frozen = frozen_parameters(shapes, self.config.freeze)
         optimizers = {}
         for group, networks in GROUPS.items():
@@ -383,6 +368,30 @@ class ModelTrainer:
             optimizers[group] = optimizer
         trained = (name for name in shapes if not all(jax.tree.leaves(frozen[name])))
         return optimizers, frozenset(trained)
+
+    def _choose_initial(self, given: Variables | None) -> Variables | None:
+        """Those of the given networks that the state has."""
+        shapes = self._shapes.variables()
+        for name in self.config.init_networks:
+            if name not in shapes["params"]:
+                raise InputError(
+                    f"init_networks: {name!r} is none of this stage's networks, "
+                    + ", ".join(sorted(shapes["params"]))
+                )
+        if given is None:
+            return None
+        chosen = {
+            collection: {name: tree for name, tree in given[collection].items() if name in networks}
+            for collection, networks in shapes.items()
+        }
+        for name in chosen["params"]:
+            found, expected = (
+                [jax.tree.map(np.shape, networks.get(name)) for networks in variables.values()]
+                for variables in (chosen, shapes)
+            )
+            if found != expected:
+                raise InputError(f"init_from: {name} has other shapes than model_params describe")
+        return chosen
 
     def _choose_vgg19(self, given: Variables | None) -> Variables | None:
         kind = self.config.perceptual_features
@@ -425,7 +434,7 @@ def initial_networks(variables: Variables, names: tuple[str, ...]) -> Variables:
       names: of the networks; all that it has if empty.
 
     Returns:
-      `variables` with these networks alone.
+      `variables` with these networks alone, NumPy arrays.
 
     Raises:
       InputError: if the checkpoint lacks one.
@@ -438,6 +447,8 @@ def initial_networks(variables: Variables, names: tuple[str, ...]) -> Variables:
             )
     wanted = set(names or present)
     return {
-        collection: {name: tree for name, tree in networks.items() if name in wanted}
+        collection: {
+            name: jax.device_get(tree) for name, tree in networks.items() if name in wanted
+        }
         for collection, networks in variables.items()
     }

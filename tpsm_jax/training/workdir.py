@@ -79,7 +79,7 @@ def check_disk(workdir: Path, state_bytes: int, keep: int) -> None:
       InputError: if they do not.
     """
     # The best besides, and the next before the oldest goes.
-    to_come = max(2, keep + 2 - len(finished_steps(workdir)))
+    to_come = max(1, keep + 2 - len(finished_steps(workdir)))
     try:
         check_room(workdir, to_come * state_bytes)
     except OSError as error:

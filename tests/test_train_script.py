@@ -1,7 +1,4 @@
-"""train.py as a command: what it refuses in one line, and whole runs of a tiny model.
-
-Not run by anything yet: to become test_train_script.py once all of it passes.
-"""
+"""train.py as a command: what it refuses in one line, and whole runs of a tiny model."""
 
 import json
 import os

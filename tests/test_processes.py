@@ -1,7 +1,4 @@
-"""train.py by several processes: what they compute, save, restore, and do about a signal.
-
-Not run by anything yet: to become test_processes.py once all of it passes.
-"""
+"""train.py by several processes: what they compute, save, restore, and do about a signal."""
 
 import contextlib
 import os
@@ -181,9 +178,13 @@ def test_two_processes_equal_one(stopped, step, undisturbed):
         load_tree(folder / "checkpoints" / f"{step}" / "variables")
         for folder in (stopped[0], undisturbed)
     ]
-    pairs = zip(jax.tree.leaves_with_path(trees[0]), jax.tree.leaves(trees[1]), strict=True)
-    for (path, a), b in pairs:
-        print(jax.tree_util.keystr(path), np.abs(a - b).max(), np.abs(b).max())
+    pairs = zip(*(jax.tree.leaves(tree["params"]) for tree in trees), strict=True)
+    differences = np.array([np.abs(a - b).max() for a, b in pairs])
+    # Adam makes steps of a gradient that is nothing but rounding: biases before a normalisation.
+    assert differences.max() <= 2 * LEARNING_RATE * step
+    assert np.mean(differences < LEARNING_RATE / 10) > 0.8
+    for a, b in zip(*(jax.tree.leaves(tree["batch_stats"]) for tree in trees), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.slow
