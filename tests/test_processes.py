@@ -31,7 +31,14 @@ def get_config():
     config.dataset_params.id_sampling = False
     config.model_params.common_params.bg = False
     train = config.train_params
-    train.batch_size = 4
+    # Not Adam: it makes whole steps of gradients that are nothing but rounding.
+    config.optimizer = "sgd"
+    config.optimizer_params = {{"momentum": 0.9}}
+    train.lr_generator = 1e-4
+    train.batch_size = 8
+    # At half the size the detector's last normalisations would be over 8 values a channel, whose
+    # variance may be next to nothing, and rounding would grow a thousandfold in a step.
+    config.image_size = (64, 64)
     train.dataloader_workers = 1
     train.dropout_epoch = 0
     train.scales = (1,)
@@ -39,7 +46,6 @@ def get_config():
     train.loss_weights.warp_loss = 0
     return config
 """
-LEARNING_RATE = 2e-4
 
 
 @contextlib.contextmanager
@@ -141,10 +147,10 @@ def undisturbed(stopped, step):
     return workdir
 
 
-def assert_close(workdir, other, steps, rtol):
+def assert_close(workdir, other, steps):
     """The losses of the steps."""
     pair = [[losses(folder)[step] for step in steps] for folder in (workdir, other)]
-    np.testing.assert_allclose(*pair, rtol=rtol)
+    np.testing.assert_allclose(*pair, rtol=1e-4)
 
 
 def goes_on(workdir, other, step, **layout):
@@ -171,32 +177,27 @@ def test_a_signal_to_one_stops_both_after_the_same_step(stopped, step):
 def test_two_processes_equal_one(stopped, step, undisturbed):
     first, expected = lines(stopped[0])[0], lines(undisturbed)[0]
     for name, value in expected.items():
-        if name.startswith(("loss", "gradient", "learning_rate", "epoch")):
-            np.testing.assert_allclose(first[name], value, rtol=1e-4, err_msg=name)
-    assert_close(stopped[0], undisturbed, range(1, step + 1), rtol=1e-3)
+        # A relu that changes side by rounding moves the largest gradient by 1e-3.
+        bound = {"loss": 1e-5, "grad": 5e-3, "lear": 0, "epoc": 0}.get(name[:4])
+        if bound is not None:
+            np.testing.assert_allclose(first[name], value, rtol=bound, err_msg=name)
+    assert_close(stopped[0], undisturbed, range(1, step + 1))
     trees = [
         load_tree(folder / "checkpoints" / f"{step}" / "variables")
         for folder in (stopped[0], undisturbed)
     ]
-    pairs = zip(*(jax.tree.leaves(tree["params"]) for tree in trees), strict=True)
-    differences = np.array([np.abs(a - b).max() for a, b in pairs])
-    # Adam makes steps of a gradient that is nothing but rounding: biases before a normalisation.
-    assert differences.max() <= 2 * LEARNING_RATE * step
-    assert np.mean(differences < LEARNING_RATE / 10) > 0.8
-    for a, b in zip(*(jax.tree.leaves(tree["batch_stats"]) for tree in trees), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-3)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), *trees)
 
 
 @pytest.mark.slow
 def test_one_process_goes_on_where_two_stopped(stopped, step, undisturbed):
     workdir = stopped[0].parent / "then_one"
     goes_on(workdir, stopped[0], step, processes=1, devices=4)
-    assert_close(workdir, undisturbed, range(step + 1, step + 4), rtol=1e-3)
+    assert_close(workdir, undisturbed, range(step + 1, step + 4))
 
 
 @pytest.mark.slow
 def test_two_processes_go_on_where_one_stopped(step, undisturbed):
     workdir = undisturbed.parent / "then_two"
     goes_on(workdir, undisturbed, step, processes=2, devices=2)
-    assert_close(workdir, undisturbed, [step + 1], rtol=1e-5)
-    assert_close(workdir, undisturbed, range(step + 2, step + 4), rtol=1e-4)
+    assert_close(workdir, undisturbed, range(step + 1, step + 4))
