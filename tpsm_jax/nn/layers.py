@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-Dtype = Any
+from tpsm_jax.nn.convolution import Dtype, convolve, precision_of
 
 
 def uniform_by_fan_in(fan_in: int) -> Callable[..., jax.Array]:
@@ -20,11 +20,6 @@ def uniform_by_fan_in(fan_in: int) -> Callable[..., jax.Array]:
         return jax.random.uniform(rng, shape, dtype, -bound, bound)
 
     return initialize
-
-
-def precision_of(dtype: Dtype) -> jax.lax.Precision | None:
-    """float32 means float32, on every backend; who wants speed asks for bfloat16 by name."""
-    return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
 
 
 def conv(
@@ -67,31 +62,10 @@ def conv(
 
 
 def _convolve(
-    x: jax.Array,
-    kernel: jax.Array,
-    window_strides: tuple[int, int],
-    padding: Any,
-    **options: Any,
+    x: jax.Array, kernel: jax.Array, window_strides: Any, padding: Any, **_: Any
 ) -> jax.Array:
-    """`jax.lax.conv_general_dilated`, with a detour where XLA is very slow on a CPU.
-
-    For pictures smaller than the kernel XLA leaves its fast routine there and takes a plain loop,
-    80 times as slow for 2x2 pictures of 512 channels. One matrix product does the same.
-    """
-    size, sides = kernel.shape[0], x.shape[1:3]
-    if jax.default_backend() != "cpu" or min(sides) >= size or window_strides != (1, 1):
-        return jax.lax.conv_general_dilated(x, kernel, window_strides, padding, **options)
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    # Every place's neighbourhood side by side, in the order of the kernel's axes.
-    patches = jnp.concatenate(
-        [
-            x[:, row : row + sides[0], column : column + sides[1]]
-            for row in range(size)
-            for column in range(size)
-        ],
-        axis=-1,
-    )
-    return jnp.matmul(patches, kernel.reshape(-1, kernel.shape[-1]), precision=options["precision"])
+    """`convolve`, called as flax calls `jax.lax.conv_general_dilated`."""
+    return convolve(x, kernel, strides=window_strides[0], padding=padding[0][0])
 
 
 def linear(

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from tpsm_jax.nn.layers import Dtype, precision_of, uniform_by_fan_in
+from tpsm_jax.nn.convolution import Dtype, convolve
+from tpsm_jax.nn.layers import uniform_by_fan_in
 
 Form = Literal["upsample", "phases"]
 
@@ -42,8 +43,8 @@ class UpsampleConv(nn.Module):
         bias = self.param("bias", initialize, (self.features,))
         form = self.form or _faster_form(x)
         x = x.astype(self.dtype)
-        convolve = _upsample_then_convolve if form == "upsample" else _convolve_in_phases
-        return convolve(x, kernel, self.dtype) + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+        apply = _upsample_then_convolve if form == "upsample" else _convolve_in_phases
+        return apply(x, kernel, self.dtype) + bias.astype(self.dtype).reshape(1, 1, 1, -1)
 
 
 def _faster_form(x: jax.Array) -> Form:
@@ -51,20 +52,9 @@ def _faster_form(x: jax.Array) -> Form:
     return "phases" if x.size // x.shape[-1] >= pays_from else "upsample"
 
 
-def _convolve(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(1, 1),
-        padding=((padding, padding), (padding, padding)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=precision_of(x.dtype),
-    )
-
-
 def _upsample_then_convolve(x: jax.Array, kernel: jax.Array, dtype: Dtype) -> jax.Array:
     upsampled = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
-    return _convolve(upsampled, kernel.astype(dtype), padding=1)
+    return convolve(upsampled, kernel.astype(dtype), padding=1)
 
 
 def _convolve_in_phases(x: jax.Array, kernel: jax.Array, dtype: Dtype) -> jax.Array:
@@ -76,7 +66,7 @@ def _convolve_in_phases(x: jax.Array, kernel: jax.Array, dtype: Dtype) -> jax.Ar
     # drop, the first phase 1's. The barrier keeps the border out of the convolution: for the
     # gradient of the kernel XLA would otherwise leave its fast routine, at 20 times the time.
     bordered = jax.lax.optimization_barrier(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))))
-    windows = _convolve(bordered, folded, padding=0)
+    windows = convolve(bordered, folded, padding=0)
     windows = windows.reshape(batch, height + 1, width + 1, 2, 2, features)
     rows = [
         jnp.stack([windows[:, p : p + height, q : q + width, p, q] for q in range(2)], axis=3)

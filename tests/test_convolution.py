@@ -1,0 +1,60 @@
+"""Convolutions equal XLA's own, values and gradients, by whichever way they are computed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tpsm_jax.nn import convolution
+from tpsm_jax.nn.convolution import convolve
+
+
+def plain(x, kernel, strides, padding):
+    return jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (strides, strides),
+        ((padding, padding), (padding, padding)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=jax.lax.Precision.HIGHEST,
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "features", "strides", "padding"),
+    [
+        ((2, 9, 12, 5), 3, 7, 1, 1),
+        ((1, 8, 8, 4), 7, 1, 1, 3),
+        ((2, 9, 9, 3), 2, 8, 1, 0),  # of an up-convolution
+        ((2, 2, 2, 6), 3, 4, 1, 1),  # smaller than the kernel
+        ((2, 1, 4, 6), 3, 4, 1, 1),
+        ((2, 8, 10, 3), 7, 4, 2, 3),
+    ],
+)
+@pytest.mark.parametrize("large", [True, False])
+def test_values_and_gradients(monkeypatch, large, shape, size, features, strides, padding):
+    monkeypatch.setattr(convolution, "_KERNEL_GRADIENT_PAYS_ABOVE", 0 if large else 2**18)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(shape).astype(np.float32)
+    kernel = rng.standard_normal((size, size, shape[-1], features)).astype(np.float32)
+
+    def ours(x, kernel):
+        return convolve(x, kernel, strides=strides, padding=padding)
+
+    expected, pull_expected = jax.vjp(lambda x, k: plain(x, k, strides, padding), x, kernel)
+    actual, pull = jax.vjp(ours, x, kernel)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+    gradient = rng.standard_normal(expected.shape).astype(np.float32)
+    for a, b in zip(pull(gradient), pull_expected(gradient), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_the_way_is_chosen_by_size():
+    def steps(count):
+        x = jnp.zeros((1, 64, 64, count))
+        kernel = jnp.zeros((3, 3, count, 2))
+        jaxpr = jax.make_jaxpr(lambda x, k: convolve(x, k, padding=1))(x, kernel)
+        return str(jaxpr)
+
+    assert "custom_vjp" in steps(65)
+    assert "custom_vjp" not in steps(64)
