@@ -10,6 +10,7 @@ from tpsm_jax.nn.blocks import DownBlock, ResBlock, SameBlock, UpBlock
 from tpsm_jax.nn.layers import Dtype, conv
 from tpsm_jax.ops.grid_sample import grid_sample
 from tpsm_jax.ops.resample import resize_align_corners
+from tpsm_jax.ops.weigh import weigh
 
 
 class InpaintingNetwork(nn.Module):
@@ -110,7 +111,7 @@ class InpaintingNetwork(nn.Module):
                 x = jnp.concatenate([x, skips[i + 1]], axis=-1)
 
         mask = masks[-1] if self.multi_mask else _resize(masks[-1], *x.shape[1:3])
-        x = x * (1 - mask).astype(self.dtype) + skips[-1]
+        x = weigh(x, (1 - mask[..., 0]).astype(self.dtype)) + skips[-1]
         painted = nn.sigmoid(self.final(x).astype(jnp.float32))
         deformed = _warp(source_image, flow)
         return {
@@ -122,7 +123,7 @@ class InpaintingNetwork(nn.Module):
     def _mask(self, features: jax.Array, masks: tuple[jax.Array, ...], level: int) -> jax.Array:
         """Hides what is occluded. Level 0 is the coarsest."""
         mask = masks[level] if self.multi_mask else _resize(masks[0], *features.shape[1:3])
-        return features * mask.astype(features.dtype)
+        return weigh(features, mask[..., 0].astype(features.dtype))
 
 
 def _resize(images: jax.Array, height: int, width: int) -> jax.Array:

@@ -1,6 +1,6 @@
 """Convolution of pictures, with detours where XLA is slow on a CPU; elsewhere it is XLA's own.
 
-What pays was measured by benchmarks/convolution.py; see docs/benchmarks.md.
+What pays was measured, see docs/benchmarks.md.
 """
 
 import functools
@@ -9,14 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-Dtype = Any
-
 _NHWC = ("NHWC", "HWIO", "NHWC")
 # From how many input values on the gradient of a kernel is worth the copies that it takes.
 _KERNEL_GRADIENT_PAYS_ABOVE = 2**18
 
 
-def precision_of(dtype: Dtype) -> jax.lax.Precision | None:
+def precision_of(dtype: Any) -> jax.lax.Precision | None:
     """float32 means float32, on every backend; who wants speed asks for bfloat16 by name."""
     return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
 

@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from tpsm_jax.nn.convolution import Dtype, convolve, precision_of
+from tpsm_jax.nn.convolution import convolve, precision_of
+
+Dtype = Any
 
 
 def uniform_by_fan_in(fan_in: int) -> Callable[..., jax.Array]:

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from tpsm_jax.nn.convolution import Dtype, convolve
-from tpsm_jax.nn.layers import uniform_by_fan_in
+from tpsm_jax.nn.convolution import convolve
+from tpsm_jax.nn.layers import Dtype, uniform_by_fan_in
 
 Form = Literal["upsample", "phases"]
 
@@ -64,7 +64,7 @@ def _convolve_in_phases(x: jax.Array, kernel: jax.Array, dtype: Dtype) -> jax.Ar
     folded = jnp.concatenate(phases, axis=-1).astype(dtype)
     # A border of one pixel makes one window too many along each axis: the last is phase 0's to
     # drop, the first phase 1's. The barrier keeps the border out of the convolution: for the
-    # gradient of the kernel XLA would otherwise leave its fast routine, at 20 times the time.
+    # gradient of a small kernel XLA would otherwise leave its fast routine, at 20 times the time.
     bordered = jax.lax.optimization_barrier(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))))
     windows = convolve(bordered, folded, padding=0)
     windows = windows.reshape(batch, height + 1, width + 1, 2, 2, features)

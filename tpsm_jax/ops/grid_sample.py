@@ -5,6 +5,8 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from tpsm_jax.ops.weigh import weigh
+
 
 def grid_sample(
     image: jax.Array,
@@ -48,7 +50,7 @@ def grid_sample(
             # Clipped, then weighted by 0: a plain gather, and no index is ever out of range.
             row_index = jnp.clip(row, 0, height - 1).astype(jnp.int32)
             column_index = jnp.clip(column, 0, width - 1).astype(jnp.int32)
-            sampled = sampled + image[row_index, column_index] * weight[..., None]
+            sampled = sampled + weigh(image[row_index, column_index].astype(jnp.float32), weight)
     return sampled.astype(image.dtype)
 
 
