@@ -17,6 +17,7 @@ from data.loader import open_dataset
 from tpsm_jax.checkpoints import load_checkpoint, load_vgg19
 from tpsm_jax.compilation_cache import use_compilation_cache
 from tpsm_jax.config_files import apply_overrides, read_config
+from tpsm_jax.cpu_memory import keep_freed_memory
 from tpsm_jax.errors import ArgumentParser, InputError, run_script
 from tpsm_jax.orbax_trees import finished_steps
 from tpsm_jax.training.avd import AVDTrainer
@@ -114,4 +115,5 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     run_script(main)

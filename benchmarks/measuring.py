@@ -14,8 +14,10 @@ class ReferenceProcess:
     """Runs the official code, by one of the workers beside this file."""
 
     def __init__(self, command: list[str]):
+        # As a user would start it: what the project's scripts set for themselves is not handed on.
+        environ = {key: value for key, value in os.environ.items() if key != "GLIBC_TUNABLES"}
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
         )
         self.name = self._answer()
 

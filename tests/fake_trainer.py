@@ -39,6 +39,8 @@ def loop_config(**changes: Any) -> ConfigDict:
         "warmup_steps": 0,
         "accumulate_steps": 1,
         "dropout_rescale": False,
+        "init_from": "",
+        "init_networks": (),
         "train_params": {"dropout_maxp": 0.5},
     }
     assert not changes.keys() - fields.keys()
