@@ -99,9 +99,8 @@ class InpaintingNetwork(nn.Module):
         flow, masks = dense_motion["deformation"], dense_motion["occlusion_map"]
         skips, warped_encoder_maps = [], []
         for i, features in enumerate(reversed(encoder_maps)):
-            skips.append(self._mask(_warp(features, flow), masks, i))
-            # The same values again, with other gradients; never computed unless they are used.
-            constant = _warp(jax.lax.stop_gradient(features), flow)
+            warped, constant = _warp_twice(features, flow)
+            skips.append(self._mask(warped, masks, i))
             warped_encoder_maps.append(self._mask(constant, jax.lax.stop_gradient(masks), i))
 
         x = skips[0]
@@ -139,3 +138,24 @@ def _warp(images: jax.Array, flow: jax.Array) -> jax.Array:
     if images.shape[0] == 1:
         return jax.vmap(grid_sample, (None, 0))(images[0], flow)
     return jax.vmap(grid_sample)(images, flow)
+
+
+@jax.custom_vjp
+def _warp_twice(features: jax.Array, flow: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`_warp`, and the same values again, whose gradient reaches the flow alone."""
+    warped = _warp(features, flow)
+    return warped, warped
+
+
+def _forward(features: jax.Array, flow: jax.Array) -> tuple[Any, Any]:
+    return _warp_twice(features, flow), (features, flow)
+
+
+def _backward(kept: Any, gradients: Any) -> tuple[jax.Array, jax.Array]:
+    of_warped, of_constant = gradients
+    pull = jax.vjp(_warp, *kept)[1]
+    # One pass for the flow, which both reach; what is not used of either is not computed.
+    return pull(of_warped)[0], pull(of_warped + of_constant)[1]
+
+
+_warp_twice.defvjp(_forward, _backward)
