@@ -46,19 +46,18 @@ SOURCE_IDENTITY, DRIVING_IDENTITY, DRIVING_MOTION = 1, 4, 9
 def main() -> None:
     """Trains, measures, animates, explains."""
     os.chdir(ROOT)  # where the config's clips are, too
-    output = OUTPUT
-    output.mkdir(parents=True, exist_ok=True)
+    OUTPUT.mkdir(parents=True, exist_ok=True)
     workdir = OUTPUT / "training"
     run("train.py", "--config", CONFIG, "--workdir", workdir)
     checkpoint = load_checkpoint(workdir)
     metrics = measure(checkpoint)
-    (output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    (OUTPUT / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
 
-    source, driving = draw_pictures(output, checkpoint.config.image_size[0])
+    source, driving = draw_pictures(OUTPUT, checkpoint.config.image_size[0])
     run("animate.py", "--checkpoint", workdir, "--source", OUTPUT / "source.png", "--driving",
         OUTPUT / "driving.mp4", "--output", OUTPUT / "animation.mp4")  # fmt: skip
-    draw_strip(driving, output)
-    draw_sheet(checkpoint, source, driving, output / "sheet.png")
+    draw_strip(driving, OUTPUT)
+    draw_sheet(checkpoint, source, driving, OUTPUT / "sheet.png")
     print(
         f"\nwrote {OUTPUT}/: animation.mp4, strip.png, sheet.png, metrics.json\n"
         f"held-out clips, mean absolute error: {metrics['l1']:.4f} reconstructed, "

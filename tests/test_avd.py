@@ -13,7 +13,7 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.models.motion_model import build_model, init_variables
 from tpsm_jax.training.avd import AVDTrainer, draw_scale
 from tpsm_jax.training.sharding import batch_sharding, make_mesh
-from tpsm_jax.training.state import compiler_options_for_init
+from tpsm_jax.training.state import quick_compiler_options
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ def checkpoint():
     model = build_model(config.model_params)
     names = ("kp_detector", "dense_motion_network", "inpainting_network", "bg_predictor")
 
-    @functools.partial(jax.jit, compiler_options=compiler_options_for_init())
+    @functools.partial(jax.jit, compiler_options=quick_compiler_options())
     def init(rng):
         return init_variables(model, rng, 32, 32, networks=names)
 

@@ -33,6 +33,7 @@ from tpsm_jax.training import avd, schedule
 from tpsm_jax.training import step as training_step
 from tpsm_jax.training.avd import AVDTrainer
 from tpsm_jax.training.sharding import make_mesh
+from tpsm_jax.training.state import quick_compiler_options
 from tpsm_jax.training.step import ModelTrainer
 
 # Of each value; of the largest entry; of each norm, and of the largest entry for samples. In
@@ -41,7 +42,7 @@ LOSSES, STATISTICS, TENSORS = 1e-5, 1e-5, 1e-5
 # Of the typical tensor's norm: what rounding may leave of a tensor that has no gradient.
 ROUNDING = 1e-7
 # The code behind XLA's own optimisations is left as it comes: it compiles in half the time.
-QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+QUICKLY = quick_compiler_options()
 OPTIMIZERS = {
     "learning_rate/generator": "rates/optimizer",
     "learning_rate/bg_predictor": "rates/optimizer_bg_predictor",

@@ -5,19 +5,16 @@ import os
 import random
 import signal
 import socket
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 from tests.fake_trainer import losses
+from tests.processes import start_python
 from tpsm_jax.orbax_trees import finished_steps, load_tree
 
-ROOT = Path(__file__).parent.parent
 WIDTH = 20000  # 15 MiB of state, so that writing takes a while
 LONG = ["total_steps=60", "checkpoint_every=3", f"width={WIDTH}"]
 
@@ -28,15 +25,8 @@ def start(workdir, *arguments, **environ):
         "JAX_COMPILATION_CACHE_DIR": str(workdir.parent / "cache"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    return subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "tests.fake_trainer", str(workdir), *arguments],
-        cwd=ROOT,
-        env={**os.environ, **cache, **environ},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    module = ("-W", "error", "-m", "tests.fake_trainer")
+    return start_python(*module, str(workdir), *arguments, **{**cache, **environ})
 
 
 def finish(process):

@@ -2,10 +2,8 @@
 
 import json
 import os
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -14,11 +12,11 @@ import pytest
 import train
 from convert_torch_weights import export_checkpoint
 from tests.fake_trainer import losses
+from tests.processes import start_python
 from tpsm_jax.checkpoints import load_checkpoint
 from tpsm_jax.errors import InputError
 from tpsm_jax.orbax_trees import finished_steps, load_tree
 
-ROOT = Path(train.__file__).parent
 CONFIG = """
 from ml_collections import ConfigDict
 from tests.tiny_training import SIZE, tiny_config
@@ -113,15 +111,8 @@ def test_a_workdir_that_is_a_file(folder, tmp_path, monkeypatch):
 def start(folder, workdir, *arguments):
     # They share what they compile, which must not change a bit.
     cache = ["--compilation_cache", str(folder / "cache")]
-    return subprocess.Popen(
-        [sys.executable, *command(folder, workdir, *arguments), *cache],
-        cwd=ROOT,
-        env={**os.environ, "JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+    environ = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    return start_python(*command(folder, workdir, *arguments), *cache, **environ)
 
 
 def finish(process):

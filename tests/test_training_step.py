@@ -17,13 +17,14 @@ from tpsm_jax.losses import LossSettings, training_losses
 from tpsm_jax.models.motion_model import build_model
 from tpsm_jax.training.schedule import Phase
 from tpsm_jax.training.sharding import batch_sharding, make_mesh
+from tpsm_jax.training.state import quick_compiler_options
 from tpsm_jax.training.step import ModelTrainer, initial_networks
 
 pytestmark = pytest.mark.slow
 ALL = Phase(background=True, dropout=True)
 # The code behind XLA's own optimisations is left as it comes: it is compiled in half the time, and
 # runs once.
-QUICKLY = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+QUICKLY = quick_compiler_options()
 
 
 def double_step(count, **fields):

@@ -29,14 +29,15 @@ from tpsm_jax.orbax_trees import (
     VARIABLES,
     finished_steps,
     load_tree,
+    metrics_path,
     save_tree,
+    stored_mean_loss,
 )
 from tpsm_jax.replace_folder import replace_folder
 from tpsm_jax.torch_weights.keys import variable_shapes
 from tpsm_jax.torch_weights.names import REQUIRED_NETWORKS
 
 _CONFIG, _VGG19 = "config.json", "vgg19"
-_METRICS = "metrics"  # of a step of a training run, see training/checkpointing.py
 _PARTS = {_CONFIG, VARIABLES, _VGG19}
 
 
@@ -216,12 +217,13 @@ def _best_step(folder: Path, steps: list[int]) -> int:
     """The step whose checkpoint came with the least mean loss."""
     losses = {}
     for step in steps:
-        path = folder / STEPS / str(step) / _METRICS / _METRICS
         try:
-            if path.exists():
-                losses[step] = float(json.loads(path.read_text())["loss"])
+            loss = stored_mean_loss(folder, step)
         except (OSError, ValueError, TypeError, KeyError) as error:
+            path = metrics_path(folder, step)
             raise InputError(f"{path} is damaged; choose a step by its number") from error
+        if loss is not None:
+            losses[step] = loss
     if not losses:
         raise InputError(f"{folder} does not know its best step yet; choose one by its number")
     return min(losses, key=losses.__getitem__)

@@ -9,6 +9,7 @@ is what a training run leaves; a step's folder has its name only once it is comp
 
 import contextlib
 import errno
+import json
 import logging
 import shutil
 import sys
@@ -23,6 +24,7 @@ import orbax.checkpoint as ocp
 from tpsm_jax.errors import InputError
 
 STEPS, VARIABLES, EMA_PARAMS = "checkpoints", "variables", "ema_params"
+_METRICS = "metrics"  # of a step, where Orbax keeps them
 
 
 def save_tree(path: Path, tree: Any) -> None:
@@ -74,6 +76,21 @@ def finished_steps(workdir: Path) -> list[int]:
     if not folder.is_dir():
         return []
     return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
+
+
+def metrics_path(workdir: Path, step: int) -> Path:
+    """The file of what a step's checkpoint came with; there is none if with nothing."""
+    return workdir / STEPS / str(step) / _METRICS / _METRICS
+
+
+def stored_mean_loss(workdir: Path, step: int) -> float | None:
+    """The mean loss that a step's checkpoint came with; None if with none.
+
+    Raises:
+      OSError, ValueError, TypeError, KeyError: if its record is damaged.
+    """
+    path = metrics_path(workdir, step)
+    return float(json.loads(path.read_text())["loss"]) if path.exists() else None
 
 
 def tree_bytes(tree: Any) -> int:

@@ -59,7 +59,7 @@ def _convolve_small(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
     times as slow for 2x2 pictures of 512 channels.
     """
     size = kernel.shape[0]
-    x = _pad(x, padding)
+    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     height, width = (side - size + 1 for side in x.shape[1:3])
     # Every place's neighbourhood side by side, in the order of the kernel's axes.
     patches = jnp.concatenate(
@@ -109,7 +109,3 @@ def _kernel_gradient(x: jax.Array, gradient: jax.Array, size: int, padding: int)
         moved = jnp.pad(gradient, ((0, 0), (row, size - 1 - row), (0, 0), (0, 0)))
         rows.append(jnp.einsum("ibhw,bhwj->ij", shifted, moved, precision=precision_of(x.dtype)))
     return jnp.stack(rows).reshape(size, size, channels, features)
-
-
-def _pad(x: jax.Array, padding: int) -> jax.Array:
-    return jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))

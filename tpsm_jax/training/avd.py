@@ -26,7 +26,7 @@ from tpsm_jax.training.sharding import (
     replicated,
     state_shardings,
 )
-from tpsm_jax.training.state import TrainState, compiler_options_for_init
+from tpsm_jax.training.state import TrainState, quick_compiler_options
 from tpsm_jax.training.step import Metrics, compute_dtype
 
 _NETWORK = "avd_network"
@@ -105,7 +105,7 @@ class AVDTrainer:
 
     def create_state(self) -> TrainState:
         """The state before the first step, on the devices of the mesh."""
-        init = jax.jit(self._init, compiler_options=compiler_options_for_init())
+        init = jax.jit(self._init, compiler_options=quick_compiler_options())
         fresh = jax.device_get(init(jax.random.key(self.config.seed)))
         return jax.device_put(_with_given(fresh, self._given), self.shardings)
 

@@ -12,7 +12,6 @@ renamed when it is complete.
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,12 +32,13 @@ from tpsm_jax.orbax_trees import (
     VARIABLES,
     check_room,
     finished_steps,
+    stored_mean_loss,
     tree_bytes,
 )
 from tpsm_jax.training.distributed import on_first_process
 from tpsm_jax.training.state import TrainState
 
-_OPT_STATE, _LOOP, _METRICS = "opt_state", "loop", "metrics"
+_OPT_STATE, _LOOP = "opt_state", "loop"
 
 
 @dataclasses.dataclass
@@ -275,10 +275,8 @@ def _check_structure(place: Path, part: str, wanted: dict[str, Any], found: dict
 def _check_records(workdir: Path) -> None:
     """Orbax reads the mean losses of all checkpoints at once, and says not whose is damaged."""
     for step in finished_steps(workdir):
-        path = workdir / STEPS / str(step) / _METRICS / _METRICS
         try:
-            if path.exists():
-                _mean_loss(json.loads(path.read_text()))
+            stored_mean_loss(workdir, step)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise _damaged(workdir, step, error) from error
 

@@ -31,8 +31,8 @@ class TrainState(struct.PyTreeNode):
         return {"params": params, "batch_stats": self.batch_stats}
 
 
-def compiler_options_for_init() -> dict[str, Any] | None:
-    """For `jax.jit` of what draws a first state: it runs once, and most of its time is compiling.
+def quick_compiler_options() -> dict[str, Any] | None:
+    """For `jax.jit` of what runs once, and spends most of its time being compiled.
 
     Returns:
       Options that leave the code behind XLA's own optimisations as it comes, which a CPU compiles

@@ -40,7 +40,7 @@ from tpsm_jax.training.sharding import (
     replicated,
     state_shardings,
 )
-from tpsm_jax.training.state import TrainState, compiler_options_for_init
+from tpsm_jax.training.state import TrainState, quick_compiler_options
 
 Metrics = dict[str, jax.Array]
 REMAT = ("kp_detector", "bg_predictor", "dense_motion_network", "inpainting_network", "vgg19")
@@ -104,7 +104,7 @@ class ModelTrainer:
         init = jax.jit(
             self._init,
             out_shardings=self.shardings,
-            compiler_options=compiler_options_for_init(),
+            compiler_options=quick_compiler_options(),
         )
         state = init(jax.random.key(self.config.seed))
         if self._initial is None:

@@ -1,0 +1,21 @@
+"""Commands run as processes of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def start_python(*arguments: str, **environ: str) -> subprocess.Popen[str]:
+    """Starts Python in the project's root, in a group of its own, with one pipe for all it says."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environ},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
