@@ -17,7 +17,7 @@ from data.loader import open_dataset
 from tpsm_jax.checkpoints import load_checkpoint, load_vgg19
 from tpsm_jax.compilation_cache import use_compilation_cache
 from tpsm_jax.config_files import apply_overrides, read_config
-from tpsm_jax.cpu_memory import keep_freed_memory
+from tpsm_jax.cpu_training import prepare_cpu
 from tpsm_jax.errors import ArgumentParser, InputError, run_script
 from tpsm_jax.orbax_trees import finished_steps
 from tpsm_jax.training.avd import AVDTrainer
@@ -30,6 +30,7 @@ from tpsm_jax.training.step import ModelTrainer, initial_networks
 def main() -> None:
     """Reads the flags, opens the clips, and trains."""
     args, overrides = parse_arguments()
+    prepare_cpu()
     initialize()
     if args.compilation_cache != "none":
         use_compilation_cache(args.compilation_cache)
@@ -58,8 +59,6 @@ def main() -> None:
         )
 
     train(config, args.workdir, trainer, make_batches)
-    if jax.process_index() == 0:
-        print(f"wrote {args.workdir}")
 
 
 def make_model_trainer(
@@ -115,5 +114,4 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
 
 
 if __name__ == "__main__":
-    keep_freed_memory()
     run_script(main)

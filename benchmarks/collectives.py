@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from tpsm_jax.compilation_cache import use_compilation_cache
 from tpsm_jax.config_files import apply_overrides, read_config
 from tpsm_jax.errors import ArgumentParser, run_script
+from tpsm_jax.nn import convolution
 from tpsm_jax.orbax_trees import tree_bytes
 from tpsm_jax.training.schedule import Phase
 from tpsm_jax.training.sharding import make_mesh
@@ -55,6 +56,8 @@ def main() -> None:
     args, overrides = parser.parse_known_args()
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", args.devices)
+    # An accelerator's convolutions, whose kernels' gradients are one array each.
+    convolution.LARGE_PICTURE = convolution.LARGE_KERNEL = math.inf
     use_compilation_cache()
     config = read_config(args.config)
     apply_overrides(config, overrides)

@@ -27,7 +27,7 @@ from measuring import ReferenceProcess, describe_machine, peak_rss_mib
 from ml_collections import ConfigDict
 
 from tpsm_jax.config_files import apply_overrides, read_config
-from tpsm_jax.cpu_memory import keep_freed_memory
+from tpsm_jax.cpu_training import prepare_cpu
 from tpsm_jax.errors import ArgumentParser, InputError, run_script
 from tpsm_jax.training.schedule import phase_of
 from tpsm_jax.training.sharding import batch_sharding, make_mesh
@@ -214,5 +214,5 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
 
 
 if __name__ == "__main__":
-    keep_freed_memory()
+    prepare_cpu()
     run_script(main)

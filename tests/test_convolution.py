@@ -1,5 +1,7 @@
 """Convolutions equal XLA's own, values and gradients, by whichever way they are computed."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,9 +33,10 @@ def plain(x, kernel, strides, padding):
         ((2, 8, 10, 3), 7, 4, 2, 3),
     ],
 )
-@pytest.mark.parametrize("large", [True, False])
-def test_values_and_gradients(monkeypatch, large, shape, size, features, strides, padding):
-    monkeypatch.setattr(convolution, "_KERNEL_GRADIENT_PAYS_ABOVE", 0 if large else 2**18)
+@pytest.mark.parametrize("detours", [True, False])
+def test_values_and_gradients(monkeypatch, detours, shape, size, features, strides, padding):
+    for name in ("LARGE_PICTURE", "LARGE_KERNEL"):
+        monkeypatch.setattr(convolution, name, 0 if detours else math.inf)
     rng = np.random.default_rng(0)
     x = rng.standard_normal(shape).astype(np.float32)
     kernel = rng.standard_normal((size, size, shape[-1], features)).astype(np.float32)
@@ -49,12 +52,21 @@ def test_values_and_gradients(monkeypatch, large, shape, size, features, strides
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
-def test_the_way_is_chosen_by_size():
-    def steps(count):
-        x = jnp.zeros((1, 64, 64, count))
-        kernel = jnp.zeros((3, 3, count, 2))
-        jaxpr = jax.make_jaxpr(lambda x, k: convolve(x, k, padding=1))(x, kernel)
-        return str(jaxpr)
-
-    assert "custom_vjp" in steps(65)
-    assert "custom_vjp" not in steps(64)
+@pytest.mark.parametrize(
+    ("shape", "features", "large_picture", "large_kernel"),
+    [((1, 64, 64, 33), 4, True, False), ((1, 4, 4, 96), 96, False, True), ((1, 8, 8, 8), 8, 0, 0)],
+)
+def test_detours_are_chosen_by_size(shape, features, large_picture, large_kernel):
+    called = []
+    x, kernel = jnp.zeros(shape), jnp.zeros((3, 3, shape[-1], features))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_input_gradient", "_kernel_gradient"):
+            original = getattr(convolution, name)
+            patch.setattr(
+                convolution,
+                name,
+                lambda *args, name=name, original=original: called.append(name) or original(*args),
+            )
+        jax.grad(lambda x, kernel: convolve(x, kernel, padding=1).sum(), (0, 1))(x, kernel)
+    expected = ["_input_gradient"] * large_kernel + ["_kernel_gradient"] * large_picture
+    assert called == expected

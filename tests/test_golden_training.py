@@ -25,6 +25,7 @@ from tests.golden_model import procedural_model
 from tests.procedural import procedural_tensor
 from tpsm_jax.checkpoints import Checkpoint
 from tpsm_jax.losses import Draws, LossSettings, make_features, training_losses
+from tpsm_jax.nn import convolution
 from tpsm_jax.ops.coordinates import coordinate_grid
 from tpsm_jax.ops.thin_plate_spline import ThinPlateSpline
 from tpsm_jax.torch_weights import torch_from_variables, vgg19_from_torch
@@ -227,7 +228,9 @@ def trajectory(name):
     if name == "avd":
         return train_avd()
     if name == "late":
-        return train(["late"])[name]
+        # Its small pictures take the ways that large ones take on a CPU.
+        with mock.patch.multiple(convolution, LARGE_PICTURE=0, LARGE_KERNEL=0):
+            return train(["late"])[name]
     return with_background()[name]
 
 

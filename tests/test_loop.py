@@ -442,8 +442,17 @@ def test_settings_that_do_not_do(tmp_path, field, value):
     assert not (tmp_path / "new").exists()
 
 
+def test_a_share_of_dropped_splines_needs_an_epoch_to_rise_in(tmp_path):
+    with pytest.raises(InputError, match="config.train_params.dropout_inc_epoch is 0"):
+        run(tmp_path / "new", train_params={"dropout_maxp": 0.5, "dropout_inc_epoch": 0})
+    assert not (tmp_path / "new").exists()
+
+
 def test_dropping_everything_cannot_be_made_up_for(tmp_path):
-    changes = {"dropout_rescale": True, "train_params": {"dropout_maxp": 1.0}}
+    changes = {
+        "dropout_rescale": True,
+        "train_params": {"dropout_maxp": 1.0, "dropout_inc_epoch": 10},
+    }
     with pytest.raises(InputError, match="config.train_params.dropout_maxp is 1.0 and must be"):
         run(tmp_path / "new", **changes)
     assert not (tmp_path / "new").exists()

@@ -71,6 +71,15 @@ def test_grid_sample_stays_finite_at_finite_extremes(padding_mode):
     assert all(np.isfinite(g).all() for g in gradients)
 
 
+def test_grid_sample_sums_the_gradient_of_bfloat16_in_float32():
+    """Every sample of a picture falls on one of its pixels."""
+    grid = jnp.zeros((64, 64, 2))
+    image = jnp.zeros((3, 3, 1), jnp.bfloat16)
+    gradient = jax.grad(lambda image: grid_sample(image, grid).astype(jnp.float32).sum())(image)
+    assert gradient.dtype == jnp.bfloat16
+    assert gradient[1, 1, 0] == 64 * 64
+
+
 def test_grid_sample_refuses_another_padding():
     with pytest.raises(ValueError, match="border"):
         grid_sample(random_image(2, 2), jnp.zeros((1, 1, 2)), padding_mode="border")

@@ -121,6 +121,22 @@ def test_only_gradients_and_statistics_are_exchanged():
     assert 0.5 * needed < sent < 1.5 * needed
 
 
+def test_a_cut_state_is_put_together_once(monkeypatch):
+    monkeypatch.setattr("tpsm_jax.training.sharding._SMALLEST_SHARDED", 64)
+    config = tiny_config(state_sharding="fsdp")
+    trainer = ModelTrainer(config, make_mesh(jax.devices()[:8]), steps_per_epoch=100)
+    state = trainer.abstract_state()
+    found = collectives(trainer.lower(ALL).compile(QUICKLY).as_text())
+    assert {collective.kind for collective in found} == {"all-reduce", "all-gather"}
+    gathered = Counter(one.shape for one in found if one.kind == "all-gather")
+    cut = Counter(
+        leaf.shape
+        for leaf in jax.tree.leaves((state.params, state.batch_stats))
+        if not leaf.sharding.is_fully_replicated
+    )
+    assert gathered == cut
+
+
 def test_what_the_state_says(one):
     _, state, metrics = one
     assert int(state.step) == 1
@@ -294,6 +310,7 @@ def test_networks_that_a_checkpoint_lacks_are_told():
         ({"perceptual_features": "vgg19"}, "convert_torch_weights.py --vgg19"),
         ({"perceptual_features": "vgg16"}, "perceptual_features"),
         ({"perceptual_features": "vgg19_random"}, "makes 5"),
+        ({"perceptual_features": "vgg19_random", "image_size": (16, 32)}, "pictures of 8 pixels"),
         ({"remat": ("vgg",)}, "remat"),
         ({"compute_dtype": "float16"}, "compute_dtype"),
         ({"image_size": (36, 32)}, "multiples"),

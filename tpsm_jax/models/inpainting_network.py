@@ -142,7 +142,10 @@ def _warp(images: jax.Array, flow: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def _warp_twice(features: jax.Array, flow: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """`_warp`, and the same values again, whose gradient reaches the flow alone."""
+    """`_warp`, and the same values again, whose gradient reaches the flow alone.
+
+    Differentiated backwards only, not forwards (`jax.jvp`).
+    """
     warped = _warp(features, flow)
     return warped, warped
 

@@ -21,6 +21,10 @@ _MEAN = np.array([0.485, 0.456, 0.406], np.float32).reshape(1, 1, 1, 3)
 _STD = np.array([0.229, 0.224, 0.225], np.float32).reshape(1, 1, 1, 3)
 
 
+# Side in pixels of the smallest picture that the four poolings leave something of.
+SMALLEST = 16
+
+
 class VGG19(nn.Module):
     """The part of VGG-19 up to relu5_1.
 

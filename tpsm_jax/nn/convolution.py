@@ -1,6 +1,7 @@
 """Convolution of pictures, with detours where XLA is slow on a CPU; elsewhere it is XLA's own.
 
-What pays was measured, see docs/benchmarks.md.
+What pays was measured, see docs/benchmarks.md. The detours are differentiated backwards only, not
+forwards (`jax.jvp`).
 """
 
 import functools
@@ -10,8 +11,10 @@ import jax
 import jax.numpy as jnp
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
-# From how many input values on the gradient of a kernel is worth the copies that it takes.
-_KERNEL_GRADIENT_PAYS_ABOVE = 2**18
+# From how many input values on a matrix product computes the gradient of a kernel, ...
+LARGE_PICTURE = 2**17
+# ... and from how many times a picture's size on a kernel is not to be turned.
+LARGE_KERNEL = 32
 
 
 def precision_of(dtype: Any) -> jax.lax.Precision | None:
@@ -36,8 +39,8 @@ def convolve(x: jax.Array, kernel: jax.Array, *, strides: int = 1, padding: int)
         return _convolve(x, kernel, strides, padding)
     if min(sides) < size:
         return _convolve_small(x, kernel, padding)
-    if x.dtype == jnp.float32 and x.size > _KERNEL_GRADIENT_PAYS_ABOVE:
-        return _convolve_large(x, kernel, padding)
+    if x.dtype != jnp.bfloat16:
+        return _convolve_differently_backwards(x, kernel, padding)
     return _convolve(x, kernel, strides, padding)
 
 
@@ -75,11 +78,8 @@ def _convolve_small(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _convolve_large(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
-    """With the gradient of the kernel by matrix products.
-
-    XLA writes it as a convolution whose window is the whole picture, and takes five times as long.
-    """
+def _convolve_differently_backwards(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
+    """With gradients by matrix products where XLA's own are slow."""
     return _convolve(x, kernel, 1, padding)
 
 
@@ -89,23 +89,56 @@ def _forward(x: jax.Array, kernel: jax.Array, padding: int) -> tuple[jax.Array, 
 
 def _backward(padding: int, kept: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = kept
-    (of_x,) = jax.vjp(lambda x: _convolve(x, kernel, 1, padding), x)[1](gradient)
-    return of_x, _kernel_gradient(x, gradient, kernel.shape[0], padding)
+    of_x, of_kernel = jax.vjp(lambda x, kernel: _convolve(x, kernel, 1, padding), x, kernel)[1](
+        gradient
+    )
+    if kernel.size > LARGE_KERNEL * gradient.size:
+        of_x = _input_gradient(gradient, kernel, padding)
+    if x.size > LARGE_PICTURE:
+        of_kernel = _kernel_gradient(x, gradient, kernel.shape[0], padding)
+    return of_x, of_kernel
 
 
-_convolve_large.defvjp(_forward, _backward)
+_convolve_differently_backwards.defvjp(_forward, _backward)
+
+
+def _input_gradient(gradient: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
+    """[B, H, W, C] of x; XLA turns the kernel for it, which may take ten times as long."""
+    size, _, channels, features = kernel.shape
+    border = size - 1 - padding
+    gradient = jnp.pad(gradient, ((0, 0), (border, border), (border, border), (0, 0)))
+    height, width = (side - size + 1 for side in gradient.shape[1:3])
+    # The gradient as each of the kernel's taps meets it, and what comes of it.
+    moved = jnp.stack(
+        [
+            gradient[:, row : row + height, column : column + width]
+            for row in reversed(range(size))
+            for column in reversed(range(size))
+        ]
+    )
+    taps = kernel.reshape(size * size, channels, features)
+    products = jnp.einsum("tbhwf,tcf->tbhwc", moved, taps, precision=precision_of(gradient.dtype))
+    return products.sum(0)
 
 
 def _kernel_gradient(x: jax.Array, gradient: jax.Array, size: int, padding: int) -> jax.Array:
-    """[k, k, C, features] of x [B, H, W, C] and the gradient of what it was convolved to."""
+    """[k, k, C, features]; XLA convolves with a window as large as the picture, five times slower.
+
+    Args:
+      x: [B, H, W, C], what was convolved.
+      gradient: of what it was convolved to, [B, H', W', features].
+      size: k.
+      padding: zeros that were on each side of x.
+    """
     channels, (width, features) = x.shape[-1], gradient.shape[2:]
-    # Channels first, as a matrix product wants its first factor; the barrier has it turned once.
-    x = jax.lax.optimization_barrier(jnp.moveaxis(x, -1, 0))
-    x = jnp.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
-    # Columns are shifted in x, side by side; rows in the gradient, one after the other.
-    shifted = jnp.concatenate([x[..., i : i + width] for i in range(size)])
+    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    # Columns are shifted in x, side by side; rows in the gradient, one after the other. The barrier
+    # has the first made once, for all rows.
+    columns = jax.lax.optimization_barrier(
+        jnp.concatenate([x[:, :, i : i + width] for i in range(size)], axis=-1)
+    )
     rows = []
     for row in range(size):
         moved = jnp.pad(gradient, ((0, 0), (row, size - 1 - row), (0, 0), (0, 0)))
-        rows.append(jnp.einsum("ibhw,bhwj->ij", shifted, moved, precision=precision_of(x.dtype)))
+        rows.append(jnp.einsum("bhwi,bhwj->ij", columns, moved, precision=precision_of(x.dtype)))
     return jnp.stack(rows).reshape(size, size, channels, features)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from tpsm_jax.nn.convolution import convolve, precision_of
+from tpsm_jax.nn.convolution import convolve
 
 Dtype = Any
 
@@ -57,7 +57,6 @@ def conv(
         kernel_init=kernel_init or initialize,
         bias_init=initialize,
         dtype=dtype,
-        precision=precision_of(dtype),
         conv_general_dilated=_convolve,
         name=name,
     )

@@ -42,6 +42,8 @@ def grid_sample(
 
     left, top = jnp.floor(x), jnp.floor(y)
     right_weight, bottom_weight = x - left, y - top
+    # Before anything is taken: the gradient is a sum over samples, which in bfloat16 ends at 2^8.
+    values = image.astype(jnp.float32)
     sampled = jnp.zeros((), jnp.float32)
     for row, row_weight in ((top, 1 - bottom_weight), (top + 1, bottom_weight)):
         for column, column_weight in ((left, 1 - right_weight), (left + 1, right_weight)):
@@ -50,7 +52,7 @@ def grid_sample(
             # Clipped, then weighted by 0: a plain gather, and no index is ever out of range.
             row_index = jnp.clip(row, 0, height - 1).astype(jnp.int32)
             column_index = jnp.clip(column, 0, width - 1).astype(jnp.int32)
-            sampled = sampled + weigh(image[row_index, column_index].astype(jnp.float32), weight)
+            sampled = sampled + weigh(values[row_index, column_index], weight)
     return sampled.astype(image.dtype)
 
 

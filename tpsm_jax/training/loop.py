@@ -114,8 +114,11 @@ def train(
         stack.callback(getattr(batches, "close", lambda: None))
         _run(config, trainer, state, progress, batches, total, preemption, checkpoints, log)
         checkpoints.wait()
-    if progress.step < total and jax.process_index() == 0:
-        print(f"stopped after step {progress.step}; the same command goes on", file=sys.stderr)
+    if jax.process_index() == 0:
+        if progress.step < total:
+            print(f"stopped after step {progress.step}; the same command goes on", file=sys.stderr)
+        else:
+            print(f"wrote {workdir}")
 
 
 def check_settings(config: ConfigDict) -> None:
@@ -146,6 +149,11 @@ def check_settings(config: ConfigDict) -> None:
         )
     if config.init_networks and not config.init_from:
         raise InputError("config.init_networks says what to take of init_from: give that, too")
+    if config.train_params.dropout_inc_epoch <= 0:
+        raise InputError(
+            f"config.train_params.dropout_inc_epoch is {config.train_params.dropout_inc_epoch} and "
+            "must be above 0: for a constant share set dropout_startp to dropout_maxp"
+        )
     # What is kept is divided by the share that is kept.
     if config.dropout_rescale and not config.train_params.dropout_maxp < 1:
         raise InputError(

@@ -20,6 +20,7 @@ from tpsm_jax.models.motion_model import (
     check_image_size,
     init_variables,
 )
+from tpsm_jax.models.vgg19 import SMALLEST as SMALLEST_FOR_VGG19
 from tpsm_jax.nn.layers import Dtype
 from tpsm_jax.ops.thin_plate_spline import ThinPlateSpline, random_thin_plate_spline
 from tpsm_jax.training import schedule
@@ -87,7 +88,7 @@ class ModelTrainer:
         self._features = make_features(
             config.perceptual_features, dtype=dtype, remat="vgg19" in config.remat
         )
-        self._check_perceptual_weights()
+        self._check_perceptual_features()
         self._vgg19 = jax.device_put(self._choose_vgg19(vgg19), replicated(mesh))
         self._optimizers, self._trained = self._make_optimizers()
         self._shapes = jax.eval_shape(self._init, jax.random.key(0))
@@ -249,6 +250,11 @@ class ModelTrainer:
     ) -> tuple[Metrics, dict[str, Any], Any]:
         """Loss terms, their gradient, and the new statistics, of one batch or of several parts."""
         settings = LossSettings.of(self.config.train_params)
+        # A state that is cut is put together here, once; else it would be wherever it is used, and
+        # activations be moved to where the parameters are.
+        given = jax.lax.with_sharding_constraint(
+            (state.params, state.batch_stats), replicated(self.mesh)
+        )
 
         def losses(params: Any, batch_stats: Any, part: Any) -> tuple[jax.Array, Any]:
             variables = {"params": params, "batch_stats": batch_stats}
@@ -268,8 +274,7 @@ class ModelTrainer:
 
         gradients, (terms, batch_stats) = accumulate(
             jax.grad(losses, has_aux=True),
-            state.params,
-            state.batch_stats,
+            *given,
             (source, driving, draws),
             self.config.accumulate_steps,
         )
@@ -405,7 +410,15 @@ class ModelTrainer:
             )
         return given if kind == "vgg19" else None
 
-    def _check_perceptual_weights(self) -> None:
+    def _check_perceptual_features(self) -> None:
+        height, width = self.config.image_size
+        least = int(min(self.config.train_params.scales) * min(height, width))
+        if self.config.perceptual_features != "pixels" and least < SMALLEST_FOR_VGG19:
+            raise InputError(
+                f"train_params.scales make pictures of {least} pixels, and perceptual_features "
+                f"{self.config.perceptual_features!r} takes {SMALLEST_FOR_VGG19} or more: leave "
+                "out the smallest scales, or take larger pictures"
+            )
         expected = 1 if self.config.perceptual_features == "pixels" else 5
         weights = self.config.train_params.loss_weights.perceptual
         if len(weights) != expected:
