@@ -252,7 +252,7 @@ class ModelTrainer:
         settings = LossSettings.of(self.config.train_params)
         # A state that is cut is put together here, once; else it would be wherever it is used, and
         # activations be moved to where the parameters are.
-        given = jax.lax.with_sharding_constraint(
+        params, batch_stats = jax.lax.with_sharding_constraint(
             (state.params, state.batch_stats), replicated(self.mesh)
         )
 
@@ -274,7 +274,8 @@ class ModelTrainer:
 
         gradients, (terms, batch_stats) = accumulate(
             jax.grad(losses, has_aux=True),
-            *given,
+            params,
+            batch_stats,
             (source, driving, draws),
             self.config.accumulate_steps,
         )
