@@ -134,7 +134,9 @@ def interrupted(folder):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.01)
     process.terminate()
-    assert "the same command goes on" in finish(process)
+    said = finish(process)
+    assert f"{folder / 'clips'}: folder of clips, 4 clips, 2 identities\n" in said
+    assert "the same command goes on" in said
     step = finished_steps(workdir)[-1]
     more = ("--config.ema_decay=0.5", f"--config.total_steps={step + 3}")
     assert "wrote" in finish(start(folder, workdir, *more, "--config.picture_every=1"))
