@@ -166,7 +166,13 @@ class StripClip(Clip):
         return np.split(strip, columns // width, axis=1)
 
 
-def find_clips(dataset_params: ConfigDict, split: str, image_size: tuple[int, int]) -> list[Clip]:
+def find_clips(
+    dataset_params: ConfigDict,
+    split: str,
+    image_size: tuple[int, int],
+    *,
+    allow_empty_folders: bool = False,
+) -> list[Clip]:
     """The clips of a split, sorted by name.
 
     A root without train/ and test/ is split by a digest of the names, one clip in five for
@@ -178,6 +184,8 @@ def find_clips(dataset_params: ConfigDict, split: str, image_size: tuple[int, in
         pictures, or None for frames as high as the picture, in the proportions of `image_size`.
       split: 'train' or 'test'.
       image_size: (height, width) that frames are resized to later.
+      allow_empty_folders: whether a folder of frames without a picture is a clip, which cannot be
+        read; else it is an error.
 
     Returns:
       At least one clip.
@@ -206,7 +214,7 @@ def find_clips(dataset_params: ConfigDict, split: str, image_size: tuple[int, in
         )
     folder = root / split if present else root
     clips = [
-        _open(path, size, shape is not None)
+        _open(path, size, shape is not None, allow_empty_folders)
         for path in sorted(folder.iterdir(), key=lambda path: path.name)
         if _is_clip(path)
     ]
@@ -258,10 +266,12 @@ def _is_clip(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES | STRIP_SUFFIXES or path.is_dir()
 
 
-def _open(path: Path, frame_size: tuple[int, int], height_is_known: bool) -> Clip:
+def _open(
+    path: Path, frame_size: tuple[int, int], height_is_known: bool, allow_empty: bool
+) -> Clip:
     if path.is_dir():
         with os.scandir(path) as entries:
-            if not any(_is_picture(entry.name) for entry in entries):
+            if not allow_empty and not any(_is_picture(entry.name) for entry in entries):
                 raise InputError(
                     f"the clip {path} is a folder without a picture: fill it, or take it away"
                 )
