@@ -198,6 +198,7 @@ def find_clips(
     *,
     image_size: tuple[int, int],
     frame_shape: Sequence[int] | None = None,
+    allow_empty_folders: bool = False,
 ) -> list[Clip]:
     """The clips of a split, sorted by name.
 
@@ -211,6 +212,8 @@ def find_clips(
       image_size: (height, width) that frames are resized to later.
       frame_shape: (height, width, ...) of the frames of wide pictures, or None for frames as high
         as the picture, in the proportions of `image_size`.
+      allow_empty_folders: whether a folder of frames without a picture, or a link that leads
+        nowhere, is a clip, which cannot be read; else it is an error.
 
     Returns:
       At least one clip.
@@ -234,7 +237,7 @@ def find_clips(
         )
     folder = root / split if present else root
     clips = [
-        _open(path, size, frame_shape is not None)
+        _open(path, size, frame_shape is not None, allow_empty_folders)
         for path in sorted(_entries(folder), key=lambda path: path.name)
         if _is_clip(path)
     ]
@@ -290,21 +293,28 @@ def _entries(folder: Path) -> list[Path]:
 def _is_clip(path: Path) -> bool:
     if path.name.startswith("."):
         return False
-    if path.is_symlink() and not path.exists():
+    known = path.suffix.lower() in VIDEO_SUFFIXES | STRIP_SUFFIXES
+    return known or path.is_dir() or _leads_nowhere(path)
+
+
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
+def _open(
+    path: Path, frame_size: tuple[int, int], height_is_known: bool, allow_empty: bool
+) -> Clip:
+    if _leads_nowhere(path) and not allow_empty:
         raise InputError(f"the clip {path} is a link that leads nowhere: mend it, or take it away")
-    return path.suffix.lower() in VIDEO_SUFFIXES | STRIP_SUFFIXES or path.is_dir()
-
-
-def _open(path: Path, frame_size: tuple[int, int], height_is_known: bool) -> Clip:
     if path.is_dir():
-        if not any(_is_picture(entry.name) for entry in _entries(path)):
+        if not allow_empty and not any(_is_picture(entry.name) for entry in _entries(path)):
             raise InputError(
                 f"the clip {path} is a folder without a picture: fill it, or take it away"
             )
         return FolderClip(path)
     if path.suffix.lower() in STRIP_SUFFIXES:
         return StripClip(path, frame_size, height_is_known)
-    return VideoClip(path)
+    return VideoClip(path) if path.suffix.lower() in VIDEO_SUFFIXES else FolderClip(path)
 
 
 def _random_part(clips: list[Clip], split: str, root: Path) -> list[Clip]:

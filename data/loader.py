@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from data.clips import Clip, find_clips, fit, group_by_identity
 from data.mixing import MixedOrder, whole_weights
 from data.pipeline import Batches
+from data.prepared import is_prepared, open_prepared
 from data.puppets.clips import draw_data_set
 from data.resize_crop import ResizeCrop
 from data.sampling import SampleOrder
@@ -203,7 +204,7 @@ def open_dataset(config: ConfigDict, split: str = "train") -> ClipDataset:
     for path in paths:
         clips = _open_path(config, path, split)
         entries = group_by_identity(clips) if by_identity else [[clip] for clip in clips]
-        parts.append(Part(path, False, entries, by_identity))
+        parts.append(Part(path, is_prepared(path), entries, by_identity))
     return ClipDataset(parts, weights, image_size, resize_crop)
 
 
@@ -234,6 +235,8 @@ def _open_path(config: ConfigDict, path: Path, split: str) -> list[Clip]:
             "clips"
         )
     params = config.dataset_params
+    if is_prepared(path):
+        return open_prepared(path, split)
     if "puppets" in params and path == Path(config.dataset.path):
         draw_data_set(path, **params.puppets)
     return find_clips(
