@@ -10,7 +10,7 @@ PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 PYTEST_FLAGS ?= --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format parity roundtrip bench-animate bench-train golden clean
+.PHONY: help demo test check format parity roundtrip bench-animate bench-train bench-data golden clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -41,6 +41,10 @@ bench-animate: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time animation; REF
 
 bench-train: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time a training step; REFERENCE=official-checkout beside it
 	$(BIN)/python benchmarks/train_step.py $(ARGS) \
+	  $(if $(REFERENCE),--reference "$(REFERENCE)" --reference_python $(TORCH_VENV)/bin/python)
+
+bench-data: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time the reader of clips; REFERENCE=official-checkout beside it
+	$(BIN)/python benchmarks/data.py $(if $(DATA),--data "$(DATA)") $(ARGS) \
 	  $(if $(REFERENCE),--reference "$(REFERENCE)" --reference_python $(TORCH_VENV)/bin/python)
 
 parity: need-REFERENCE need-CHECKPOINT $(TORCH_STAMP) ## compare with the official code: REFERENCE=checkout CHECKPOINT=file

@@ -45,14 +45,18 @@ def main() -> None:
         drop_last=True,
     )
     print(f"torch {torch.__version__}, DataLoader with {args.workers} processes", flush=True)
-    batches: Iterator[Any] = iter(loader)
-    next(batches)  # the processes are there
     for line in sys.stdin:
+        # Anew, or its processes would read ahead while others are timed.
+        batches: Iterator[Any] = iter(loader)
+        for _ in range(args.workers):
+            next(batches)  # each of them is at work
         end = float(line) + (start := time.perf_counter())
         samples = 0
         while time.perf_counter() < end:
             samples += len(next(batches)["name"])
-        print(samples, time.perf_counter() - start, flush=True)
+        seconds = time.perf_counter() - start
+        del batches  # which ends its processes
+        print(samples, seconds, flush=True)
 
 
 if __name__ == "__main__":
