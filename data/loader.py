@@ -164,11 +164,11 @@ class ClipDataset:
 
     def _read(self, order: SampleOrder, sample: int) -> tuple[np.ndarray, np.ndarray]:
         draws = order.draws(sample)
-        frames = self._clip(order, sample).pair(*draws.frames)
-        pair = np.stack([fit(frame, self.image_size) for frame in frames])
+        pair = self._clip(order, sample).pair(*draws.frames)
+        source, driving = (fit(frame, self.image_size) for frame in pair)
         if self.resize_crop is not None:
-            pair = self.resize_crop(pair, draws)
-        return pair[0], pair[1]
+            source, driving = self.resize_crop(np.stack([source, driving]), draws)
+        return source, driving
 
 
 def open_dataset(config: ConfigDict, split: str = "train") -> ClipDataset:
