@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from data.pipeline import import_tensorflow
+from data.preparation.disk import cannot_write, write_beside
 from data.preparation.features import VERSION, clip_features, import_tfds
 from data.preparation.settings import Settings
-from data.preparation.shards import Shard, write_beside
+from data.preparation.shards import Shard
 from data.preparation.sources import KINDS
 from data.prepared.layout import BROKEN, FRAME, INFO, UNFINISHED, clips_file, frames_file
 from tpsm_jax.errors import InputError
@@ -24,7 +26,7 @@ def write_report(root: Path, shards: list[Shard]) -> int:
       The number of clips left out.
 
     Raises:
-      OSError: it cannot be written.
+      InputError: it cannot be written.
     """
     report: dict[str, list[dict[str, Any]]] = {"broken": [], "short": []}
     for shard in shards:
@@ -48,8 +50,7 @@ def finish(root: Path, settings: Settings, shards: list[Shard]) -> None:
       shards: all of them written.
 
     Raises:
-      InputError: all clips of a split are broken.
-      OSError: something cannot be written.
+      InputError: all clips of a split are broken, or something cannot be written.
     """
     lengths: dict[str, list[int]] = {}
     sizes: dict[str, int] = {}
@@ -119,7 +120,10 @@ def _write_metadata(
             ]
         )
     )
-    info.write_to_directory(folder)
+    try:
+        info.write_to_directory(folder)
+    except (OSError, import_tensorflow().errors.OpError) as error:
+        raise cannot_write(root / INFO, " ".join(str(error).split())) from None
     # What says that all is done comes last.
     for file in sorted(folder.iterdir(), key=lambda path: path.name == INFO):
         os.replace(file, root / file.name)

@@ -1,4 +1,4 @@
-"""What a prepared data set is made from and how: written down first, and compared by later runs."""
+"""What a prepared data set is made from, and how: written down first, compared by later runs."""
 
 import dataclasses
 import hashlib
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from data.clips import Clip
+from data.preparation.disk import write_beside
 from data.preparation.encoding import Encoding
-from data.preparation.shards import write_beside
 from data.prepared.layout import FORMAT_VERSION, INFO, SETTINGS, UNFINISHED
 from tpsm_jax.errors import InputError
 

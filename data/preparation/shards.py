@@ -18,10 +18,10 @@ from typing import Any
 from data.clips import Clip
 from data.pipeline import import_tensorflow
 from data.preparation.boxes import BoxClip
+from data.preparation.disk import cannot_write, write_beside
 from data.preparation.encoding import BrokenClip, Encoding, encode_clips
 from data.preparation.features import clip_example, clip_features
 from data.prepared.layout import UNFINISHED, record_file
-from tpsm_jax.errors import InputError
 
 # A few hundred files of a few hundred MB for VoxCeleb; some for each worker where clips are few.
 CLIPS_A_SHARD = 64
@@ -96,6 +96,7 @@ def write_shard(shard: Shard, encoding: Encoding, on_clip: Callable[[], None]) -
     features = clip_features(encoding.format)
     serializer = _serializer(encoding.format)
     part: dict[str, Any] = {"clips": [], "frames": [], "broken": [], "short": []}
+    place = shard.root / shard.file
     temporary = shard.root / UNFINISHED / f"{shard.file}.{uuid.uuid4().hex[:8]}"
     size = 0
     try:
@@ -130,25 +131,14 @@ def write_shard(shard: Shard, encoding: Encoding, on_clip: Callable[[], None]) -
                     )
                 size += _HEADER + len(record) + _FOOTER
         if temporary.stat().st_size != size:
-            raise InputError(_no_room(shard, "it is not as long as what was written"))
+            raise cannot_write(place, "it is not as long as what was written")
         part["bytes"] = size
-        os.replace(temporary, shard.root / shard.file)
+        os.replace(temporary, place)
         write_beside(shard.part, (json.dumps(part) + "\n").encode())
     except tf.errors.OpError as error:
-        raise InputError(_no_room(shard, error.message)) from None
+        raise cannot_write(place, error.message) from None
     except OSError as error:
-        raise InputError(_no_room(shard, error.strerror or str(error))) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_beside(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all, under another name in the folder of unfinished work."""
-    folder = path.parent if path.parent.name == UNFINISHED else path.parent / UNFINISHED
-    temporary = folder / f"{path.name}.{uuid.uuid4().hex[:8]}"
-    try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        raise cannot_write(place, error.strerror or str(error)) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -173,10 +163,3 @@ def _serializer(encoding_format: str) -> Any:
 def _digest(clip: Clip) -> bytes:
     name = clip.path.name if isinstance(clip, BoxClip) else clip.name
     return hashlib.sha256(os.fsencode(name)).digest()
-
-
-def _no_room(shard: Shard, reason: str) -> str:
-    return (
-        f"cannot write {shard.root / shard.file} ({reason}): make room for it and run the same "
-        "command again, it goes on from there"
-    )
