@@ -6,11 +6,14 @@ STAMP := $(VENV)/.installed
 # A second environment, with PyTorch, for the targets that run the official code.
 TORCH_VENV := .venv-torch
 TORCH_STAMP := $(TORCH_VENV)/.installed
+# A third, with Apache Beam, which wants older releases of some things.
+BEAM_VENV := .venv-beam
+BEAM_STAMP := $(BEAM_VENV)/.installed
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 PYTEST_FLAGS ?= --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format parity roundtrip bench-animate bench-train golden clean
+.PHONY: help demo test test-beam check format parity roundtrip bench-animate bench-train bench-data golden clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -20,6 +23,9 @@ demo: $(STAMP) ## draw puppets, train on them, animate one it has not seen: runs
 
 test: $(STAMP) ## every test
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+test-beam: $(BEAM_STAMP) ## data.prepare --beam, on Beam's own runner here
+	$(BEAM_VENV)/bin/python -m pytest -W default tests/check_beam.py
 
 check: $(STAMP) ## formatting, lint, types and the fast tests
 	$(BIN)/ruff format --check .
@@ -41,6 +47,10 @@ bench-animate: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time animation; REF
 
 bench-train: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time a training step; REFERENCE=official-checkout beside it
 	$(BIN)/python benchmarks/train_step.py $(ARGS) \
+	  $(if $(REFERENCE),--reference "$(REFERENCE)" --reference_python $(TORCH_VENV)/bin/python)
+
+bench-data: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time the reader of clips; REFERENCE=official-checkout beside it
+	$(BIN)/python benchmarks/data.py $(if $(DATA),--data "$(DATA)") $(ARGS) \
 	  $(if $(REFERENCE),--reference "$(REFERENCE)" --reference_python $(TORCH_VENV)/bin/python)
 
 parity: need-REFERENCE need-CHECKPOINT $(TORCH_STAMP) ## compare with the official code: REFERENCE=checkout CHECKPOINT=file
@@ -66,7 +76,7 @@ need-%:
 	@test -n "$($*)" || { echo "error: give $*=..., see make help" >&2; exit 2; }
 
 clean: ## remove environments, caches and runs/
-	rm -rf $(VENV) $(TORCH_VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(TORCH_VENV) $(BEAM_VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment is made anew when what it is made from has changed; the stamp comes last, so an
@@ -82,4 +92,9 @@ $(TORCH_STAMP): pyproject.toml constraints.txt tests/reference_requirements.txt
 	$(PYTHON) -m venv --clear $(TORCH_VENV)
 	$(TORCH_VENV)/bin/python -m pip install $(PIP_FLAGS) --editable . -r tests/reference_requirements.txt
 	$(TORCH_VENV)/bin/python -m pip install $(PIP_FLAGS) --no-deps torchvision==0.28.0
+	@touch $@
+
+$(BEAM_STAMP): pyproject.toml constraints-beam.txt
+	$(PYTHON) -m venv --clear $(BEAM_VENV)
+	$(BEAM_VENV)/bin/python -m pip install $(subst constraints.txt,constraints-beam.txt,$(PIP_FLAGS)) --editable '.[beam]' pytest
 	@touch $@

@@ -43,8 +43,10 @@ def main() -> None:
     sizes = {"batch_size": params.batch_size, "num_repeats": params.num_repeats}
     dataset = on_every_process(lambda: open_dataset(config))
     steps_per_epoch = on_every_process(lambda: dataset.steps_per_epoch(**sizes))
-    if not same_everywhere(steps_per_epoch):
-        raise InputError(f"hosts see different clips in {config.dataset_params.root_dir}")
+    if not same_everywhere(dataset.fingerprint()):
+        raise InputError(f"hosts see different clips in {config.dataset.path}")
+    if jax.process_index() == 0:
+        print(dataset.describe())
     make = make_model_trainer if args.stage == "model" else make_avd_trainer
     trainer = make(config, steps_per_epoch, args)
 

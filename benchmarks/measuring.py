@@ -21,7 +21,7 @@ class ReferenceProcess:
         )
         self.name = self._answer()
 
-    def ask(self, *numbers: int) -> list[float]:
+    def ask(self, *numbers: float) -> list[float]:
         """Sends a line of numbers, and waits for the line of numbers that answers it."""
         assert self._process.stdin is not None
         print(*numbers, file=self._process.stdin, flush=True)

@@ -12,13 +12,14 @@ def get_base_config() -> ConfigDict:
     """The shared settings: 256 x 256 RGB, 10 splines, the published training schedule.
 
     Returns:
-      A ConfigDict with our own fields and the sections dataset_params, model_params, train_params,
-      train_avd_params and visualizer_params. `dataset_params.root_dir` is empty: each data set
-      names its own.
+      A ConfigDict with our own fields, our own section dataset, and the official sections
+      dataset_params, model_params, train_params, train_avd_params and visualizer_params.
+      `dataset.path` is empty: each data set names its own.
     """
     return ConfigDict(
         {
             **_our_fields(),
+            "dataset": _dataset(),
             "dataset_params": _dataset_params(),
             "model_params": _model_params(),
             "train_params": _train_params(),
@@ -65,9 +66,20 @@ def _our_fields() -> dict:
     }
 
 
+def _dataset() -> dict:
+    return {
+        # A prepared data set (python -m data.prepare) or a folder of clips; the official files call
+        # it dataset_params.root_dir.
+        "path": "",
+        # More of them to train on besides, and how much: "(0.7, 0.3)" takes seven samples of `path`
+        # to three of mix_paths[0]. Evaluation reads `path` alone.
+        "mix_paths": (),
+        "mix_weights": (),
+    }
+
+
 def _dataset_params() -> dict:
     return {
-        "root_dir": "",
         # (height, width, 3) of the frames in wide pictures; if None, as high as the picture.
         "frame_shape": config_dict.placeholder(tuple),
         # An epoch runs over identities (the file's name up to '#'), a random clip of each.

@@ -19,7 +19,7 @@ from configs.base import get_base_config
 def get_config() -> ConfigDict:
     """The settings of the MGif model."""
     config = get_base_config()
-    config.dataset_params.root_dir = "../moving-gif"
+    config.dataset.path = "../moving-gif"
     config.dataset_params.id_sampling = False
     config.dataset_params.augmentation_params = ConfigDict(
         {

@@ -1,6 +1,6 @@
 """Cartoon figures drawn here, at 64 x 64: the demo's model, trained on two CPU cores in minutes.
 
-Data: `data/puppets`, drawn into `dataset_params.root_dir` the first time; nothing is downloaded.
+Data: `data/puppets`, drawn into `dataset.path` the first time; nothing is downloaded.
 Model: a narrow one of five splines, whose points start spread over the picture.
 Loss: pixels at four scales take the place of VGG-19's features.
 
@@ -22,8 +22,8 @@ def get_config() -> ConfigDict:
     config.ema_decay = 0.995
     config.perceptual_features = "pixels"
 
+    config.dataset.path = "runs/puppets64_clips"
     data = config.dataset_params
-    data.root_dir = "runs/puppets64_clips"
     data.puppets = ConfigDict({"clips": 200, "frames": 40, "size": 64})
     data.id_sampling = False
 

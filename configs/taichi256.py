@@ -19,7 +19,7 @@ from configs.base import get_base_config
 def get_config() -> ConfigDict:
     """The settings of the TaiChiHD model."""
     config = get_base_config()
-    config.dataset_params.root_dir = "../taichi"
+    config.dataset.path = "../taichi"
 
     config.train_params.dropout_maxp = 0.7
     return config

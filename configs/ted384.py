@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
     """The settings of the TED-talks model."""
     config = get_base_config()
     config.image_size = (384, 384)
-    config.dataset_params.root_dir = "../TED384-v2"
+    config.dataset.path = "../TED384-v2"
 
     config.train_params.batch_size = 12
     config.train_params.dataloader_workers = 6

@@ -18,7 +18,7 @@ from configs.base import get_base_config
 def get_config() -> ConfigDict:
     """The settings of the VoxCeleb model."""
     config = get_base_config()
-    config.dataset_params.root_dir = "../vox"
+    config.dataset.path = "../vox"
 
     config.train_params.num_repeats = 75
     config.train_params.dropout_maxp = 0.3

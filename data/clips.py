@@ -1,10 +1,11 @@
 """Finds the clips of a data set, and reads two frames of one.
 
-A root has train/ and test/, or neither. Each entry there is one clip:
+A folder of clips has train/ and test/, or neither. Each entry there is one clip:
   - a folder of frames, in the order of their names; its own name may end in .mp4;
   - a video: .mp4, .gif, .mov, .avi, .m4v, .mkv or .webm;
   - one wide picture, .png or .jpg, of frames side by side.
 Hidden entries (.DS_Store) and files of other kinds (a README, a list of boxes) are passed over.
+Links are followed; one that leads nowhere is an error.
 Frames may be grey, palette or RGBA; they are read as RGB.
 """
 
@@ -12,14 +13,14 @@ import abc
 import hashlib
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from ml_collections import ConfigDict
 
+from data.video_frames import FrameIndex, read_frames
 from tpsm_jax.errors import InputError
 from tpsm_jax.pictures import read_image, resize
 from tpsm_jax.video import PICTURE_SUFFIXES, FrameSource, open_video
@@ -27,7 +28,8 @@ from tpsm_jax.video import PICTURE_SUFFIXES, FrameSource, open_video
 VIDEO_SUFFIXES = frozenset((".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
 STRIP_SUFFIXES = frozenset((".jpeg", ".jpg", ".png"))
 SPLITS = ("train", "test")
-TEST_SHARE = 0.2  # of the clips of a root without train/ and test/
+TEST_SHARE = 0.2  # of the clips of a folder without train/ and test/
+_PICTURE_ENDINGS = tuple(PICTURE_SUFFIXES)
 
 Frames = tuple[np.ndarray, np.ndarray]
 
@@ -80,32 +82,44 @@ class FolderClip(Clip):
 
     def frames(self) -> Iterator[np.ndarray]:
         """See `Clip`."""
-        return (read_image(path) for path in self._files())
+        return (read_image(self._file(name)) for name in self._names())
 
     def pair(self, first: float, second: float) -> Frames:
         """See `Clip`."""
-        files = self._files()
-        earlier, later = _ordered(first, second, len(files))
-        return read_image(files[earlier]), read_image(files[later])
+        names = self._names()
+        earlier, later = (names[index] for index in _ordered(first, second, len(names)))
+        return read_image(self._file(earlier)), read_image(self._file(later))
 
-    def _files(self) -> list[str]:
-        # Listed anew each time: the names of a large data set would fill the memory.
-        names = sorted(filter(_is_picture, os.listdir(self.path)))
+    def _names(self) -> list[str]:
+        # Listed anew each time: for 1,000 frames that takes 0.5 ms, the two pictures 3.5 ms. The
+        # names of a large data set would fill the memory, and those of a part of it would hardly
+        # ever be asked for again before they made room.
+        try:
+            names = sorted(filter(_is_picture, os.listdir(self.path)))
+        except OSError as error:
+            raise InputError(f"cannot read the clip {self.path}: {error.strerror}") from None
         if not names:
             raise InputError(f"the clip {self.path} is a folder without a picture")
-        return [os.path.join(self.path, name) for name in names]
+        return names
+
+    def _file(self, name: str) -> str:
+        return os.path.join(self.path, name)
 
 
 class VideoClip(Clip):
-    """A video or gif. ffmpeg (Pillow for a gif) decodes it from the start up to the later frame.
+    """A video or gif. Of a plain video only what two frames hang on is decoded.
 
-    How many frames there are is known only once all have been decoded: the first pair takes two
-    passes, and the number is kept. Of a file that breaks off, the part before counts.
+    Of a gif, and of a video that is damaged, turned or unsteady (see `data.video_frames`), Pillow
+    or ffmpeg decode all from the start up to the later frame. How many frames such a clip has is
+    known only once all have been decoded: the first pair takes two passes. Of a file that breaks
+    off, the part before counts. What was found out about a file is kept, some hundred bytes.
     """
 
     def __init__(self, path: Path):
         """Takes note of the path."""
         super().__init__(path)
+        self._looked_at = False
+        self._index: FrameIndex | None = None
         self._opened: tuple[FrameSource, int] | None = None
 
     def frames(self) -> Iterator[np.ndarray]:
@@ -114,6 +128,18 @@ class VideoClip(Clip):
 
     def pair(self, first: float, second: float) -> Frames:
         """See `Clip`."""
+        if not self._looked_at:
+            is_gif = self.path.suffix.lower() == ".gif"
+            self._index = None if is_gif else FrameIndex.of(self.path)
+            self._looked_at = True
+        if self._index is not None:
+            earlier, later = _ordered(first, second, self._index.count)
+            found = read_frames(self.path, self._index, {earlier, later})
+            if found is not None:
+                return found[earlier], found[later]
+        return self._pair_from_start(first, second)
+
+    def _pair_from_start(self, first: float, second: float) -> Frames:
         if self._opened is None:
             video = open_video(self.path)
             self._opened = video, sum(1 for _ in video)
@@ -166,37 +192,42 @@ class StripClip(Clip):
         return np.split(strip, columns // width, axis=1)
 
 
-def find_clips(dataset_params: ConfigDict, split: str, image_size: tuple[int, int]) -> list[Clip]:
+def find_clips(
+    root: Path,
+    split: str,
+    *,
+    image_size: tuple[int, int],
+    frame_shape: Sequence[int] | None = None,
+    allow_empty_folders: bool = False,
+) -> list[Clip]:
     """The clips of a split, sorted by name.
 
-    A root without train/ and test/ is split by a digest of the names, one clip in five for
+    A folder without train/ and test/ is split by a digest of the names, one clip in five for
     testing: always the same ones, whatever the order of the folder. (The reference draws them with
     scikit-learn over the operating system's order, which differs from disk to disk.)
 
     Args:
-      dataset_params: `root_dir`, and `frame_shape`: (height, width, ...) of the frames of wide
-        pictures, or None for frames as high as the picture, in the proportions of `image_size`.
+      root: the folder.
       split: 'train' or 'test'.
       image_size: (height, width) that frames are resized to later.
+      frame_shape: (height, width, ...) of the frames of wide pictures, or None for frames as high
+        as the picture, in the proportions of `image_size`.
+      allow_empty_folders: whether a folder of frames without a picture, or a link that leads
+        nowhere, is a clip, which cannot be read; else it is an error.
 
     Returns:
       At least one clip.
 
     Raises:
-      InputError: there is no such folder, only one of train/ and test/, no clip, or a folder of
-        frames without a picture.
+      InputError: there is no such folder, only one of train/ and test/, no clip, a folder of
+        frames without a picture, or a link that leads nowhere.
       ValueError: for another split.
     """
     if split not in SPLITS:
         raise ValueError(f"split is 'train' or 'test', not {split!r}")
-    root = Path(dataset_params.root_dir)
-    if not dataset_params.root_dir or not root.is_dir():
-        raise InputError(
-            f"there is no folder of clips {str(dataset_params.root_dir)!r}: "
-            "set --config.dataset_params.root_dir"
-        )
-    shape = dataset_params.get("frame_shape")
-    size = image_size if shape is None else (shape[0], shape[1])
+    if not root.is_dir():
+        raise InputError(f"there is no folder of clips {str(root)!r}: set --config.dataset.path")
+    size = image_size if frame_shape is None else (frame_shape[0], frame_shape[1])
 
     present = [name for name in SPLITS if (root / name).is_dir()]
     if len(present) == 1:
@@ -206,8 +237,8 @@ def find_clips(dataset_params: ConfigDict, split: str, image_size: tuple[int, in
         )
     folder = root / split if present else root
     clips = [
-        _open(path, size, shape is not None)
-        for path in sorted(folder.iterdir(), key=lambda path: path.name)
+        _open(path, size, frame_shape is not None, allow_empty_folders)
+        for path in sorted(_entries(folder), key=lambda path: path.name)
         if _is_clip(path)
     ]
     if not clips:
@@ -249,26 +280,41 @@ def _ordered(first: float, second: float, count: int) -> list[int]:
 
 
 def _is_picture(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES
+    return not name.startswith(".") and name.lower().endswith(_PICTURE_ENDINGS)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"cannot read the folder {folder}: {error.strerror}") from None
 
 
 def _is_clip(path: Path) -> bool:
     if path.name.startswith("."):
         return False
-    return path.suffix.lower() in VIDEO_SUFFIXES | STRIP_SUFFIXES or path.is_dir()
+    known = path.suffix.lower() in VIDEO_SUFFIXES | STRIP_SUFFIXES
+    return known or path.is_dir() or _leads_nowhere(path)
 
 
-def _open(path: Path, frame_size: tuple[int, int], height_is_known: bool) -> Clip:
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
+def _open(
+    path: Path, frame_size: tuple[int, int], height_is_known: bool, allow_empty: bool
+) -> Clip:
+    if _leads_nowhere(path) and not allow_empty:
+        raise InputError(f"the clip {path} is a link that leads nowhere: mend it, or take it away")
     if path.is_dir():
-        with os.scandir(path) as entries:
-            if not any(_is_picture(entry.name) for entry in entries):
-                raise InputError(
-                    f"the clip {path} is a folder without a picture: fill it, or take it away"
-                )
+        if not allow_empty and not any(_is_picture(entry.name) for entry in _entries(path)):
+            raise InputError(
+                f"the clip {path} is a folder without a picture: fill it, or take it away"
+            )
         return FolderClip(path)
     if path.suffix.lower() in STRIP_SUFFIXES:
         return StripClip(path, frame_size, height_is_known)
-    return VideoClip(path)
+    return VideoClip(path) if path.suffix.lower() in VIDEO_SUFFIXES else FolderClip(path)
 
 
 def _random_part(clips: list[Clip], split: str, root: Path) -> list[Clip]:

@@ -1,6 +1,8 @@
 """The training batches of a data set, and the whole clips that evaluation reads."""
 
 import dataclasses
+import functools
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,7 +10,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from data.clips import Clip, find_clips, fit, group_by_identity
+from data.mixing import MixedOrder, whole_weights
 from data.pipeline import Batches
+from data.prepared import is_prepared, open_prepared
 from data.puppets.clips import draw_data_set
 from data.resize_crop import ResizeCrop
 from data.sampling import SampleOrder
@@ -16,19 +20,77 @@ from tpsm_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
+class Part:
+    """A data set, alone or one of several that are mixed.
+
+    Attributes:
+      path: the prepared data set or the folder.
+      is_prepared: which of the two.
+      entries: what a pass runs over: the clips that each entry chooses among, one or those of an
+        identity.
+      by_identity: whether an entry is an identity.
+    """
+
+    path: Path
+    is_prepared: bool
+    entries: list[list[Clip]]
+    by_identity: bool
+
+    def __str__(self) -> str:
+        kind = "prepared data set" if self.is_prepared else "folder of clips"
+        count = sum(len(clips) for clips in self.entries)
+        identities = f", {len(self.entries)} identities" if self.by_identity else ""
+        return f"{self.path}: {kind}, {count} clips{identities}"
+
+
+@dataclasses.dataclass(frozen=True)
 class ClipDataset:
     """Clips to draw pairs of frames from.
 
     Attributes:
-      entries: what an epoch runs over: the clips that each entry chooses among, one or those of
-        an identity.
+      parts: the data sets.
+      weights: of each in a mixture, whole numbers; of a single one it says nothing.
       image_size: (height, width) of the frames handed out.
       resize_crop: MGif's random resize and crop, or None.
     """
 
-    entries: list[list[Clip]]
+    parts: list[Part]
+    weights: tuple[int, ...]
     image_size: tuple[int, int]
     resize_crop: ResizeCrop | None
+
+    @functools.cached_property
+    def entries(self) -> list[list[Clip]]:
+        """Those of all parts, one part after the other."""
+        return [clips for part in self.parts for clips in part.entries]
+
+    def describe(self) -> str:
+        """A line for each data set: of which kind it is, how large, and its share in a mixture."""
+        lines = [str(part) for part in self.parts]
+        if len(lines) > 1:
+            shares = [weight / sum(self.weights) for weight in self.weights]
+            lines = [
+                f"{line}, {share:.1%} of the samples"
+                for line, share in zip(lines, shares, strict=True)
+            ]
+        return "\n".join(lines)
+
+    def fingerprint(self) -> int:
+        """A number below 2**31 that changes with the names of the clips and with their order."""
+        names = [[clip.name for clip in clips] for clips in self.entries]
+        return zlib.crc32(repr(names).encode(errors="surrogateescape")) >> 1
+
+    def order(self, *, batch_size: int, num_repeats: int, seed: int) -> SampleOrder:
+        """Which entry each sample is drawn from; the arguments are those of `batches`.
+
+        Raises:
+          InputError: the batch is larger than an epoch.
+        """
+        count = len(self.entries)
+        if len(self.parts) == 1:
+            return SampleOrder(seed, count, num_repeats, batch_size)
+        sizes = tuple(len(part.entries) for part in self.parts)
+        return MixedOrder(seed, count, num_repeats, batch_size, sizes, self.weights)
 
     def samples_per_epoch(self, num_repeats: int) -> int:
         """Samples of an epoch, those of an unfinished last batch included."""
@@ -40,7 +102,8 @@ class ClipDataset:
         Raises:
           InputError: there is none.
         """
-        return SampleOrder(0, len(self.entries), num_repeats, batch_size).steps_per_epoch
+        order = self.order(batch_size=batch_size, num_repeats=num_repeats, seed=0)
+        return order.steps_per_epoch
 
     def batches(
         self,
@@ -78,7 +141,7 @@ class ClipDataset:
             raise InputError(
                 f"batch_size {batch_size} does not divide among {process_count} processes"
             )
-        order = SampleOrder(seed, len(self.entries), num_repeats, batch_size)
+        order = self.order(batch_size=batch_size, num_repeats=num_repeats, seed=seed)
         share = batch_size // process_count
 
         def number(n: int) -> int:
@@ -101,28 +164,29 @@ class ClipDataset:
 
     def _read(self, order: SampleOrder, sample: int) -> tuple[np.ndarray, np.ndarray]:
         draws = order.draws(sample)
-        frames = self._clip(order, sample).pair(*draws.frames)
-        pair = np.stack([fit(frame, self.image_size) for frame in frames])
+        pair = self._clip(order, sample).pair(*draws.frames)
+        source, driving = (fit(frame, self.image_size) for frame in pair)
         if self.resize_crop is not None:
-            pair = self.resize_crop(pair, draws)
-        return pair[0], pair[1]
+            source, driving = self.resize_crop(np.stack([source, driving]), draws)
+        return source, driving
 
 
 def open_dataset(config: ConfigDict, split: str = "train") -> ClipDataset:
     """Opens the data set that a configuration names.
 
     Args:
-      config: `image_size` and `dataset_params` are read. With a section `dataset_params.puppets`
-        {clips, frames, size} the clips are drawn first if `root_dir` is not there; on a disk that
-        several hosts share, draw them beforehand (python -m data.puppets).
-      split: 'train', or 'test', whose entries are always clips.
+      config: `image_size`, `dataset` and `dataset_params` are read. With a section
+        `dataset_params.puppets` {clips, frames, size} the clips are drawn first if `dataset.path`
+        is not there; on a disk that several hosts share, draw them beforehand (python -m
+        data.puppets).
+      split: 'train', or 'test', whose entries are always clips, those of `dataset.path` alone.
 
     Returns:
       The data set. With `dataset_params.id_sampling` its entries are identities.
 
     Raises:
-      InputError: no clips can be found or drawn there, other puppets were drawn there, or
-        `augmentation_params` asks for what is not offered.
+      InputError: no clips can be found or drawn there, other puppets were drawn there, the
+        weights do not do, or `augmentation_params` asks for what is not offered.
     """
     params, image_size = config.dataset_params, _image_size(config)
     resize_crop = ResizeCrop.from_config(params.augmentation_params)
@@ -130,10 +194,18 @@ def open_dataset(config: ConfigDict, split: str = "train") -> ClipDataset:
         raise InputError(
             f"augmentation_params.crop_param.size {resize_crop.size} is not image_size {image_size}"
         )
-    clips = _find_or_draw(config, split)
     by_identity = params.id_sampling and split == "train"
-    entries = group_by_identity(clips) if by_identity else [[clip] for clip in clips]
-    return ClipDataset(entries, image_size, resize_crop)
+    paths = [Path(config.dataset.path)]
+    weights: tuple[int, ...] = (1,)
+    if split == "train" and (config.dataset.mix_paths or config.dataset.mix_weights):
+        paths += map(Path, config.dataset.mix_paths)
+        weights = whole_weights(config.dataset.mix_weights, len(paths))
+    parts = []
+    for path in paths:
+        clips = _open_path(config, path, split)
+        entries = group_by_identity(clips) if by_identity else [[clip] for clip in clips]
+        parts.append(Part(path, is_prepared(path), entries, by_identity))
+    return ClipDataset(parts, weights, image_size, resize_crop)
 
 
 def read_clips(
@@ -152,15 +224,24 @@ def read_clips(
       InputError: no clips can be found, or one cannot be read.
     """
     size = _image_size(config)
-    for clip in _find_or_draw(config, split):
+    for clip in _open_path(config, Path(config.dataset.path), split):
         yield clip.name, (fit(frame, size) for frame in clip.frames())
 
 
-def _find_or_draw(config: ConfigDict, split: str) -> list[Clip]:
+def _open_path(config: ConfigDict, path: Path, split: str) -> list[Clip]:
+    if not config.dataset.path:
+        raise InputError(
+            "there is no data set: set --config.dataset.path to a prepared one or to a folder of "
+            "clips"
+        )
     params = config.dataset_params
-    if "puppets" in params and params.root_dir:
-        draw_data_set(Path(params.root_dir), **params.puppets)
-    return find_clips(params, split, _image_size(config))
+    if is_prepared(path):
+        return open_prepared(path, split)
+    if "puppets" in params and path == Path(config.dataset.path):
+        draw_data_set(path, **params.puppets)
+    return find_clips(
+        path, split, image_size=_image_size(config), frame_shape=params.get("frame_shape")
+    )
 
 
 def _image_size(config: ConfigDict) -> tuple[int, int]:

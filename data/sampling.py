@@ -14,7 +14,8 @@ import numpy as np
 
 from tpsm_jax.errors import InputError
 
-# What a stream of random numbers is for: one half of Philox's key, the other being the seed.
+# What a stream of random numbers is for: one half of Philox's key, the other being the seed. Those
+# from 2 up are data.mixing's.
 _ORDER, _SAMPLE = 0, 1
 
 
@@ -78,7 +79,7 @@ class SampleOrder:
         """The entry, from 0 up, that sample number `sample` is drawn from."""
         step, row = divmod(sample, self.batch_size)
         epoch, step = divmod(step, self.steps_per_epoch)
-        order = _permutation(self.seed, epoch, self.num_samples)
+        order = _epoch(self.seed, epoch, self.num_samples)
         return int(order[step * self.batch_size + row]) % self.num_entries
 
     def draws(self, sample: int) -> Draws:
@@ -87,9 +88,14 @@ class SampleOrder:
         return Draws(clip, (first, second), scale, (across, down))
 
 
+def permutation(seed: int, purpose: int, number: int, length: int) -> np.ndarray:
+    """A shuffle of the numbers below `length`: number `number` of those for a purpose."""
+    return np.argsort(_uniforms(seed, purpose, number, length), kind="stable")
+
+
 @functools.lru_cache(maxsize=2)  # two epochs are in use where one passes into the next
-def _permutation(seed: int, epoch: int, length: int) -> np.ndarray:
-    return np.argsort(_uniforms(seed, _ORDER, epoch, length), kind="stable")
+def _epoch(seed: int, epoch: int, length: int) -> np.ndarray:
+    return permutation(seed, _ORDER, epoch, length)
 
 
 def _uniforms(seed: int, purpose: int, number: int, count: int) -> np.ndarray:

@@ -52,7 +52,7 @@ def write_data_set(root: Path, counts: tuple[int, ...] = (3, 5, 1, 4, 2)) -> Non
 def small_config(root: Path) -> ConfigDict:
     config = get_base_config()
     config.image_size = (SIZE, SIZE)
-    config.dataset_params.root_dir = str(root)
+    config.dataset.path = str(root)
     config.dataset_params.id_sampling = False
     config.train_params.dataloader_workers = 2
     return config

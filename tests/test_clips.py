@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 from PIL import Image
 
 import data.clips
@@ -17,8 +16,7 @@ JUST_BELOW_ONE = 1 - 2.0**-53
 
 
 def find(root: Path, split: str = "train", frame_shape: tuple | None = None) -> list[Clip]:
-    params = ConfigDict({"root_dir": str(root), "frame_shape": frame_shape})
-    return find_clips(params, split, (SIZE, SIZE))
+    return find_clips(root, split, image_size=(SIZE, SIZE), frame_shape=frame_shape)
 
 
 def names(clips: list[Clip]) -> list[str]:
@@ -82,9 +80,27 @@ def test_identities_are_whole_names(tmp_path: Path) -> None:
 def test_a_missing_root_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no folder of clips '.*nowhere'"):
         find(tmp_path / "nowhere")
-    params = ConfigDict({"root_dir": ""})
-    with pytest.raises(InputError, match="no folder of clips '': set --config"):
-        find_clips(params, "train", (SIZE, SIZE))
+
+
+@pytest.mark.parametrize("name", ["a", "a.mp4", "a.png", "README.md"])
+@pytest.mark.parametrize("target", ["nothing", "loop"])
+def test_a_link_that_leads_nowhere_is_told(tmp_path: Path, name: str, target: str) -> None:
+    write_folder(tmp_path / "train" / "b", 0, 1)
+    write_folder(tmp_path / "test" / "b", 0, 1)
+    link = tmp_path / "train" / name
+    link.symlink_to(name if target == "loop" else "nothing")
+    with pytest.raises(InputError, match=f"train/{name} is a link that leads nowhere: mend it"):
+        find(tmp_path)
+    link.rename(link.with_name(f".{name}"))
+    assert names(find(tmp_path)) == ["b"]
+
+
+def test_a_folder_that_links_to_the_one_around_it_is_told(tmp_path: Path) -> None:
+    write_folder(tmp_path / "train" / "a", 0, 1)
+    write_folder(tmp_path / "test" / "b", 0, 1)
+    (tmp_path / "train" / "round").symlink_to("..")
+    with pytest.raises(InputError, match="round is a folder without a picture"):
+        find(tmp_path)
 
 
 @pytest.mark.parametrize(("there", "missing"), [("train", "test"), ("test", "train")])
@@ -94,13 +110,14 @@ def test_half_a_split_is_told(tmp_path: Path, there: str, missing: str) -> None:
         find(tmp_path)
 
 
-def test_an_empty_split_is_told(tmp_path: Path) -> None:
-    write_folder(tmp_path / "train" / "a", 0, 1)
-    (tmp_path / "test").mkdir()
-    (tmp_path / "test" / ".DS_Store").touch()
-    with pytest.raises(InputError, match="test holds no clip"):
-        find(tmp_path, "test")
-    assert names(find(tmp_path, "train")) == ["a"]
+@pytest.mark.parametrize(("empty", "other"), [("test", "train"), ("train", "test")])
+def test_an_empty_split_is_told(tmp_path: Path, empty: str, other: str) -> None:
+    write_folder(tmp_path / other / "a", 0, 1)
+    (tmp_path / empty).mkdir()
+    (tmp_path / empty / ".DS_Store").touch()
+    with pytest.raises(InputError, match=f"{empty} holds no clip"):
+        find(tmp_path, empty)
+    assert names(find(tmp_path, other)) == ["a"]
 
 
 def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
@@ -151,14 +168,14 @@ def test_a_folder_named_like_a_video_is_a_folder(tmp_path: Path) -> None:
     assert isinstance(only(tmp_path), FolderClip)
 
 
-@pytest.mark.parametrize("kind", ["folder", "strip", "gif"])
+@pytest.mark.parametrize("kind", ["folder", "strip", "gif", "mp4"])
 def test_one_frame_is_both_frames(tmp_path: Path, kind: str) -> None:
     if kind == "folder":
         write_folder(tmp_path / "train" / "a", 2, 1)
     elif kind == "strip":
         write_strip(tmp_path / "train" / "a.png", 2, 1)
     else:
-        write_video(tmp_path / "train" / "a.gif", 2, 1)
+        write_video(tmp_path / "train" / f"a.{kind}", 2, 1)
     pair = only(tmp_path).pair(0.1, 0.9)
     assert [label(picture) for picture in pair] == [(2, 0), (2, 0)]
 
@@ -195,10 +212,10 @@ def test_only_two_files_of_a_folder_are_opened(
     assert [Path(path).name for path in opened] == ["0004.png", "0008.png"]
 
 
-def test_a_video_is_decoded_to_the_later_frame_and_counted_once(
+def test_a_gif_is_decoded_to_the_later_frame_and_counted_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clip, opened = VideoClip(tmp_path / "a.mp4"), []
+    clip, opened = VideoClip(tmp_path / "a.gif"), []
 
     class Video:
         def __iter__(self):  # noqa: ANN204
@@ -227,8 +244,7 @@ def test_width_of_frames_side_by_side(
 def test_without_a_shape_frames_have_the_proportions_of_the_image_size(tmp_path: Path) -> None:
     write_strip(tmp_path / "train" / "a.png", 0, 6, size=24)
     (tmp_path / "test").mkdir()
-    params = ConfigDict({"root_dir": str(tmp_path), "frame_shape": None})
-    (clip,) = find_clips(params, "train", (32, 48))
+    (clip,) = find_clips(tmp_path, "train", image_size=(32, 48))
     assert [picture.shape for picture in clip.frames()] == [(24, 36, 3)] * 4
 
 
@@ -241,11 +257,12 @@ def test_frames_side_by_side_that_do_not_fit_are_told(tmp_path: Path, frame_shap
     assert "\n" not in str(told.value)
 
 
+@pytest.mark.parametrize("content", [b"not a picture", b""])
 @pytest.mark.parametrize("name", ["a/0000.png", "a.mp4", "a.gif", "a.png"])
-def test_what_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
+def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes) -> None:
     path = tmp_path / "train" / name
     path.parent.mkdir(parents=True)
-    path.write_bytes(b"not a picture")
+    path.write_bytes(content)
     clip = only(tmp_path)
     for read in (lambda: clip.pair(0.0, 0.5), lambda: list(clip.frames())):
         with pytest.raises(InputError, match=r"train/a") as told:
@@ -253,7 +270,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
         assert "\n" not in str(told.value)
 
 
-def test_of_a_video_that_breaks_off_the_part_before_counts(tmp_path: Path) -> None:
+def test_of_a_gif_that_breaks_off_the_part_before_counts(tmp_path: Path) -> None:
     path = tmp_path / "train" / "a.gif"
     write_video(path, 1, 6)
     path.write_bytes(path.read_bytes()[:-200])
@@ -261,6 +278,74 @@ def test_of_a_video_that_breaks_off_the_part_before_counts(tmp_path: Path) -> No
     count = len(labels(clip))
     assert 1 <= count < 6
     assert label(clip.pair(0.0, JUST_BELOW_ONE)[1]) == (1, count - 1)
+
+
+@pytest.mark.parametrize("part", ["end", "picture"])
+def test_a_half_written_picture_is_named(tmp_path: Path, part: str) -> None:
+    write_folder(tmp_path / "train" / "a", 1, 3, size=64)
+    path = tmp_path / "train" / "a" / "0002.png"
+    if part == "end":
+        path.write_bytes(path.read_bytes()[:60])
+    else:
+        path.unlink()
+        path.symlink_to("nothing")
+    with pytest.raises(InputError, match=r"picture .*train/a/0002\.png") as told:
+        only(tmp_path).pair(0.0, JUST_BELOW_ONE)
+    assert "\n" not in str(told.value)
+
+
+def test_a_half_written_video_is_named(tmp_path: Path) -> None:
+    """Without the table that an encoder writes last, nothing of it can be read."""
+    path = tmp_path / "train" / "a.mp4"
+    write_video(path, 1, 6)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"train/a\.mp4 is no video that ffmpeg can read") as told:
+        only(tmp_path).pair(0.0, 0.5)
+    assert "\n" not in str(told.value)
+
+
+def test_a_folder_that_goes_away_is_named(tmp_path: Path) -> None:
+    write_folder(tmp_path / "train" / "a", 1, 2)
+    clip = only(tmp_path)
+    (tmp_path / "train" / "a").rename(tmp_path / "a")
+    with pytest.raises(InputError, match="cannot read the clip .*train/a: No such file"):
+        clip.pair(0.0, 0.5)
+
+
+# Names that a shell, a pattern or a URL would take for something else.
+@pytest.mark.parametrize("name", ["a b", "a#b", "ü 日本", "%d [1] *", "-i", "a:b", "file:a", "'\""])
+@pytest.mark.parametrize("ending", ["", ".mp4", ".gif", ".png"])
+def test_odd_names(tmp_path: Path, name: str, ending: str) -> None:
+    path = tmp_path / "train" / f"{name}{ending}"
+    write = {"": write_folder, ".png": write_strip}.get(ending, write_video)
+    write(tmp_path / "plain" / f"a{ending}", 1, 3)
+    path.parent.mkdir()
+    (tmp_path / "plain" / f"a{ending}").rename(path)
+    clip = only(tmp_path)
+    assert clip.name == path.name
+    assert clip.identity == name.split("#")[0]
+    assert [label(picture) for picture in clip.pair(0.0, 0.99)] == [(1, 0), (1, 2)]
+
+
+def test_linked_clips_and_frames(tmp_path: Path) -> None:
+    train = tmp_path / "train"
+    write_folder(tmp_path / "there", 1, 2)
+    write_video(tmp_path / "there.mp4", 2, 2)
+    (train / "b").mkdir(parents=True)
+    (train / "a").symlink_to(tmp_path / "there")
+    (train / "b" / "0.png").symlink_to(tmp_path / "there" / "0001.png")
+    (train / "c.mp4").symlink_to(tmp_path / "there.mp4")
+    (tmp_path / "test").mkdir()
+    clips = [[label(picture)[0] for picture in clip.pair(0.0, 0.9)] for clip in find(tmp_path)]
+    assert clips == [[1, 1], [1, 1], [2, 2]]
+
+
+def test_frames_of_several_sizes_in_a_clip(tmp_path: Path) -> None:
+    write_folder(tmp_path / "train" / "a", 1, 1)
+    Image.fromarray(frame(1, 1, 2 * SIZE)).save(tmp_path / "train" / "a" / "1.png")
+    pair = only(tmp_path).pair(0.0, 0.9)
+    assert [picture.shape[0] for picture in pair] == [SIZE, 2 * SIZE]
+    assert [label(fit(picture, (SIZE, SIZE))) for picture in pair] == [(1, 0), (1, 1)]
 
 
 # ---------------------------------------------------------------- size

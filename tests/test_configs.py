@@ -17,9 +17,12 @@ def SAME(value: Any) -> tuple:  # noqa: N802 - reads as a mark in the table belo
     return (value,) * len(NAMES)
 
 
-# The official files as facts: field -> its value in vox, taichi, ted and mgif.
+# The official files as facts: field -> its value in vox, taichi, ted and mgif. The first is theirs
+# under another name, dataset_params.root_dir, and the next two are ours.
 FACTS: dict[str, tuple] = {
-    "dataset_params.root_dir": ("../vox", "../taichi", "../TED384-v2", "../moving-gif"),
+    "dataset.path": ("../vox", "../taichi", "../TED384-v2", "../moving-gif"),
+    "dataset.mix_paths": SAME([]),
+    "dataset.mix_weights": SAME([]),
     "dataset_params.frame_shape": SAME(None),
     "dataset_params.id_sampling": (True, True, True, False),
     "dataset_params.augmentation_params.flip_param.horizontal_flip": SAME(True),

@@ -19,7 +19,7 @@ class Halfway:
 
 def test_measure(tmp_path):
     config = tiny_config()
-    config.dataset_params.root_dir = str(tmp_path)
+    config.dataset.path = str(tmp_path)
     grey = {"train": [[0]], "test": [[0, 100, 200], [50] * (demo.BATCH + 1)]}
     for split, clips in grey.items():
         for number, clip in enumerate(clips):

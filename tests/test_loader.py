@@ -2,6 +2,7 @@
 
 import gc
 import time
+from collections import Counter
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -194,6 +195,56 @@ def test_processes_share_the_batch_of_one(root: Path, monkeypatch: pytest.Monkey
     ]
     assert_equal(joined, whole)
     assert not set(read[0]) & set(read[1])
+
+
+def test_an_epoch_of_two_hosts_holds_every_clip_once(tmp_path: Path) -> None:
+    """As read by two processes that know nothing of each other, identities drawn besides."""
+    for number in range(12):
+        write_folder(tmp_path / "train" / f"id{number // 2}#{number}", number, 1)
+    write_folder(tmp_path / "test" / "x", 0, 1)
+    config = small_config(tmp_path)
+    for id_sampling, count in ((False, 12), (True, 6)):
+        config.dataset_params.id_sampling = id_sampling
+        sizes = {"batch_size": 2, "num_repeats": 1}
+        epochs = []
+        for epoch in range(2):
+            start = epoch * open_dataset(config).steps_per_epoch(**sizes)
+            hosts = [
+                [
+                    batch["name"][0].split("#")[0] if id_sampling else batch["name"][0]
+                    for batch in batches_of(
+                        open_dataset(config), count // 2, **sizes, start_step=start,
+                        process_index=index, process_count=2,
+                    )
+                ]
+                for index in range(2)
+            ]  # fmt: skip
+            assert not set(hosts[0]) & set(hosts[1])
+            assert len(set(hosts[0] + hosts[1])) == len(hosts[0] + hosts[1]) == count
+            epochs.append(hosts)
+        assert epochs[0] != epochs[1]
+
+
+def test_identities_are_drawn_alike_and_their_clips_too(tmp_path: Path) -> None:
+    for name in ("a#0", "a#1", "a#2", "b#0"):
+        write_folder(tmp_path / "train" / name, 0, 1)
+    write_folder(tmp_path / "test" / "x", 0, 1)
+    config = small_config(tmp_path)
+    config.dataset_params.id_sampling = True
+    dataset = open_dataset(config)
+    assert dataset.describe() == f"{tmp_path}: folder of clips, 4 clips, 2 identities"
+    batches = batches_of(dataset, 150, batch_size=4, num_repeats=300)  # an epoch
+    counts = Counter(name for batch in batches for name in batch["name"])
+    assert counts["b#0"] == 300
+    assert all(70 < counts[f"a#{number}"] < 130 for number in range(3))  # 4 standard deviations
+
+
+def test_hosts_can_tell_whether_they_see_the_same(root: Path) -> None:
+    print_before = open_dataset(small_config(root)).fingerprint()
+    assert print_before == open_dataset(small_config(root)).fingerprint()
+    assert 0 <= print_before < 2**31
+    (root / "train" / "clip0").rename(root / "train" / "clip9")
+    assert print_before != open_dataset(small_config(root)).fingerprint()
 
 
 def test_seeds_differ(root: Path) -> None:

@@ -27,7 +27,7 @@ from tests.tiny_training import tiny_config
 
 def get_config():
     config = tiny_config(log_every=1, picture_every=0, checkpoint_every=0)
-    config.dataset_params.root_dir = {root!r}
+    config.dataset.path = {root!r}
     config.dataset_params.id_sampling = False
     config.model_params.common_params.bg = False
     train = config.train_params

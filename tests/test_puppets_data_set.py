@@ -44,7 +44,9 @@ def test_puppets_drawn_with_other_numbers_are_refused(tmp_path: Path) -> None:
         other = puppets_config(root)
         other.dataset_params.puppets[field] += 1
         for use in (open_dataset, lambda config: list(read_clips(config))):
-            with pytest.raises(InputError, match="delete it or choose another root_dir") as told:
+            with pytest.raises(
+                InputError, match="delete it or choose another config.dataset.path"
+            ) as told:
                 use(other)
             assert str(told.value).startswith(f"{root} holds puppets of ")
             assert "\n" not in str(told.value)

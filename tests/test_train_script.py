@@ -23,7 +23,7 @@ from tests.tiny_training import SIZE, tiny_config
 
 def get_config():
     config = tiny_config(log_every=1, picture_every=0, checkpoint_every=100)
-    config.dataset_params.root_dir = {root!r}
+    config.dataset.path = {root!r}
     config.dataset_params.puppets = ConfigDict({{"clips": 4, "frames": 3, "size": SIZE}})
     # Less to compile.
     config.model_params.common_params.bg = False
@@ -74,7 +74,8 @@ def assert_refused(words, monkeypatch, *arguments):
         (["--config.train_params.batch_size=0"], "batch_size"),
         (["--config.train_params.num_repeats=0"], "num_repeats"),
         (["--config.train_params.num_epochs=0"], "num_epochs"),
-        (["--config.dataset_params.root_dir="], "root_dir"),
+        (["--config.dataset.path="], "set --config.dataset.path"),
+        (["--config.dataset_params.root_dir=clips"], "it is called config.dataset.path"),
         (["--config.init_from=nowhere"], "there is no checkpoint nowhere"),
         (["--stage", "avd", "--init", "nowhere"], "there is no checkpoint nowhere"),
         (
@@ -133,7 +134,9 @@ def interrupted(folder):
         assert process.poll() is None, process.communicate()[0]
         time.sleep(0.01)
     process.terminate()
-    assert "the same command goes on" in finish(process)
+    said = finish(process)
+    assert f"{folder / 'clips'}: folder of clips, 4 clips, 2 identities\n" in said
+    assert "the same command goes on" in said
     step = finished_steps(workdir)[-1]
     more = ("--config.ema_decay=0.5", f"--config.total_steps={step + 3}")
     assert "wrote" in finish(start(folder, workdir, *more, "--config.picture_every=1"))

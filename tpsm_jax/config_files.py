@@ -10,6 +10,8 @@ from ml_collections import ConfigDict, config_flags
 
 from tpsm_jax.errors import InputError
 
+# What the official files call otherwise.
+_RENAMED = {"config.dataset_params.root_dir": "config.dataset.path"}
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -58,6 +60,10 @@ def apply_overrides(config: ConfigDict, arguments: Sequence[str]) -> None:
       InputError: for a field that the config does not have, a value of another type, or anything
         that is no override.
     """
+    for argument in arguments:
+        name = argument.lstrip("-").split("=")[0]
+        if name in _RENAMED:
+            raise InputError(f"the config has no {name}: it is called {_RENAMED[name]}")
     values = flags.FlagValues()
     line = ["script", *arguments]
     try:

@@ -85,7 +85,7 @@ def draw_data_set(root: Path, *, clips: int, frames: int, size: int) -> None:
         if drawn != section:
             raise InputError(
                 f"{root} holds puppets of {drawn}, and the config says {section}: delete it or "
-                "choose another root_dir"
+                "choose another config.dataset.path"
             )
         return
     try:

@@ -1,0 +1,214 @@
+r"""How many samples a second the reader of clips hands out: prepared, from PNG folders, from mp4.
+
+  python benchmarks/data.py
+  python benchmarks/data.py --data DIR --reference CHECKOUT --reference_python PYTHON
+
+The same clips in each form: puppets drawn here, or those of --data, at one size. A sample is two
+frames of a clip, decoded; batches go to the consumer, as in training. The official code augments
+its pictures in the loader, this one on the accelerator within the training step: so there is a
+second figure, for which this machine's processor does that too. With a checkout of the official
+PyTorch code, and a Python that has torch, its reader is timed beside, in turns.
+"""
+
+import argparse
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+# This file has the name of the package that it measures, and its own folder comes first.
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[0] = str(ROOT)
+
+import jax  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+from benchmarks.measuring import ReferenceProcess, describe_machine, peak_rss_mib  # noqa: E402
+from configs.base import get_base_config  # noqa: E402
+from data.clips import SPLITS, find_clips, fit  # noqa: E402
+from data.loader import ClipDataset, open_dataset  # noqa: E402
+from data.prepared import is_prepared, open_prepared  # noqa: E402
+from data.puppets.clips import draw_clips  # noqa: E402
+from tpsm_jax.augment import augment  # noqa: E402
+from tpsm_jax.errors import ArgumentParser, InputError, run_script  # noqa: E402
+from tpsm_jax.video_writer import FrameWriter  # noqa: E402
+
+FORMS = ("prepared", "png", "mp4")  # the reference reads the last two
+FPS = 25
+
+
+def main() -> None:
+    """Makes the clips, measures, prints a table, and writes it as JSON."""
+    args = parse_arguments()
+    make_forms(args)
+    ours = {form: Reader(args.folder / form, args) for form in FORMS}
+    report: dict[str, Any] = {
+        "machine": describe_machine(),
+        "workers": args.workers,
+        "batch_size": args.batch_size,
+        "size": args.size,
+        "clips": ours["prepared"].dataset.describe(),
+        "mib_on_disk": {form: folder_bytes(args.folder / form) / 2**20 for form in FORMS},
+        "reference": None,
+        "samples_a_second": {},
+    }
+    with contextlib.ExitStack() as stack:
+        theirs: dict[str, ReferenceProcess] = {}
+        for form in FORMS[1:] if args.reference else ():
+            process = ReferenceProcess(reference_command(args, form))
+            theirs[form] = stack.enter_context(process)
+            report["reference"] = process.name
+        print(report["machine"], report["clips"], sep="\n")
+        if report["reference"]:
+            print(f"reference: {report['reference']}")
+        report["samples_a_second"] = measure(ours, theirs, args)
+    report["peak_rss_mib"] = peak_rss_mib()
+    print_table(report)
+    if args.json:
+        Path(args.json).write_text(json.dumps(report, indent=2) + "\n")
+
+
+class Reader:
+    """The project's reader of one form of the clips."""
+
+    def __init__(self, path: Path, args: argparse.Namespace):
+        config = get_base_config()
+        config.image_size = (args.size, args.size)
+        config.dataset.path = str(path)
+        config.dataset_params.id_sampling = False
+        self.dataset: ClipDataset = open_dataset(config)
+        self._sizes = {"batch_size": args.batch_size, "num_repeats": 1000}
+        self._workers = args.workers
+        self._step = 0
+        params = config.dataset_params.augmentation_params
+        self._augment = jax.jit(lambda rng, *pair: augment(rng, *pair, params))
+
+    def rate(self, seconds: float, *, augmented: bool) -> float:
+        """Samples a second over so many seconds.
+
+        Args:
+          seconds: to read for; the threads start before.
+          augmented: whether flips and jitter follow, on JAX's device.
+        """
+        given = {"seed": 0, "start_step": self._step, "workers": self._workers}
+        with self.dataset.batches(**self._sizes, **given) as batches:
+            self._take(batches, augmented)  # the threads are there, and the program is compiled
+            start, samples = time.perf_counter(), 0
+            while time.perf_counter() - start < seconds:
+                samples += self._take(batches, augmented)
+            return samples / (time.perf_counter() - start)
+
+    def _take(self, batches: Any, augmented: bool) -> int:
+        batch = next(batches)
+        self._step += 1
+        if augmented:
+            rng = jax.random.fold_in(jax.random.key(0), self._step)
+            jax.block_until_ready(self._augment(rng, batch["source"], batch["driving"]))
+        return len(batch["name"])
+
+
+def measure(
+    ours: dict[str, Reader], theirs: dict[str, ReferenceProcess], args: argparse.Namespace
+) -> dict[str, list[float]]:
+    """Samples a second of every row of the table, a round after the other."""
+    rates: dict[str, list[float]] = {}
+    for _ in range(args.rounds):
+        for form, reader in ours.items():
+            for augmented in (False, True):
+                rate = reader.rate(args.seconds, augmented=augmented)
+                rates.setdefault(f"{form}{', augmented' * augmented}", []).append(rate)
+        for form, process in theirs.items():
+            samples, seconds = process.ask(2 * args.seconds)  # it is slow
+            rates.setdefault(f"reference {form}", []).append(samples / seconds)
+    return rates
+
+
+def make_forms(args: argparse.Namespace) -> None:
+    """Writes the clips as PNG folders, as mp4, and prepared; what is there is kept."""
+    png, mp4, prepared = (args.folder / form for form in ("png", "mp4", "prepared"))
+    if not png.exists():
+        if args.data is None:
+            numbers = {"clips": args.clips, "frames": args.frames, "size": args.size}
+            draw_clips(png, SPLITS, **numbers)
+        else:
+            for split in SPLITS:
+                write_clips(args.data, split, png, "/", args.size)
+    if not mp4.exists():
+        for split in SPLITS:
+            write_clips(png, split, mp4, ".mp4", args.size)
+    if not prepared.exists():
+        command = [sys.executable, "-m", "data.prepare", "--dataset", "clips"]
+        command += ["--input", png.absolute(), "--output", prepared.absolute()]
+        subprocess.run([*command, "--size", str(args.size)], cwd=ROOT, check=True)
+
+
+def write_clips(root: Path, split: str, output: Path, ending: str, size: int) -> None:
+    """Writes the clips of a split anew, at the size that training reads them at."""
+    if is_prepared(root):
+        clips = open_prepared(root, split)
+    else:
+        clips = find_clips(root, split, image_size=(size, size))
+    (output / split).mkdir(parents=True)
+    for clip in tqdm(clips, f"writing {output}", unit="clip"):
+        with FrameWriter(f"{output}/{split}/{Path(clip.name).stem}{ending}", fps=FPS) as writer:
+            for frame in clip.frames():
+                writer.write(fit(frame, (size, size)))
+
+
+def folder_bytes(folder: Path) -> int:
+    """Of all files in it."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def reference_command(args: argparse.Namespace, form: str) -> list[str]:
+    """How to start the official reader."""
+    worker = Path(__file__).with_name("reference_data_worker.py")
+    yaml = f"{args.reference}/config/vox-256.yaml"
+    if not Path(yaml).is_file():
+        raise InputError(f"there is no {yaml}: --reference is a checkout of the official code")
+    command = [args.reference_python, "-W", "ignore", str(worker), "--reference", args.reference]
+    command += ["--config", yaml, "--data", str(args.folder / form)]
+    return [*command, "--batch_size", str(args.batch_size), "--workers", str(args.workers)]
+
+
+def print_table(report: dict[str, Any]) -> None:
+    """Medians, extremes, and how much faster than the reference."""
+    rates = {name: statistics.median(values) for name, values in report["samples_a_second"].items()}
+    for name, values in report["samples_a_second"].items():
+        line = f"{name:20} {rates[name]:8.1f} samples/s ({min(values):.1f} to {max(values):.1f})"
+        for form in FORMS[1:]:
+            if f"reference {form}" in rates and not name.startswith("reference"):
+                line += f", {rates[name] / rates[f'reference {form}']:6.1f} x reference {form}"
+        print(line)
+    for form, size in report["mib_on_disk"].items():
+        print(f"{form:20} {size:8.1f} MiB on disk")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The flags."""
+    parser = ArgumentParser(__doc__)
+    add = parser.add_argument
+    add("--data", type=Path, help="clips to measure on, as for training; else puppets are drawn")
+    add("--folder", type=Path, help="where the forms are written and kept (runs/bench_data/NAME)")
+    add("--clips", type=int, default=20, help="puppets to draw")
+    add("--frames", type=int, default=128, help="of each")
+    add("--size", type=int, default=256, help="side in pixels")
+    add("--workers", type=int, default=2, help="threads, and processes of the reference")
+    add("--batch_size", type=int, default=8)
+    add("--rounds", type=int, default=5, help="turns of each reader")
+    add("--seconds", type=float, default=3, help="a turn; twice that for the reference")
+    add("--reference", help="checkout of the official PyTorch code")
+    add("--reference_python", default=sys.executable, help="a Python that has torch")
+    add("--json", help="file to write everything measured to")
+    args = parser.parse_args()
+    name = args.data.resolve().name if args.data else "puppets"
+    args.folder = args.folder or Path("runs/bench_data") / name
+    return args
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,173 @@
+"""Single frames out of a video, decoded in this process from the keyframe before them.
+
+`tpsm_jax.video` starts an ffmpeg process that decodes and converts every frame from the start on.
+For two frames of a clip that is most of the work for nothing. Here the file's packets are looked
+at once, undecoded, to know where each frame is; then only the frames that a wanted one may hang on
+are decoded, and only the wanted ones are converted to RGB. The pixels are the same.
+
+That takes a plain video: one time step from frame to frame, upright, nothing missing. Of any other
+this file says so, and ffmpeg reads it.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Collection
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Self
+
+import numpy as np
+
+from tpsm_jax.errors import InputError
+
+
+@functools.cache
+def import_av() -> ModuleType:
+    """PyAV, the libraries of ffmpeg.
+
+    Raises:
+      InputError: it is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise InputError(f"reading videos takes PyAV ({error}): pip install -e '.[data]'") from None
+    return av
+
+
+@dataclasses.dataclass(frozen=True)
+class FrameIndex:
+    """Where the frames of a plain video are. A few hundred bytes, whatever the length.
+
+    Attributes:
+      count: frames.
+      start: the first one's time, in the video's own unit.
+      step: from frame to frame, in that unit.
+      keyframes: [k] int32, the frames that hang on no other, rising; the first is frame 0.
+    """
+
+    count: int
+    start: int
+    step: float
+    keyframes: np.ndarray
+
+    @classmethod
+    def of(cls, path: Path) -> Self | None:
+        """Reads the packets of a video, and decodes none.
+
+        Args:
+          path: the file.
+
+        Returns:
+          The index, or None: the video is not plain, or no video.
+
+        Raises:
+          InputError: PyAV is not installed.
+        """
+        av = import_av()
+        try:
+            with av.open(str(path.resolve())) as container:
+                stream = _first_video(container)
+                if stream is None or not stream.guessed_rate:
+                    return None
+                step = float(1 / (stream.guessed_rate * stream.time_base))
+                # The last packet is an empty one, to end the decoder.
+                packets = [packet for packet in container.demux(stream) if packet.size]
+        except (av.FFmpegError, OSError, ValueError):
+            return None
+        if not packets or any(
+            packet.pts is None or packet.is_corrupt or packet.is_discard for packet in packets
+        ):
+            return None
+        times = np.array([packet.pts for packet in packets])
+        start = int(times.min())
+        numbers = np.rint((times - start) / step).astype(np.int32)
+        # ffmpeg keeps a steady rate: it would repeat and leave out frames of any other video.
+        if not np.array_equal(np.sort(numbers), np.arange(len(packets))):
+            return None
+        keyframes = np.sort(numbers[[packet.is_keyframe for packet in packets]])
+        if len(keyframes) == 0 or keyframes[0] != 0:
+            return None
+        return cls(len(packets), start, step, keyframes)
+
+    def keyframe(self, number: int) -> int:
+        """The last keyframe up to a frame."""
+        return int(self.keyframes[np.searchsorted(self.keyframes, number, "right") - 1])
+
+
+def read_frames(
+    path: Path, index: FrameIndex, numbers: Collection[int]
+) -> dict[int, np.ndarray] | None:
+    """Decodes some frames.
+
+    Args:
+      path: the file that the index is of.
+      index: where its frames are.
+      numbers: of the frames wanted, from 0.
+
+    Returns:
+      The frame of each number, [H, W, 3] uint8; None where one of them does not come out, because
+      the file is damaged there or turned by its header.
+
+    Raises:
+      InputError: PyAV is not installed.
+    """
+    av = import_av()
+    by_keyframe: dict[int, set[int]] = {}
+    for number in numbers:
+        by_keyframe.setdefault(index.keyframe(number), set()).add(number)
+    found: dict[int, np.ndarray] = {}
+    try:
+        with av.open(str(path.resolve())) as container:
+            stream = _first_video(container)
+            if stream is None:
+                return None
+            stream.codec_context.thread_count = 1  # the reader has threads of its own
+            for keyframe, wanted in by_keyframe.items():
+                if not _decode(container, stream, index, keyframe, wanted, found):
+                    return None
+    except (av.FFmpegError, OSError, ValueError):
+        return None
+    return found if len(found) == len(set(numbers)) else None
+
+
+def _decode(
+    container: Any,
+    stream: Any,
+    index: FrameIndex,
+    keyframe: int,
+    wanted: set[int],
+    found: dict[int, np.ndarray],
+) -> bool:
+    """Decodes from a keyframe on, as far as needed; False if a frame is turned."""
+
+    def number(time: int) -> int:
+        return round((time - index.start) / index.step)
+
+    decoder = stream.codec_context
+    decoder.flush_buffers()
+    container.seek(round(index.start + keyframe * index.step), stream=stream)
+    missing = set(wanted)
+    for packet in container.demux(stream):
+        # What no other frame hangs on need not be decoded, but for what is wanted itself.
+        is_wanted = packet.pts is not None and number(packet.pts) in wanted
+        decoder.skip_frame = "DEFAULT" if is_wanted else "NONREF"
+        if is_wanted:
+            missing.discard(number(packet.pts))
+        frames = decoder.decode(packet)
+        if not missing and packet.size:
+            frames += decoder.decode(None)  # all that is still inside
+        for frame in frames:
+            if frame.pts is not None and number(frame.pts) in wanted:
+                if frame.rotation:
+                    return False
+                found[number(frame.pts)] = frame.to_ndarray(format="rgb24")
+        if not missing:
+            return True
+    return True
+
+
+def _first_video(container: Any) -> Any:
+    # As ffmpeg's 0:V:0: the cover of a sound file is no video.
+    cover = import_av().stream.Disposition.attached_pic
+    return next((s for s in container.streams.video if not s.disposition & cover), None)
