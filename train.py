@@ -30,7 +30,6 @@ from tpsm_jax.training.step import ModelTrainer, initial_networks
 def main() -> None:
     """Reads the flags, opens the clips, and trains."""
     args, overrides = parse_arguments()
-    prepare_cpu()
     initialize()
     if args.compilation_cache != "none":
         use_compilation_cache(args.compilation_cache)
@@ -44,7 +43,9 @@ def main() -> None:
     dataset = on_every_process(lambda: open_dataset(config))
     steps_per_epoch = on_every_process(lambda: dataset.steps_per_epoch(**sizes))
     if not same_everywhere(dataset.fingerprint()):
-        raise InputError(f"hosts see different clips in {config.dataset.path}")
+        raise InputError(
+            f"hosts see different clips in {config.dataset.path} or what is mixed with it"
+        )
     if jax.process_index() == 0:
         print(dataset.describe())
     make = make_model_trainer if args.stage == "model" else make_avd_trainer
@@ -116,4 +117,5 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
 
 
 if __name__ == "__main__":
+    prepare_cpu()  # which may start this script anew, so not within `main`
     run_script(main)

@@ -61,9 +61,8 @@ class Clip(abc.ABC):
           InputError: the clip, which is named, cannot be read.
         """
 
-    @abc.abstractmethod
     def pair(self, first: float, second: float) -> Frames:
-        """Two frames, the same one twice perhaps.
+        """Two frames, the same one twice perhaps; here by reading all.
 
         Args:
           first: in [0, 1): frame floor(first * n) of the n frames.
@@ -75,6 +74,9 @@ class Clip(abc.ABC):
         Raises:
           InputError: the clip, which is named, cannot be read.
         """
+        frames = list(self.frames())
+        earlier, later = _ordered(first, second, len(frames))
+        return frames[earlier], frames[later]
 
 
 class FolderClip(Clip):
@@ -226,7 +228,9 @@ def find_clips(
     if split not in SPLITS:
         raise ValueError(f"split is 'train' or 'test', not {split!r}")
     if not root.is_dir():
-        raise InputError(f"there is no folder of clips {str(root)!r}: set --config.dataset.path")
+        raise InputError(
+            f"there is no folder of clips {str(root)!r}: set --config.dataset.path (and mix_paths)"
+        )
     size = image_size if frame_shape is None else (frame_shape[0], frame_shape[1])
 
     present = [name for name in SPLITS if (root / name).is_dir()]

@@ -85,7 +85,8 @@ def whole_weights(weights: Sequence[float], count: int) -> tuple[int, ...]:
             "dataset.path, then one for each of dataset.mix_paths"
         )
     for weight in weights:
-        if isinstance(weight, str) or not 0 < weight < math.inf:
+        is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not is_number or not 0 < weight < math.inf:
             raise InputError(f"dataset.mix_weights: {weight!r} is not a positive number")
     fractions = [Fraction(str(weight)) for weight in weights]
     unit = math.lcm(*(fraction.denominator for fraction in fractions))

@@ -21,9 +21,10 @@ from data.clips import Clip
 from data.preparation.encoding import DEFAULT_QUALITY, FORMATS, Encoding
 from data.preparation.finish import finish, write_report
 from data.preparation.run import drop_shards_with_broken_clips, write_shards
-from data.preparation.settings import Settings, begin
-from data.preparation.shards import plan_shards
+from data.preparation.settings import Settings, begin, only_run
+from data.preparation.shards import Shard, plan_shards
 from data.preparation.sources import KINDS, draw_puppet_clips, find_folder_clips
+from data.prepared import is_prepared
 from data.prepared.layout import BROKEN, UNFINISHED
 from tpsm_jax.errors import ArgumentParser, InputError, run_script
 
@@ -33,6 +34,7 @@ def main() -> None:
     args = parse_arguments()
     size = args.size or KINDS[args.dataset].size
     encoding = Encoding(args.format, args.quality, (size, size) if size else None)
+    _check_places(args)
     clips = _find_clips(args, size)
     settings = Settings.of(args.dataset, encoding, clips, args.frame_shape)
     shards = [
@@ -42,8 +44,20 @@ def main() -> None:
     ]
     if begin(args.output, settings):
         shutil.rmtree(args.output / UNFINISHED, ignore_errors=True)
+        if args.retry_broken:
+            raise InputError(
+                f"{args.output} is finished, and its clips cannot be read again: give another "
+                "--output"
+            )
         print(f"{args.output} is prepared already")
         return
+    with only_run(args.output):
+        _prepare(args, encoding, settings, shards)
+
+
+def _prepare(
+    args: argparse.Namespace, encoding: Encoding, settings: Settings, shards: list[Shard]
+) -> None:
     if args.retry_broken:
         drop_shards_with_broken_clips(shards)
     if args.beam is None:
@@ -102,6 +116,8 @@ def parse_arguments() -> argparse.Namespace:
     args.frame_shape = args.frame_shape and tuple(args.frame_shape)
     if (args.dataset == "puppets") == (args.input is not None):
         parser.error("give --input, a folder, for every data set but puppets, which are drawn")
+    if args.frame_shape and min(args.frame_shape) < 1:
+        parser.error("--frame_shape is the height and the width of a frame, from 1 up")
     if args.dataset == "puppets" and args.boxes:
         parser.error("puppets have no --boxes")
     for name, least, most in (
@@ -114,6 +130,17 @@ def parse_arguments() -> argparse.Namespace:
         if value is not None and not least <= value <= most:
             parser.error(f"--{name} is from {least} to {most}, not {value}")
     return args
+
+
+def _check_places(args: argparse.Namespace) -> None:
+    if args.input is None:
+        return
+    if is_prepared(args.input):
+        raise InputError(f"{args.input} is prepared already: give --input the folder it is from")
+    if args.output.resolve().is_relative_to(args.input.resolve()):
+        raise InputError(
+            f"--output {args.output} is within --input, whose entries are clips: give another"
+        )
 
 
 def _find_clips(args: argparse.Namespace, size: int | None) -> dict[str, list[Clip]]:

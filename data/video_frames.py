@@ -5,8 +5,9 @@ For two frames of a clip that is most of the work for nothing. Here the file's p
 at once, undecoded, to know where each frame is; then only the frames that a wanted one may hang on
 are decoded, and only the wanted ones are converted to RGB. The pixels are the same.
 
-That takes a plain video: one time step from frame to frame, upright, nothing missing. Of any other
-this file says so, and ffmpeg reads it.
+That takes a plain video: one time step from frame to frame, upright, not interlaced, of 8 bits or
+with colour at full resolution, nothing missing. Of any other this file says so, and it is ffmpeg's
+to read.
 """
 
 import dataclasses
@@ -107,7 +108,7 @@ def read_frames(
 
     Returns:
       The frame of each number, [H, W, 3] uint8; None where one of them does not come out, because
-      the file is damaged there or turned by its header.
+      the file is damaged there or the video is not plain.
 
     Raises:
       InputError: PyAV is not installed.
@@ -139,7 +140,7 @@ def _decode(
     wanted: set[int],
     found: dict[int, np.ndarray],
 ) -> bool:
-    """Decodes from a keyframe on, as far as needed; False if a frame is turned."""
+    """Decodes from a keyframe on, as far as needed; False if ffmpeg would make others of them."""
 
     def number(time: int) -> int:
         return round((time - index.start) / index.step)
@@ -159,12 +160,17 @@ def _decode(
             frames += decoder.decode(None)  # all that is still inside
         for frame in frames:
             if frame.pts is not None and number(frame.pts) in wanted:
-                if frame.rotation:
+                if frame.rotation or frame.interlaced_frame or _is_deep(frame.format):
                     return False
                 found[number(frame.pts)] = frame.to_ndarray(format="rgb24")
         if not missing:
             return True
     return True
+
+
+def _is_deep(pixels: Any) -> bool:
+    """Whether there are more than 8 bits, and less colour than brightness: rounded otherwise."""
+    return pixels.chroma_width(2) < 2 and any(part.bits > 8 for part in pixels.components)
 
 
 def _first_video(container: Any) -> Any:

@@ -41,6 +41,7 @@ def loop_config(**changes: Any) -> ConfigDict:
         "dropout_rescale": False,
         "init_from": "",
         "init_networks": (),
+        "dataset": {"mix_weights": ()},
         "train_params": {"dropout_maxp": 0.5, "dropout_inc_epoch": 10},
     }
     assert not changes.keys() - fields.keys()

@@ -37,6 +37,19 @@ def assert_same_weights(workdir, other, step=12):
         jax.tree.map(np.testing.assert_array_equal, *trees)
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"model_params": {"width": 9}}, "model_params.width = 8, and the config says 9"),
+        ({"dataset": {"mix_weights": (1, 2)}}, r"dataset.mix_weights = \[\], and the config says"),
+    ],
+)
+def test_another_run_does_not_go_on_in_its_folder(tmp_path, change, told):
+    run(tmp_path, total_steps=4)
+    with pytest.raises(InputError, match=told):
+        run(tmp_path, total_steps=8, **change)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """Twelve steps in one go."""

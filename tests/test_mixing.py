@@ -113,6 +113,9 @@ def test_weights_as_they_are_written(weights: tuple, whole: tuple) -> None:
         ((1, -0.5), "-0.5 is not a positive number"),
         ((1, float("nan")), "nan is not a positive number"),
         ((float("inf"), 1), "inf is not a positive number"),
+        ((1, True), "True is not a positive number"),
+        ((1, None), "None is not a positive number"),
+        (((1, 2), 1), r"\(1, 2\) is not a positive number"),
         (("a", 1), "'a' is not a positive number"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from data.clips import FolderClip
+from data.preparation.settings import only_run
 from data.preparation.shards import plan_shards
 from data.prepared import open_prepared
 from data.puppets import draw_clip
@@ -205,6 +206,9 @@ def test_mended_clips_are_taken_in(
     assert prepare(monkeypatch, raw, output, "--retry_broken") == 0
     assert prepare(monkeypatch, raw.parent / "good", raw.parent / "at once") == 0
     assert contents(output) == contents(raw.parent / "at once")
+    capsys.readouterr()
+    assert prepare(monkeypatch, raw, output, "--retry_broken") == 2
+    assert "is finished, and its clips cannot be read again" in error_of(capsys)
 
 
 def test_of_a_video_that_breaks_off_the_part_before_is_kept_and_told(
@@ -295,8 +299,43 @@ def test_a_second_run_finds_that_all_is_done(
 def test_a_folder_of_other_things_is_refused(
     raw: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert prepare(monkeypatch, raw, raw) == 2
+    assert prepare(monkeypatch, raw, raw.parent) == 2
     assert "holds other things" in error_of(capsys)
+
+
+@pytest.mark.parametrize("place", ["", "made", "train/made", "../raw/made"])
+def test_an_output_within_the_input_is_refused(
+    raw: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    before = contents(raw)
+    assert prepare(monkeypatch, raw, raw / place) == 2
+    assert "is within --input" in error_of(capsys)
+    assert contents(raw) == before
+
+
+def test_what_is_prepared_is_not_prepared_again(
+    raw: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = raw.parent / "made"
+    assert prepare(monkeypatch, raw, output) == 0
+    assert prepare(monkeypatch, output, raw.parent / "other") == 2
+    assert "made is prepared already: give --input the folder it is from" in error_of(capsys)
+
+
+def test_one_run_at_a_time_which_clears_away_what_a_killed_one_left(
+    raw: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, work = raw.parent / "made", raw.parent / "made" / "unfinished"
+    (raw / "train" / "empty").mkdir()
+    assert prepare(monkeypatch, raw, output) == 2
+    error_of(capsys)
+    left = work / "clips-train.tfrecord-00000-of-00003.0a1b2c3d"
+    left.write_bytes(b"half")
+    with only_run(output):
+        assert not left.exists()
+        assert prepare(monkeypatch, raw, output) == 2
+        assert "another run is preparing" in error_of(capsys)
+    assert prepare(monkeypatch, raw, output, "--max_broken", "1") == 0
 
 
 def test_an_output_that_cannot_be_a_folder_is_told(
@@ -314,6 +353,7 @@ def test_an_output_that_cannot_be_a_folder_is_told(
         (("--workers", "0"), "--workers is from 1 to"),
         (("--max_broken", "-1"), "--max_broken is from 0 to"),
         (("--size", "8"), "--size is from 16"),
+        (("--frame_shape", "64", "0"), "--frame_shape is the height and the width of a frame"),
         (("--dataset", "puppets"), "give --input"),
         (("--dataset", "kinetics"), "invalid choice: 'kinetics'"),
     ],

@@ -67,6 +67,7 @@ def test_a_table_without_persons_and_all_of_a_video_in_one_split(tmp_path: Path)
         ((TAICHI, "a,1,2,0-0-9,25,10,10,train"), "line 2: the box '0-0-9' makes no sense"),
         ((TAICHI, "a,x,2,0-0-9-9,25,10,10,train"), "line 2: could not convert string to float"),
         ((TAICHI, "a,2,2,0-0-9-9,25,10,10,train"), "the clip from 2 to 2 at 25 a second"),
+        ((TAICHI, "a,1,inf,0-0-9-9,25,10,10,train"), "the clip from 1 to inf at 25 a second"),
         ((TAICHI, "a,1,2,0-0-9-9,25,10,10,val"), "the partition 'val' makes no sense"),
         ((TAICHI, "../a,1,2,0-0-9-9,25,10,10,train"), "the video '../a' makes no sense"),
         (

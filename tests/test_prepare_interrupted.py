@@ -134,7 +134,7 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(
     with monkeypatch.context() as patch, small_disk(room):
         told = _prepare_told(patch, raw, output)
     assert told.startswith(f"error: cannot write {output / lacking} (")
-    assert "make room for it and run the same command again" in told
+    assert "if the disk is full, make room for it; the same command goes on" in told
     assert not [path for path in output.glob("unfinished/*.*") if path.suffix != ".json"]
     assert prepare(monkeypatch, raw, output) == 0
     assert contents(output) == contents(tmp_path / "whole")

@@ -88,6 +88,21 @@ def test_a_video_that_is_not_plain_is_left_to_ffmpeg(
     assert_same_frames(path, list(open_video(path)))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [("-pix_fmt", "yuv420p10le"), ("-pix_fmt", "yuv422p10le"), ("-flags", "+ildct+ilme")],
+    ids=["10 bits", "10 bits, 4:2:2", "interlaced"],
+)
+def test_frames_that_are_converted_otherwise_are_left_to_ffmpeg(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    path = encode(tmp_path / "a.mp4", *X264, *options)
+    index = FrameIndex.of(path)
+    assert index is not None
+    assert read_frames(path, index, [3]) is None
+    assert_same_frames(path, list(open_video(path)))
+
+
 def test_a_turned_video_is_left_to_ffmpeg(tmp_path: Path) -> None:
     plain = encode(tmp_path / "plain.mp4", *X264)
     path = tmp_path / "turned.mp4"

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.clips import SPLITS, VIDEO_SUFFIXES, Clip, Frames
+from data.clips import SPLITS, VIDEO_SUFFIXES, Clip
 from tpsm_jax.errors import InputError
 from tpsm_jax.video import FrameSource, open_video
 
@@ -103,12 +103,6 @@ class BoxClip(Clip):
         return (
             self.box.crop(frame) for _, frame in frames_within(open_video(self.path), [self.box])
         )
-
-    def pair(self, first: float, second: float) -> Frames:
-        """See `Clip`; raw footage is decoded to the end, so train from what was prepared."""
-        frames = list(self.frames())
-        earlier, later = sorted((int(first * len(frames)), int(second * len(frames))))
-        return frames[earlier], frames[later]
 
 
 def frames_within(video: FrameSource, boxes: Sequence[Box]) -> Iterator[tuple[int, np.ndarray]]:
@@ -195,7 +189,12 @@ def _clip(row: dict[str, str], videos: Path, files: dict[str, Path]) -> BoxClip:
         *(float(row["start"]), float(row["end"]), left, top, right, bottom, float(row["fps"])),
         *(int(row["width"]), int(row["height"])),
     )
-    if not (0 <= box.start < box.end and box.fps > 0 and box.width > 0 and box.height > 0):
+    if not (
+        0 <= box.start < box.end < math.inf
+        and 0 < box.fps < math.inf
+        and box.width > 0
+        and box.height > 0
+    ):
         raise ValueError(f"the clip from {row['start']} to {row['end']} at {row['fps']} a second")
     parts = row["video_id"].split("#")
     video = parts[0]

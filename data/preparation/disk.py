@@ -32,6 +32,6 @@ def write_beside(path: Path, data: bytes) -> None:
 def cannot_write(path: Path, reason: str) -> InputError:
     """The error for a file that cannot be written, because the disk is full or otherwise."""
     return InputError(
-        f"cannot write {path} ({reason}): make room for it and run the same command again, it "
+        f"cannot write {path} ({reason}): if the disk is full, make room for it; the same command "
         "goes on from there"
     )

@@ -1,9 +1,12 @@
 """What a prepared data set is made from, and how: written down first, compared by later runs."""
 
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,6 +15,8 @@ from data.preparation.disk import write_beside
 from data.preparation.encoding import Encoding
 from data.prepared.layout import FORMAT_VERSION, INFO, SETTINGS, UNFINISHED
 from tpsm_jax.errors import InputError
+
+_LOCK = "lock"  # in the folder of unfinished work; held, it says that a run is at it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +101,7 @@ def begin(root: Path, settings: Settings) -> bool:
         key = differing[0]
         told = (
             "other clips than the input has now"
-            if key == "names"
+            if key in ("names", "splits")
             else f"{key} {begun.get(key)}, not {settings.as_json()[key]}"
         )
         raise InputError(f"{root} was begun with {told}: delete it, or give another --output")
@@ -104,3 +109,27 @@ def begin(root: Path, settings: Settings) -> bool:
         return True
     work.mkdir(exist_ok=True)
     return False
+
+
+@contextmanager
+def only_run(root: Path) -> Iterator[None]:
+    """Keeps other runs out of a prepared data set, and clears away what a killed one left there.
+
+    Args:
+      root: of a data set that was begun.
+
+    Raises:
+      InputError: another run is in it.
+    """
+    work = root / UNFINISHED
+    descriptor = os.open(work / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for entry in work.iterdir():
+            if entry.is_file() and entry.name != _LOCK and entry.suffix != ".json":
+                entry.unlink()
+        yield
+    except BlockingIOError:
+        raise InputError(f"another run is preparing {root}: wait for it, or stop it") from None
+    finally:
+        os.close(descriptor)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.clips import SPLITS, Clip, Frames, find_clips
+from data.clips import SPLITS, Clip, find_clips
 from data.preparation.boxes import find_boxes
 from data.puppets import FRAMES_PER_SECOND, clip_frames
 from data.puppets.clips import choose_clips
@@ -52,12 +52,6 @@ class PuppetClip(Clip):
     def frames(self) -> Iterator[np.ndarray]:
         """See `Clip`."""
         return clip_frames(*self._clip, num_frames=self._num_frames, size=self._size)
-
-    def pair(self, first: float, second: float) -> Frames:
-        """See `Clip`."""
-        frames = list(self.frames())
-        earlier, later = sorted((int(first * len(frames)), int(second * len(frames))))
-        return frames[earlier], frames[later]
 
 
 def find_folder_clips(

@@ -93,8 +93,8 @@ class PreparedClip(Clip):
             raise InputError(f"cannot read {self._told(index)}: {error}") from None
         if zlib.crc32(data) != crc32 or len(data) != length:
             raise InputError(
-                f"{self._told(index)} is not what was written there: the file is damaged; copy it "
-                "again, or delete the folder and prepare it again"
+                f"{self._told(index)} is not what was written there: the file or its index is "
+                "damaged; copy both again, or delete the folder and prepare it again"
             )
         return data
 
@@ -143,7 +143,7 @@ def open_prepared(path: str | Path, split: str) -> list[Clip]:
         done = (
             f"{root} lacks {INFO}" if not (root / UNFINISHED).exists() else f"{root} is unfinished"
         )
-        raise InputError(f"{done}: run the same command of data.prepare again, it goes on there")
+        raise InputError(f"{done}: run the same command of data.prepare again")
     splits = settings.get("splits", {})
     if split not in splits:
         raise InputError(f"{root} has no split {split!r}, only {', '.join(map(repr, splits))}")

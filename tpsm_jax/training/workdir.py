@@ -13,8 +13,10 @@ from tpsm_jax.orbax_trees import STEPS, VARIABLES, check_room, finished_steps
 from tpsm_jax.training.log import METRICS
 
 CONFIG = "config.json"
-# What cannot change between two parts of a run, because the state would have another form.
+# What cannot change between two parts of a run, because the state would have another form, ...
 _FIXED = ("stage", "model_params", "optimizer", "freeze")
+# ... or, of the section dataset, samples would be missed or come twice.
+_FIXED_OF_DATASET = ("mix_weights",)
 
 
 def claim_workdir(workdir: Path, config: ConfigDict) -> None:
@@ -96,13 +98,19 @@ def _check_same_run(workdir: Path, config: ConfigDict) -> None:
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path} is damaged, and so nobody knows what {workdir} is") from error
     now = json.loads(json.dumps(config.to_dict()))
-    for field, old, new in _differences(
-        {name: before.get(name) for name in _FIXED}, {name: now.get(name) for name in _FIXED}
-    ):
+    for field, old, new in _differences(_fixed(before), _fixed(now)):
         raise InputError(
             f"{workdir} is a run with {field} = {old!r}, and the config says {new!r}: "
             "take the same or another --workdir"
         )
+
+
+def _fixed(config: Mapping[str, Any]) -> dict[str, Any]:
+    dataset = config.get("dataset", {})
+    return {
+        **{name: config.get(name) for name in _FIXED},
+        "dataset": {name: dataset.get(name) for name in _FIXED_OF_DATASET},
+    }
 
 
 def _differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
