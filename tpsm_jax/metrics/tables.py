@@ -198,9 +198,11 @@ def _lost(points: np.ndarray) -> np.ndarray:
 
 
 def _count_missing(table: Table) -> int:
-    return sum(
-        value is None or (value.ndim == 2 and _lost(value).all()) for value in table.values()
-    )
+    return sum(value is None or _shows_nothing(value) for value in table.values())
+
+
+def _shows_nothing(value: np.ndarray) -> bool:
+    return _shape_kind(value) == "points" and bool(_lost(value).all())
 
 
 def _check_frames(truth: Table, result: Table) -> None:
