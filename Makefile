@@ -13,7 +13,7 @@ PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 PYTEST_FLAGS ?= --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-beam check format parity roundtrip bench-animate bench-train bench-data golden clean
+.PHONY: help demo test test-beam test-browser check format parity roundtrip bench-animate bench-train bench-data golden clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,6 +26,10 @@ test: $(STAMP) ## every test
 
 test-beam: $(BEAM_STAMP) ## data.prepare --beam, on Beam's own runner here
 	$(BEAM_VENV)/bin/python -m pytest -W default tests/check_beam.py
+
+test-browser: $(STAMP) ## the pages in headless Chromium (Debian: apt install chromium chromium-driver)
+	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[browser]'
+	$(BIN)/python -m pytest tests/check_user_study.py
 
 check: $(STAMP) ## formatting, lint, types and the fast tests
 	$(BIN)/ruff format --check .

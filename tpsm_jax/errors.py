@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 class InputError(Exception):
@@ -15,9 +15,11 @@ class InputError(Exception):
 class ArgumentParser(argparse.ArgumentParser):
     """Tells wrong flags as all bad input is told; shows a script's docstring as it is laid out."""
 
-    def __init__(self, description: str | None):
+    def __init__(self, description: str | None, **options: Any):
         super().__init__(
-            description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            **options,  # which the parsers of subcommands are made with
         )
 
     def error(self, message: str) -> NoReturn:
