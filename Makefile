@@ -77,7 +77,7 @@ golden: need-REFERENCE $(TORCH_STAMP) ## remake tests/golden with the official c
 	$(TORCH_VENV)/bin/python -m tests.make_jitter_golden --reference "$(REFERENCE)"
 	$(TORCH_VENV)/bin/python -m tests.make_resize_crop_golden --reference "$(REFERENCE)"
 
-detector-table: need-INPUT need-OUTPUT $(DETECTOR_STAMP) ## key points of clips by MediaPipe: INPUT=folder OUTPUT=table.npz KIND=face|body
+detector-table: need-INPUT need-OUTPUT $(DETECTOR_STAMP) ## key points of clips by MediaPipe: INPUT=folder OUTPUT=table.jsonl KIND=face|body
 	$(DETECTOR_VENV)/bin/python -m detectors.table --input "$(INPUT)" --output "$(OUTPUT)" --kind "$(or $(KIND),face)" $(ARGS)
 
 # REFERENCE is a checkout of GitHub yoyo-nb/Thin-Plate-Spline-Motion-Model.

@@ -1,18 +1,27 @@
 """Writes a table of the key points in every frame of a folder of clips.
 
-  python -m detectors.table --input CLIPS --output faces.npz
+  python -m detectors.table --input CLIPS --output faces.jsonl
 
 CLIPS is a folder whose entries are one clip each: a wide picture of frames side by side, as eval.py
 writes them, a video, or a folder of frames. Clips that cannot be read are named and left out.
-docs/evaluation.md has the table's format.
+The table has one JSON object a line and one line a frame, as `tpsm_jax.metrics.tables` reads them:
+
+  {"file_name": "a.mp4", "frame_number": 0, "value": [[101.5, 87.0], [-1, -1]], "detector": "..."}
+
+`value` is null where nothing was found, [-1, -1] for one point that was not.
 """
 
 import argparse
+import gzip
+import json
 import os
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TextIO
 
 import numpy as np
 from tqdm import tqdm
@@ -22,25 +31,23 @@ from detectors.interface import Detection, Detector, make_detector
 from tpsm_jax.errors import ArgumentParser, InputError, run_script
 
 KINDS = {"face": "detectors.mediapipe_keypoints:Face", "body": "detectors.mediapipe_keypoints:Body"}
-NOT_FOUND = -1.0  # the value where nothing was found, as in pose-evaluation's tables
-Table = dict[str, np.ndarray]
+NOT_FOUND = [-1, -1]  # as in pose-evaluation's tables
+_SUFFIXES = (".jsonl", ".jsonl.gz")
 
 
 def main() -> None:
     """Parses the flags, looks at every frame, writes the table and says what was not found."""
     args = parse_arguments()
     output = Path(args.output)
-    if output.suffix != ".npz" or output.is_dir():
-        raise InputError(f"the table {output} has to be named as a file, with the suffix .npz")
+    if not output.name.endswith(_SUFFIXES) or output.is_dir():
+        raise InputError(f"{output} is no name for a table: end it in {' or '.join(_SUFFIXES)}")
     if not output.parent.is_dir():
         raise InputError(f"there is no folder {output.parent} to write {output.name} to")
     clips = find_clips(Path(args.input), args.frame_shape)
     detector = make_detector(args.detector or KINDS[args.kind])
-    table = detect_all(clips, detector, args.frame_shape if args.resize else None)
-    write_table(output, table)
-    print(f"wrote {output}: {detector.name}")
-    for line in not_found(table):
-        print(line)
+    with replace_text(output) as file:
+        lines = write_rows(file, clips, detector, args.frame_shape if args.resize else None)
+    print(f"wrote {output}: {detector.name}", *lines, sep="\n")
 
 
 def find_clips(folder: Path, frame_shape: tuple[int, int]) -> list[Clip]:
@@ -54,7 +61,7 @@ def find_clips(folder: Path, frame_shape: tuple[int, int]) -> list[Clip]:
       At least one clip.
 
     Raises:
-      InputError: there is no such folder, or no clip in it.
+      InputError: there is no such folder, no clip in it, or two of one name up to the first dot.
     """
     if not folder.is_dir():
         raise InputError(f"there is no folder of clips {folder}")
@@ -71,83 +78,81 @@ def find_clips(folder: Path, frame_shape: tuple[int, int]) -> list[Clip]:
             clips.append(VideoClip(path))
     if not clips:
         raise InputError(f"{folder} holds no clip: wide pictures, videos, or folders of frames")
+    # By so much of its name a clip's truth and its result find each other.
+    name, count = Counter(clip.name.split(".")[0] for clip in clips).most_common(1)[0]
+    if count > 1:
+        raise InputError(f"{folder} has {count} clips {name}.*: rename them, up to the first dot")
     return clips
 
 
-def detect_all(clips: list[Clip], detector: Detector, size: tuple[int, int] | None) -> Table:
-    """Looks at every frame of every clip.
+def write_rows(
+    file: TextIO, clips: list[Clip], detector: Detector, size: tuple[int, int] | None
+) -> list[str]:
+    """Looks at every frame of every clip and writes what is found.
 
     Args:
+      file: gets a line a frame, clip by clip.
       clips: in the order of the table.
       detector: what looks.
       size: (height, width) that frames are resized to before, or None for their own.
 
     Returns:
-      The table, see `docs/evaluation.md`. Clips that cannot be read are told on stderr and in
-      `broken`.
+      Lines that tell in how many frames nothing was found, and in which; and the clips that cannot
+      be read, which are left out and told on stderr at once, too.
 
     Raises:
       InputError: no clip could be read.
       ValueError: the detector's arrays have other shapes than it says.
     """
-    names: list[str] = []
-    numbers: list[int] = []
-    detections: list[Detection | None] = []
-    broken: list[str] = []
+    broken, empty = [], []
+    frames = frames_found = points_found = 0
     with tqdm(unit="frame", mininterval=0.5) as progress:
         for position, clip in enumerate(clips, 1):
             progress.set_description(f"clip {position}/{len(clips)}")
             try:
-                of_clip = list(_detect(clip, detector, size, progress))
+                values = list(_values(clip, detector, size, progress))
             except InputError as error:
                 broken.append(clip.name)
                 progress.write(f"left out: {error}", file=sys.stderr)
                 continue
-            names += [clip.name] * len(of_clip)
-            numbers += range(len(of_clip))
-            detections += of_clip
-    if not detections:
+            for number, value in enumerate(values):
+                row = {"file_name": clip.name, "frame_number": number, "value": value}
+                file.write(json.dumps(row | {"detector": detector.name}) + "\n")
+            nowhere = [number for number, value in enumerate(values) if value is None]
+            if nowhere:
+                empty.append(f"  {clip.name}: {len(nowhere)} of {len(values)}: {_ranges(nowhere)}")
+            frames += len(values)
+            frames_found += len(values) - len(nowhere)
+            points_found += sum(_count(value) for value in values if value is not None)
+    if not frames:
         raise InputError(f"none of the {len(clips)} clips could be read")
-    value, found = _arrays(detections, len(detector.keypoints))
-    return {
-        "file_name": np.array(names),
-        "frame_number": np.array(numbers),
-        "value": value,
-        "found": found,
-        "keypoint": np.array(detector.keypoints, dtype=str),
-        "detector": np.array(detector.name),
-        "broken": np.array(broken, dtype=str),
-    }
+    lines = [f"nothing found in {frames - frames_found} of {frames} frames", *empty]
+    if detector.keypoints and frames_found:
+        share = points_found / (frames_found * len(detector.keypoints))
+        lines.insert(1, f"points found in the other frames: {share:.1%}")
+    if broken:
+        lines.append(f"clips left out, which cannot be read: {', '.join(broken)}")
+    return lines
 
 
-def not_found(table: Table) -> Iterator[str]:
-    """Lines that tell how many frames nothing was found in, and which."""
-    found = table["found"].reshape(len(table["found"]), -1)
-    empty = np.logical_not(found.any(axis=1))
-    yield f"nothing found in {empty.sum()} of {len(empty)} frames"
-    if not found.all() and not empty.all():
-        yield f"points found in the other frames: {found[~empty].mean():.1%}"
-    for name in np.unique(table["file_name"][empty]):
-        of_clip = table["file_name"] == name
-        numbers = table["frame_number"][empty & of_clip]
-        yield f"  {name}: {len(numbers)} of {of_clip.sum()} frames: {_ranges(numbers.tolist())}"
-    if len(table["broken"]):
-        yield f"clips left out, which cannot be read: {', '.join(table['broken'])}"
-
-
-def write_table(path: Path, table: Table) -> None:
-    """Writes a table beside its place and moves it there.
+@contextmanager
+def replace_text(path: Path) -> Iterator[TextIO]:
+    """A text file that is in its place once it is whole, compressed if its name ends in .gz.
 
     Args:
-      path: the .npz file; an older one is replaced.
-      table: as `detect_all` makes it.
+      path: where it goes; an older one stays until then, and after an error.
+
+    Yields:
+      The file.
 
     Raises:
-      OSError: it cannot be written; what was there stays.
+      OSError: it cannot be written.
     """
-    unfinished = path.with_name(f".{path.stem}-{uuid.uuid4().hex[:8]}.npz")
+    unfinished = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
     try:
-        np.savez_compressed(unfinished, **table)  # type: ignore[arg-type]
+        opener: Any = gzip.open if path.suffix == ".gz" else open
+        with opener(unfinished, "wt", encoding="utf-8") as file:
+            yield file
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -158,7 +163,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(__doc__)
     add = parser.add_argument
     add("--input", required=True, help="folder of clips, or one that has them in test/")
-    add("--output", required=True, help="the table, .npz")
+    add("--output", required=True, help="the table, .jsonl or .jsonl.gz")
     add("--kind", choices=sorted(KINDS), default="face", help="what MediaPipe looks for (face)")
     add("--detector", metavar="MODULE:CLASS", help="a detector of your own, instead of --kind")
     add(
@@ -185,38 +190,37 @@ def parse_shape(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[1])
 
 
-def _detect(
+def _values(
     clip: Clip, detector: Detector, size: tuple[int, int] | None, progress: tqdm
-) -> Iterator[Detection | None]:
+) -> Iterator[list | None]:
+    """Of each frame what the table says of it."""
     for frame in clip.frames():
         frame = frame if size is None else fit(frame, size)
-        yield _checked(detector.detect(np.ascontiguousarray(frame)), detector)
+        detection = detector.detect(np.ascontiguousarray(frame))
+        yield None if detection is None else _value(detection, detector)
         progress.update()
 
 
-def _checked(detection: Detection | None, detector: Detector) -> Detection | None:
-    if detection is None:
-        return None
+def _value(detection: Detection, detector: Detector) -> list | None:
     points = len(detector.keypoints)
-    shapes = np.shape(detection.value), np.shape(detection.found)
-    if shapes != (((points, 2), (points,)) if points else (shapes[0][:1], ())):
+    value, found = np.asarray(detection.value, float), np.asarray(detection.found, bool)
+    if (value.shape, found.shape) != (
+        ((points, 2), (points,)) if points else (value.shape[:1], ())
+    ):
         raise ValueError(
-            f"{detector.name}: value and found of {points or 'no'} points have shapes {shapes}"
+            f"{detector.name}: value and found of {points or 'no'} points have shapes "
+            f"{value.shape} and {found.shape}"
         )
-    return detection
+    if not found.any():
+        return None
+    if not points:
+        return value.tolist()
+    rows = zip(value.round(3).tolist(), found, strict=True)
+    return [point if is_there else NOT_FOUND for point, is_there in rows]
 
 
-def _arrays(detections: list[Detection | None], points: int) -> tuple[np.ndarray, np.ndarray]:
-    """The columns `value` and `found`; `points` is 0 for embeddings."""
-    present = {row: detection for row, detection in enumerate(detections) if detection is not None}
-    length = next((len(detection.value) for detection in present.values()), 0)
-    shape = (points, 2) if points else (length,)
-    value = np.full((len(detections), *shape), NOT_FOUND, np.float32)
-    found = np.zeros((len(detections), *shape[:-1]), bool)
-    for row, detection in present.items():
-        found[row] = detection.found
-        value[row] = np.where(found[row][..., None], detection.value, NOT_FOUND)
-    return value, found
+def _count(value: list) -> int:
+    return sum(point != NOT_FOUND for point in value)
 
 
 def _ranges(numbers: list[int]) -> str:

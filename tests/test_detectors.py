@@ -1,5 +1,7 @@
 """The table of key points, with detectors made here; MediaPipe itself is in check_detector.py."""
 
+import gzip
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -51,6 +53,12 @@ class WrongShape(Labels):
         return Detection(np.zeros((3, 2)), np.ones(2, bool))
 
 
+class WrongInTheEnd(Labels):
+    def detect(self, frame: np.ndarray) -> Detection | None:
+        good = super().detect(frame)
+        return Detection(np.zeros(9), True) if label(frame) == (3, 2) else good
+
+
 class NoNames:
     name = "no names"
 
@@ -67,7 +75,7 @@ def clips(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch, clips: Path) -> Make:
-    def run(detector: str, *flags: str, source: Path = clips, output: str = "t.npz") -> int:
+    def run(detector: str, *flags: str, source: Path = clips, output: str = "t.jsonl") -> int:
         place = str(clips.parent / output)
         command = ["table", "--input", str(source), "--output", place, *flags]
         monkeypatch.setattr(sys, "argv", [*command, "--detector", detector])
@@ -78,63 +86,64 @@ def make(monkeypatch: pytest.MonkeyPatch, clips: Path) -> Make:
     return run
 
 
-def read(clips: Path) -> dict[str, np.ndarray]:
-    with np.load(clips.parent / "t.npz", allow_pickle=False) as arrays:
-        return dict(arrays)
+def read(clips: Path) -> list[dict]:
+    return [json.loads(line) for line in (clips.parent / "t.jsonl").read_text().splitlines()]
 
 
 def test_every_frame_has_its_row(clips: Path, make: Make) -> None:
     assert make(f"{__name__}:Labels") == 0
-    rows = read(clips)
-    names = ["a.mp4.png"] * 6 + ["b"] * 2 + ["c.mp4"] * 3
-    numbers = [0, 1, 2, 3, 4, 5, 0, 1, 0, 1, 2]
-    assert rows["file_name"].tolist() == names
-    assert rows["frame_number"].tolist() == numbers
-    assert rows["keypoint"].tolist() == ["label", "size"]
-    assert rows["detector"] == "labels"
+    rows = [tuple(row.values()) for row in read(clips)]
+    expected = [
+        (name, number, [[clip, number], [side, side] if number % 2 == 0 else [-1, -1]], "labels")
+        for name, clip, side, count in [
+            ("a.mp4.png", 1, 16, 6),
+            ("b", 2, 24, 2),
+            ("c.mp4", 3, 32, 3),
+        ]
+        for number in range(count)
+    ]
+    expected[4] = ("a.mp4.png", 4, None, "labels")
+    assert rows == expected
+    assert list(read(clips)[0]) == ["file_name", "frame_number", "value", "detector"]
 
-    found = [(n != 4, n != 4 and n % 2 == 0) for n in numbers]
-    assert rows["found"].tolist() == [list(row) for row in found]
-    clip, side = [1] * 6 + [2] * 2 + [3] * 3, [16] * 6 + [24] * 2 + [32] * 3
-    there = np.stack([np.stack([clip, numbers], 1), np.stack([side, side], 1)], 1)
-    assert rows["value"].dtype == np.float32
-    np.testing.assert_array_equal(rows["value"], np.where(np.array(found)[..., None], there, -1))
+
+def test_a_compressed_table_is_the_same(clips: Path, make: Make) -> None:
+    assert make(f"{__name__}:Labels") == 0
+    assert make(f"{__name__}:Labels", output="t.jsonl.gz") == 0
+    compressed = gzip.decompress((clips.parent / "t.jsonl.gz").read_bytes())
+    assert compressed == (clips.parent / "t.jsonl").read_bytes()
 
 
 def test_frames_without_anything_are_told(make: Make, capsys: pytest.CaptureFixture) -> None:
     assert make(f"{__name__}:Labels") == 0
     out = capsys.readouterr().out
     assert "nothing found in 1 of 11 frames" in out
-    assert "a.mp4.png: 1 of 6 frames: 4\n" in out
+    assert "a.mp4.png: 1 of 6: 4\n" in out
     assert "points found in the other frames: 75.0%" in out  # 10 and 5 of 20
 
 
 def test_nothing_anywhere(clips: Path, make: Make, capsys: pytest.CaptureFixture) -> None:
     assert make(f"{__name__}:Nothing") == 0
-    assert read(clips)["value"].shape == (11, 2, 2)
-    assert (read(clips)["value"] == -1).all()
-    assert not read(clips)["found"].any()
-    assert "a.mp4.png: 6 of 6 frames: 0-5\n" in capsys.readouterr().out
+    assert [row["value"] for row in read(clips)] == [None] * 11
+    out = capsys.readouterr().out
+    assert "nothing found in 11 of 11 frames" in out
+    assert "a.mp4.png: 6 of 6: 0-5\n" in out
 
 
 def test_embeddings(clips: Path, make: Make) -> None:
     assert make(f"{__name__}:Colours") == 0
-    rows = read(clips)
-    assert rows["found"].tolist() == (rows["frame_number"] > 0).tolist()
-    assert rows["keypoint"].size == 0
-    np.testing.assert_array_equal(rows["value"][:2], [[-1, -1, -1], [30, 30, 50]])
+    assert [row["value"] for row in read(clips)[:3]] == [None, [30, 30, 50], [30, 50, 50]]
 
 
 def test_frames_at_the_size_of_the_model(clips: Path, make: Make) -> None:
     assert make(f"{__name__}:Labels", "--resize", "--frame_shape", "16,16") == 0
-    rows = read(clips)
-    assert (rows["value"][:, 1][rows["found"][:, 1]] == 16).all()
+    sizes = [row["value"][1] for row in read(clips) if row["frame_number"] in (0, 2)]
+    assert sizes == [[16, 16]] * 5
 
 
 def test_wide_pictures_of_oblong_frames(clips: Path, make: Make) -> None:
     assert make(f"{__name__}:Labels", "--frame_shape", "8,16") == 0
-    rows = read(clips)
-    assert (rows["file_name"] == "a.mp4.png").sum() == 3
+    assert [row["file_name"] for row in read(clips)].count("a.mp4.png") == 3
 
 
 def test_of_a_data_set_the_test_clips_are_taken(clips: Path, make: Make) -> None:
@@ -142,7 +151,7 @@ def test_of_a_data_set_the_test_clips_are_taken(clips: Path, make: Make) -> None
     write_folder(root / "train" / "x", clip=0, count=2)
     write_folder(root / "test" / "y", clip=0, count=3)
     assert make(f"{__name__}:Labels", source=root) == 0
-    assert read(clips)["file_name"].tolist() == ["y"] * 3
+    assert [row["file_name"] for row in read(clips)] == ["y"] * 3
 
 
 def test_broken_clips_are_named_and_left_out(
@@ -152,17 +161,16 @@ def test_broken_clips_are_named_and_left_out(
     (clips / "c.mp4").write_bytes(b"no video")
     (clips / "d").mkdir()
     assert make(f"{__name__}:Labels") == 0
-    assert set(read(clips)["file_name"]) == {"a.mp4.png"}
-    assert read(clips)["broken"].tolist() == ["b", "c.mp4", "d"]
+    assert {row["file_name"] for row in read(clips)} == {"a.mp4.png"}
     told = capsys.readouterr()
     assert "cannot be read: b, c.mp4, d" in told.out
     assert told.err.count("left out:") == 3
 
 
 def test_a_detector_has_to_keep_its_word(make: Make, clips: Path) -> None:
-    with pytest.raises(ValueError, match=r"labels: .* 2 points have shapes \(\(3, 2\), \(2,\)\)"):
+    with pytest.raises(ValueError, match=r"labels: .* 2 points have shapes \(3, 2\) and \(2,\)"):
         make(f"{__name__}:WrongShape")
-    assert not list(clips.parent.glob("*.npz"))
+    assert sorted(clips.parent.iterdir()) == [clips]
 
 
 @pytest.mark.parametrize(
@@ -187,13 +195,14 @@ def test_detectors_that_are_none(
 @pytest.mark.parametrize(
     ("source", "output", "shape", "message"),
     [
-        ("nowhere", "t.npz", "16,16", "there is no folder of clips"),
-        ("empty", "t.npz", "16,16", "holds no clip"),
-        ("broken", "t.npz", "16,16", "none of the 1 clips could be read"),
-        ("clips", "t.csv", "16,16", "with the suffix .npz"),
-        ("clips", "nowhere/t.npz", "16,16", "there is no folder"),
-        ("clips", "t.npz", "256", "'256' is not HEIGHT,WIDTH"),
-        ("clips", "t.npz", "0,9", "'0,9' is not HEIGHT,WIDTH"),
+        ("nowhere", "t.jsonl", "16,16", "there is no folder of clips"),
+        ("empty", "t.jsonl", "16,16", "holds no clip"),
+        ("broken", "t.jsonl", "16,16", "none of the 1 clips could be read"),
+        ("twice", "t.jsonl", "16,16", "has 2 clips x.*"),
+        ("clips", "t.csv", "16,16", "end it in .jsonl or .jsonl.gz"),
+        ("clips", "nowhere/t.jsonl", "16,16", "there is no folder"),
+        ("clips", "t.jsonl", "256", "'256' is not HEIGHT,WIDTH"),
+        ("clips", "t.jsonl", "0,9", "'0,9' is not HEIGHT,WIDTH"),
     ],
 )
 def test_bad_input_is_told_in_a_line(
@@ -208,6 +217,8 @@ def test_bad_input_is_told_in_a_line(
     for name in ("empty", "broken"):
         (clips.parent / name).mkdir()
     (clips.parent / "broken" / "x.png").touch()
+    for name in ("x.mp4", "x.y"):
+        (clips.parent / "twice" / name).mkdir(parents=True)
     code = make(
         f"{__name__}:Labels", "--frame_shape", shape, source=clips.parent / source, output=output
     )
@@ -218,18 +229,10 @@ def test_bad_input_is_told_in_a_line(
     assert not (clips.parent / output).exists()
 
 
-def test_an_older_table_outlives_a_failure(
-    clips: Path, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_older_table_outlives_a_failure(clips: Path, make: Make) -> None:
     assert make(f"{__name__}:Nothing") == 0
-    before = (clips.parent / "t.npz").read_bytes()
-
-    def full(path: Path, **arrays: np.ndarray) -> None:
-        path.write_bytes(b"half")
-        raise OSError(28, "No space left on device", str(path))
-
-    with monkeypatch.context() as disk:
-        disk.setattr(np, "savez_compressed", full)
-        assert make(f"{__name__}:Labels") == 2
-    assert (clips.parent / "t.npz").read_bytes() == before
-    assert len(list(clips.parent.glob("*.npz"))) == 1
+    before = (clips.parent / "t.jsonl").read_bytes()
+    with pytest.raises(ValueError, match="shapes"):
+        make(f"{__name__}:WrongInTheEnd")
+    assert (clips.parent / "t.jsonl").read_bytes() == before
+    assert sorted(clips.parent.iterdir()) == [clips, clips.parent / "t.jsonl"]
