@@ -9,11 +9,14 @@ TORCH_STAMP := $(TORCH_VENV)/.installed
 # A third, with Apache Beam, which wants older releases of some things.
 BEAM_VENV := .venv-beam
 BEAM_STAMP := $(BEAM_VENV)/.installed
+# A fourth, with a detector of faces and bodies, which wants numpy below 2.
+DETECTOR_VENV := .venv-detector
+DETECTOR_STAMP := $(DETECTOR_VENV)/.installed
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 PYTEST_FLAGS ?= --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-beam test-browser check format parity roundtrip bench-animate bench-train bench-data golden clean
+.PHONY: help demo test test-beam test-browser test-detector check format detector-table parity roundtrip bench-animate bench-train bench-data golden clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,6 +33,9 @@ test-beam: $(BEAM_STAMP) ## data.prepare --beam, on Beam's own runner here
 test-browser: $(STAMP) ## the pages in headless Chromium (Debian: apt install chromium chromium-driver)
 	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[browser]'
 	$(BIN)/python -m pytest tests/check_user_study.py
+
+test-detector: $(DETECTOR_STAMP) ## MediaPipe on a photograph, and the tables that are made with it
+	$(DETECTOR_VENV)/bin/python -m pytest -W default --noconftest tests/check_detector.py
 
 check: $(STAMP) ## formatting, lint, types and the fast tests
 	$(BIN)/ruff format --check .
@@ -75,12 +81,15 @@ golden: need-REFERENCE $(TORCH_STAMP) ## remake tests/golden with the official c
 	$(TORCH_VENV)/bin/python -m tests.make_jitter_golden --reference "$(REFERENCE)"
 	$(TORCH_VENV)/bin/python -m tests.make_resize_crop_golden --reference "$(REFERENCE)"
 
+detector-table: need-INPUT need-OUTPUT $(DETECTOR_STAMP) ## key points of clips by MediaPipe: INPUT=folder OUTPUT=table.jsonl KIND=face|body
+	$(DETECTOR_VENV)/bin/python -m detectors.table --input "$(INPUT)" --output "$(OUTPUT)" --kind "$(or $(KIND),face)" $(ARGS)
+
 # REFERENCE is a checkout of GitHub yoyo-nb/Thin-Plate-Spline-Motion-Model.
 need-%:
 	@test -n "$($*)" || { echo "error: give $*=..., see make help" >&2; exit 2; }
 
 clean: ## remove environments, caches and runs/
-	rm -rf $(VENV) $(TORCH_VENV) $(BEAM_VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(TORCH_VENV) $(BEAM_VENV) $(DETECTOR_VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment is made anew when what it is made from has changed; the stamp comes last, so an
@@ -101,4 +110,11 @@ $(TORCH_STAMP): pyproject.toml constraints.txt tests/reference_requirements.txt
 $(BEAM_STAMP): pyproject.toml constraints-beam.txt
 	$(PYTHON) -m venv --clear $(BEAM_VENV)
 	$(BEAM_VENV)/bin/python -m pip install $(subst constraints.txt,constraints-beam.txt,$(PIP_FLAGS)) --editable '.[beam]' pytest
+	@touch $@
+
+$(DETECTOR_STAMP): detectors/requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+	  { echo "MediaPipe takes Python 3.11 or 3.12; name it with make PYTHON=..."; exit 2; }
+	$(PYTHON) -m venv --clear $(DETECTOR_VENV)
+	$(DETECTOR_VENV)/bin/python -m pip install --disable-pip-version-check --quiet -r detectors/requirements.txt
 	@touch $@
