@@ -22,7 +22,7 @@ from tpsm_jax.evaluation.models import choose_models
 from tpsm_jax.evaluation.output import METRICS, REPORT
 from tpsm_jax.evaluation.published import PUBLISHED
 from tpsm_jax.evaluation.report import write_report
-from tpsm_jax.evaluation.run import Settings, evaluate
+from tpsm_jax.evaluation.run import Settings, evaluate, load_models
 from tpsm_jax.evaluation.table import as_text, make_table
 from tpsm_jax.training.distributed import initialize, on_every_process, on_first_process
 
@@ -46,15 +46,17 @@ def main() -> None:
         vgg19=args.vgg19,
         options=options(args),
     )
+    loaded = load_models(models)
     metrics = evaluate(
         models,
+        loaded,
         lambda config: find_clips(config, args),
         args.output,
         settings,
         resume=args.resume,
     )
     on_first_process(
-        lambda: write_report(args.output, metrics, lambda config: find_clips(config, args), models)
+        lambda: write_report(args.output, metrics, lambda config: find_clips(config, args), loaded)
     )
     if jax.process_index() == 0:
         print(as_text(make_table(metrics)))

@@ -16,17 +16,17 @@ BETWEEN_FRAMES = ("flicker", "change_ratio")
 
 
 class Measure(NamedTuple):
-    """How a number is shown: its title, its digits, whether more is better, and what it is."""
+    """How a number is shown: title, digits, whether more is better (None: neither), meaning."""
 
     title: str
     digits: int
-    more_is_better: bool
+    more_is_better: bool | None
     meaning: str
 
 
 MEASURES = {
     "l1": Measure("L1", 4, False, "mean absolute difference from the true frame, in [0, 1]"),
-    "psnr": Measure("PSNR", 2, True, "decibels, at most 100"),
+    "psnr": Measure("PSNR", 2, True, "decibels; equal frames count as 100"),
     "ssim": Measure("SSIM", 4, True, "structural similarity, Wang et al. 2004"),
     "ms_ssim": Measure("MS-SSIM", 4, True, "the same over five scales, from 176 pixels a side"),
     "perceptual": Measure("VGG-19", 3, False, "difference of VGG-19 features; not LPIPS"),
@@ -39,7 +39,7 @@ MEASURES = {
     ),
     "flicker": Measure("Flicker", 4, False, "mean absolute change of the error between frames"),
     "change_ratio": Measure(
-        "Change", 3, False, "how much the result changes between frames, of how much the driving "
+        "Change", 3, None, "how much the result changes between frames, of how much the driving "
         "clip does: 1 is as steady"
     ),
 }  # fmt: skip

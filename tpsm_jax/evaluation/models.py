@@ -45,6 +45,7 @@ def choose_models(
       InputError: there is no such checkpoint or step, or one is given twice.
     """
     chosen: dict[str, ModelSpec] = {}
+    given: set[tuple[Path, int | None]] = set()
     for text in checkpoints:
         folder, wanted = Path(text), step
         if not folder.exists() and "@" in text:
@@ -55,11 +56,14 @@ def choose_models(
         if (folder / "variables").is_dir() and "@" not in text:
             wanted = "latest"  # beside workdirs, to which --step is said
         number = find_step(folder, wanted)
+        if (folder.resolve(), number) in given:
+            raise InputError(f"the checkpoint {text} is given twice")
+        given.add((folder.resolve(), number))
         name = folder.resolve().name + ("" if number is None else f"@{number}")
         if name in chosen:
             name = f"{folder.resolve().parent.name}-{name}"
         if name in chosen:
-            raise InputError(f"the checkpoint {name} is given twice")
+            raise InputError(f"{chosen[name].folder} and {folder} would both be called {name}")
         chosen[name] = ModelSpec(name, folder, number, ema)
     return list(chosen.values())
 

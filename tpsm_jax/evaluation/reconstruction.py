@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 
 from tpsm_jax.animation import read_ahead
 from tpsm_jax.errors import InputError
@@ -54,6 +56,7 @@ class Reconstructor:
         batch_size: int | None = None,
         vgg19: Any = None,
         l1_only: bool = False,
+        devices: list[jax.Device] | None = None,
     ):
         """Sends the weights to the devices.
 
@@ -66,6 +69,7 @@ class Reconstructor:
             one a device on CPUs and 16 a device elsewhere.
           vgg19: variables of `VGG19`, for the perceptual distance, or None.
           l1_only: leave out all numbers but L1; quicker.
+          devices: to compute on; all of this host if None.
 
         Raises:
           InputError: the batch does not divide among the devices.
@@ -74,7 +78,7 @@ class Reconstructor:
         height, width = config.image_size
         self.size = (int(height), int(width))
         check_image_size(config.model_params, *self.size)
-        mesh = make_mesh(jax.local_devices())
+        mesh = make_mesh(devices or jax.local_devices())
         self.batch_size = batch_size or mesh.size * (1 if jax.default_backend() == "cpu" else 16)
         if self.batch_size % mesh.size:
             raise InputError(
@@ -82,9 +86,10 @@ class Reconstructor:
             )
         self._mode = mode
         self._l1_only = l1_only
+        self._mesh, self._first = mesh, mesh.devices.flat[0]
         self._batch_sharding, self._replicated = batch_sharding(mesh), replicated(mesh)
         self._variables = jax.device_put(variables, self._replicated)
-        self._vgg19 = None if vgg19 is None else jax.device_put(vgg19, self._replicated)
+        self._vgg19 = None if vgg19 is None else jax.device_put(vgg19, self._first)
 
     def run(
         self,
@@ -109,34 +114,44 @@ class Reconstructor:
           InputError: what reading `frames` raised; or see `relative_scale`.
         """
         result, static = ClipNumbers(), ClipNumbers()
-        encoded = initial = before = waiting = None
+        encoded = still = initial = before = waiting = None
         with_truth = self._mode == "reconstruction"
         batches = read_ahead(_stacked(frames, self.batch_size), BATCHES_AHEAD)
         with contextlib.closing(batches):  # type: ignore[type-var]  # a generator
             for batch, count in batches:
-                driving = jax.device_put(batch, self._batch_sharding)
                 if encoded is None:
                     picture = batch[:1] if source is None else source[None]
-                    encoded = _encode(
-                        self._model, self._variables, jax.device_put(picture, self._replicated)
+                    placed = jax.device_put(picture, self._replicated)
+                    encoded = _encode(self._model, self._variables, placed)
+                    still = jax.device_put(
+                        {k: encoded[k] for k in ("source", "kp_source")}, self._first
                     )
+                    before = batch[:1], still["source"]
                     if self._mode == "relative":
-                        initial = self._motion(encoded, driving)
-                    before = batch[:1], as_float(jax.device_put(picture, self._replicated))
-                images, numbers, last = _step(
+                        initial = self._motion(encoded, batch[:1])
+                driving = jax.device_put(batch, self._batch_sharding)
+                outputs = _drive(
                     self._model,
                     self._variables,
-                    self._vgg19,
                     encoded,
                     driving,
-                    before,
                     initial,
+                    mesh=self._mesh,
                     mode=self._mode,
+                    find=not self._l1_only,
+                )
+                images = outputs.pop("images")
+                numbers, last = _measure(
+                    self._vgg19,
+                    still,
+                    jax.device_put(batch, self._first),
+                    before,
+                    jax.device_put(outputs, self._first),
+                    with_truth=with_truth,
                     l1_only=self._l1_only,
                 )
                 # Only the last batch of a clip is not full, and nothing comes after it.
-                # Placed as the first one, or `_step` would be compiled twice.
-                before = batch[-1:], jax.device_put(last, self._replicated)
+                before = batch[-1:], last
                 if waiting is not None:
                     _take(*waiting, result, static, sink)
                 waiting = batch, count, images, numbers
@@ -158,10 +173,10 @@ class Reconstructor:
         outputs = _reconstruct(self._model, self._variables, encoded, driving)
         return jax.device_get(outputs)
 
-    def _motion(self, encoded: dict[str, Any], driving: jax.Array) -> tuple[Any, Any]:
+    def _motion(self, encoded: dict[str, Any], frame: np.ndarray) -> tuple[Any, Any]:
         """The first driving frame's keypoints [1, N, 2], and the scale of relative motion."""
-        keypoints = _detect(self._model, self._variables, driving)
-        first = np.asarray(keypoints)[:1]
+        placed = jax.device_put(frame, self._replicated)
+        first = np.asarray(_detect(self._model, self._variables, placed))
         scale = relative_scale(np.asarray(encoded["kp_source"][0]), first[0])
         return jnp.asarray(first), jnp.float32(scale)
 
@@ -183,60 +198,91 @@ def _reconstruct(model: MotionModel, variables: Any, encoded: Any, frames: jax.A
     return {name: value for name, value in outputs.items() if name != "warped_encoder_maps"}
 
 
-@functools.partial(jax.jit, static_argnums=0, static_argnames=("mode", "l1_only"))
-def _step(
+@functools.partial(jax.jit, static_argnums=0, static_argnames=("mesh", "mode", "find"))
+def _drive(
     model: MotionModel,
     variables: Any,
-    vgg19: Any,
     encoded: dict[str, Any],
     frames: jax.Array,
-    before: tuple[jax.Array, jax.Array],
     initial: tuple[jax.Array, jax.Array] | None,
     *,
+    mesh: Mesh,
     mode: Mode,
+    find: bool,
+) -> dict[str, jax.Array]:
+    """Results of uint8 frames, every device its share of them by itself.
+
+    prediction [B, H, W, 3]; images, the same in uint8; the keypoints [B, N, 2] that were wanted,
+    and if `find` those that are found in the results.
+    """
+
+    def drive(variables: Any, encoded: Any, frames: Any, initial: Any) -> dict[str, jax.Array]:
+        driving = as_float(frames)
+        if mode == "reconstruction":
+            outputs = model.apply(variables, encoded, driving, method="reconstruct")
+            wanted = outputs["kp_driving"]
+        else:
+            wanted = model.apply(variables, driving, method="keypoints")
+            if initial is not None:
+                wanted = relative_keypoints(encoded["kp_source"], wanted, *initial)
+            outputs = model.apply(variables, encoded, wanted, method="generate")
+        prediction = outputs["prediction"].astype(jnp.float32)
+        images = jnp.rint(jnp.clip(prediction, 0, 1) * 255).astype(jnp.uint8)
+        found = {"prediction": prediction, "images": images, "wanted": wanted}
+        if find:
+            found["found"] = model.apply(variables, prediction, method="keypoints")
+        return found
+
+    # Not left to the compiler: no frame needs another, and one device's share compiles sooner.
+    return jax.shard_map(
+        drive,
+        mesh=mesh,
+        in_specs=(P(), P(), P("data"), P()),
+        out_specs=P("data"),
+        check_vma=False,
+    )(variables, encoded, frames, initial)
+
+
+@functools.partial(jax.jit, static_argnames=("with_truth", "l1_only"))
+def _measure(
+    vgg19: Any,
+    source: dict[str, jax.Array],
+    frames: jax.Array,
+    before: tuple[jax.Array, jax.Array],
+    outputs: dict[str, jax.Array],
+    *,
+    with_truth: bool,
     l1_only: bool,
-) -> tuple[jax.Array, dict[str, dict[str, jax.Array]], jax.Array]:
-    """Results [B, H, W, 3] uint8, numbers of them and of standing still, and the last result.
+) -> tuple[dict[str, dict[str, jax.Array]], jax.Array]:
+    """Numbers of the results and of standing still, and the last result; on one device.
 
     `before` is the frame before the first of `frames`, uint8, and its result.
     """
-    driving = as_float(frames)
-    if mode == "reconstruction":
-        outputs = model.apply(variables, encoded, driving, method="reconstruct")
-        wanted = outputs["kp_driving"]
-    else:
-        wanted = model.apply(variables, driving, method="keypoints")
-        if initial is not None:
-            wanted = relative_keypoints(encoded["kp_source"], wanted, *initial)
-        outputs = model.apply(variables, encoded, wanted, method="generate")
-    prediction = outputs["prediction"].astype(jnp.float32)
-    images = jnp.rint(jnp.clip(prediction, 0, 1) * 255).astype(jnp.uint8)
+    driving, prediction = as_float(frames), outputs["prediction"]
     results = jnp.concatenate([before[1], prediction])
     targets = jnp.concatenate([as_float(before[0]), driving])
+    still = jnp.broadcast_to(source["source"], targets.shape)
     numbers: dict[str, dict[str, jax.Array]] = {"result": {}, "static": {}}
     if l1_only:
         numbers["result"]["l1"] = pictures.l1(prediction, driving)
-        numbers["static"]["l1"] = pictures.l1(
-            jnp.broadcast_to(encoded["source"], driving.shape), driving
-        )
-        return images, numbers, prediction[-1:]
-    if mode == "reconstruction":
+        numbers["static"]["l1"] = pictures.l1(still[1:], driving)
+        return numbers, prediction[-1:]
+    wanted = outputs["wanted"]
+    if with_truth:
         features: Features | None = None
         if vgg19 is not None:
             features = functools.partial(VGG19().apply, vgg19)
-        still = jnp.broadcast_to(encoded["source"], targets.shape)
         numbers["result"] |= compare(results, targets, features)
         numbers["static"] |= compare(still, targets, features)
         numbers["static"]["keypoints"] = pictures.keypoint_distance(
-            jnp.broadcast_to(encoded["kp_source"], wanted.shape), wanted
+            jnp.broadcast_to(source["kp_source"], wanted.shape), wanted
         )
-    found = model.apply(variables, prediction, method="keypoints")
     numbers["result"] |= {
-        "keypoints": pictures.keypoint_distance(found, wanted),
+        "keypoints": pictures.keypoint_distance(outputs["found"], wanted),
         "change_result": pictures.change(results),
         "change_driving": pictures.change(targets),
     }
-    return images, numbers, prediction[-1:]
+    return numbers, prediction[-1:]
 
 
 def _stacked(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[tuple[np.ndarray, int]]:

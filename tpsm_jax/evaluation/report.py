@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from tpsm_jax.checkpoints import load_checkpoint
+from tpsm_jax.checkpoints import Checkpoint
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clips import EvaluationClip, checked_frames
 from tpsm_jax.evaluation.measures import MEASURES
-from tpsm_jax.evaluation.models import ModelSpec
 from tpsm_jax.evaluation.output import DIFFERENCE_GAIN, REPORT, SHEETS, VIDEO
 from tpsm_jax.evaluation.plots import COLOURS, STATIC_COLOUR, distribution
 from tpsm_jax.evaluation.reconstruction import Reconstructor
@@ -60,7 +59,10 @@ class _Shown(NamedTuple):
 
 
 def write_report(
-    output: Path, metrics: Mapping[str, Any], find_clips: FindClips, models: Sequence[ModelSpec]
+    output: Path,
+    metrics: Mapping[str, Any],
+    find_clips: FindClips,
+    loaded: Sequence[Checkpoint],
 ) -> None:
     """Writes report.html, and the sheets of the clips that it shows.
 
@@ -68,16 +70,14 @@ def write_report(
       output: the folder of the evaluation.
       metrics: what `evaluate` returned.
       find_clips: as given to it.
-      models: likewise.
+      loaded: likewise.
 
     Raises:
       InputError: a clip can no longer be read, or the page cannot be written.
     """
     sections = []
-    for model, spec in zip(metrics["models"], models, strict=True):
+    for model, checkpoint in zip(metrics["models"], loaded, strict=True):
         shown = _choose(model)
-        step: int | str = "latest" if spec.step is None else spec.step
-        checkpoint = load_checkpoint(spec.folder, step=step, ema=spec.ema)
         clips = {clip.name: clip for clip in find_clips(checkpoint.config)}
         folder = output / model["name"]
         (folder / SHEETS).mkdir(exist_ok=True)
@@ -205,6 +205,7 @@ def _table(metrics: Mapping[str, Any]) -> str:
         name: (max if MEASURES[name].more_is_better else min)(values)
         for name in table.names
         if name in MEASURES
+        and MEASURES[name].more_is_better is not None
         and count > 1
         and (values := [m["totals"][name] for m in metrics["models"] if name in m["totals"]])
     }

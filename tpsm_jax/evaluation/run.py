@@ -59,6 +59,7 @@ class Settings(NamedTuple):
 
 def evaluate(
     models: Sequence[ModelSpec],
+    loaded: Sequence[Checkpoint],
     find_clips: FindClips,
     output: Path,
     settings: Settings,
@@ -69,6 +70,7 @@ def evaluate(
 
     Args:
       models: as `choose_models` gives them.
+      loaded: one for each, see `load_models`.
       find_clips: gives the clips of a checkpoint's configuration; they must be the same for all.
       output: the folder to write, on a disk that all hosts see.
       settings: see there.
@@ -81,7 +83,6 @@ def evaluate(
       InputError: the input cannot be used. A clip that cannot be read is none: it is told on
         stderr and listed under "broken".
     """
-    loaded = on_every_process(lambda: [_load(model) for model in models])
     clips = on_every_process(lambda: _clips_of_all(models, loaded, find_clips))
     vgg19 = on_every_process(lambda: settings.vgg19 and load_vgg19(settings.vgg19))
     first = Reconstructor(loaded[0], mode=settings.mode, batch_size=settings.batch_size)
@@ -127,9 +128,24 @@ def evaluate(
     return metrics
 
 
-def _load(model: ModelSpec) -> Checkpoint:
-    step: int | str = "latest" if model.step is None else model.step
-    return load_checkpoint(model.folder, step=step, ema=model.ema)
+def load_models(models: Sequence[ModelSpec]) -> list[Checkpoint]:
+    """Reads the checkpoints; to be called by all processes, because Orbax waits for all.
+
+    Args:
+      models: as `choose_models` gives them.
+
+    Returns:
+      One for each.
+
+    Raises:
+      InputError: one is damaged.
+    """
+    return [
+        load_checkpoint(
+            model.folder, step="latest" if model.step is None else model.step, ema=model.ema
+        )
+        for model in models
+    ]
 
 
 def _clips_of_all(

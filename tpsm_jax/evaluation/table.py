@@ -64,7 +64,8 @@ def _title(name: str) -> str:
     if name in _OTHER_TITLES:
         return f"{_OTHER_TITLES[name]} \u2193"
     measure = MEASURES[name]
-    return f"{measure.title} {chr(0x2191 if measure.more_is_better else 0x2193)}"
+    arrow = {True: " \u2191", False: " \u2193", None: ""}[measure.more_is_better]
+    return f"{measure.title}{arrow}"
 
 
 def _cells(numbers: Mapping[str, float], names: Sequence[str]) -> list[str]:
