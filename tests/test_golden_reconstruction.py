@@ -14,6 +14,13 @@ from tpsm_jax.evaluation.reconstruction import Reconstructor
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_quickly():
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.mark.parametrize("name", cases.RECONSTRUCTIONS)
 def test_equals_the_official_reconstruction(name):
     golden = np.load(cases.GOLDEN / f"reconstruction_{name}.npz")
