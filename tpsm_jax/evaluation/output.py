@@ -114,6 +114,7 @@ class ClipFiles:
         self._video = self._stack.enter_context(video)
         self._stack.push(self._end_thread)  # before the files are moved into place, or discarded
         self._source = source
+        self._with_difference = source is None
         self._thread = ThreadPoolExecutor(1, "clip_files")
         self._waiting: deque[Future[None]] = deque()
 
@@ -128,7 +129,10 @@ class ClipFiles:
             self._source = driving[0]
         self._picture.write(results)
         for frame, result in zip(driving, results, strict=True):
-            self._video.write(side_by_side(self._source, frame, result))
+            cells = side_by_side(self._source, frame, result)
+            # A difference between two figures would tell nothing.
+            kept = cells if self._with_difference else cells[:, : 3 * frame.shape[1]]
+            self._video.write(kept)
 
     def __enter__(self) -> Self:
         return self

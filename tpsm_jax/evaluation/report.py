@@ -44,7 +44,8 @@ tr.other { color: #6a707a; }
 figure { margin: 0 0 1.5em; } figcaption { color: #555b66; font-size: .92em; }
 video, img { max-width: 100%; display: block; image-rendering: auto; }
 video { width: 100%; max-width: 880px; background: #111; }
-.four { display: grid; grid-template-columns: repeat(4, 1fr); max-width: 880px; font-size: .85em;
+.cells { display: grid; grid-template-columns: repeat(var(--cells), 1fr); max-width: 880px;
+  font-size: .85em;
   color: #555b66; text-align: center; }
 .plots { display: flex; flex-wrap: wrap; gap: 1em 2em; } svg text { font-size: 11px; fill: #444; }
 svg .axis { stroke: #c8ccd4; } svg .median { stroke: #111; stroke-width: 1.5; }
@@ -126,17 +127,21 @@ def _draw_sheet(reconstructor: Reconstructor, clip: EvaluationClip, count: int, 
 def _figure(role: str, clip: Mapping[str, Any], video: Path, sheet: Path | None) -> str:
     numbers = ", ".join(
         f"{MEASURES[name].title} {format_number(name, value)}"
-        for name, value in clip["metrics"].items()
-        if name in MEASURES
+        for name in MEASURES
+        if (value := clip["metrics"].get(name)) is not None
     )
     name = html.escape(clip["name"])
+    cells = ["source", "driving", "result"]
+    if clip["static"]:  # there is a truth
+        cells.append(f"difference \u00d7 {DIFFERENCE_GAIN}")
     source = base64.b64encode(_small_video(video)).decode()
     parts = [
         f"<figure><h3>{role}: {name}</h3>",
         f'<video controls loop muted autoplay playsinline src="data:video/mp4;base64,{source}">'
         "</video>",
-        '<div class="four"><span>source</span><span>driving</span><span>result</span>'
-        f"<span>difference \u00d7 {DIFFERENCE_GAIN}</span></div>",
+        f'<div class="cells" style="--cells:{len(cells)}">'
+        + "".join(f"<span>{cell}</span>" for cell in cells)
+        + "</div>",
         f"<figcaption>{clip['frames']} frames. {numbers}</figcaption>",
     ]
     if sheet is not None:
@@ -173,13 +178,18 @@ def _page(metrics: Mapping[str, Any], sections: str) -> str:
     is_reconstruction = metrics["mode"] == "reconstruction"
     what = "Reconstruction" if is_reconstruction else f"Animation ({metrics['mode']})"
     data = html.escape(metrics["data"]["path"])
+    unit = "clips" if is_reconstruction else "pairs"
     first = metrics["models"][0]
-    intro = f"{len(first['clips'])} test clips of {data}, {first['frames']} frames. " + (
-        "Each is reconstructed from its first frame and its own motion. Means are over all "
-        "frames of all clips."
-        if is_reconstruction
-        else "Each pair moves the first frame of one clip by another; there is no truth to "
-        "compare with."
+    intro = (
+        f"{len(first['clips'])} {'test ' * is_reconstruction}{unit} of {data}, "
+        f"{first['frames']} frames. "
+        + (
+            "Each is reconstructed from its first frame and its own motion. Means are over all "
+            "frames of all clips."
+            if is_reconstruction
+            else "Each pair moves the first frame of one clip by another; there is no truth to "
+            "compare with."
+        )
     )
     broken = "".join(
         f"<li>{html.escape(entry['name'])}: {html.escape(entry['reason'])}</li>"
@@ -192,7 +202,8 @@ def _page(metrics: Mapping[str, Any], sections: str) -> str:
         '<meta name=viewport content="width=device-width">'
         f"<title>{what} of {data}</title><style>{_STYLE}</style><body>"
         f"<h1>{what}</h1><p>{intro}</p>{left_out}{_table(metrics)}{_explained(metrics)}"
-        f"<h2>Over clips</h2><div class=plots>{_plots(metrics)}</div>{sections}"
+        f"<h2>Over {unit}</h2><div class=plots>{_plots(metrics)}</div>"
+        f"{sections}"
         f"<h2>Made with</h2><p>{html.escape(software)}</p></body></html>\n"
     )
 
