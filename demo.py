@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from data.loader import read_clips
+from data.evaluation_clips import clips_for_test
 from data.puppets import FRAMES_PER_SECOND, draw_clip, split_identities
 from tpsm_jax.checkpoints import Checkpoint, load_checkpoint
 from tpsm_jax.errors import InputError, run_script
+from tpsm_jax.evaluation.measures import total
+from tpsm_jax.evaluation.reconstruction import Reconstructor
 from tpsm_jax.video import open_video
 from tpsm_jax.video_writer import FrameWriter
 from tpsm_jax.visualize import animation_sheet
@@ -38,7 +39,7 @@ CONFIG = "configs/puppets64.py"
 FRAMES = 50
 SHEET_FRAMES = (0, 16, 32)
 STRIP_FRAMES = 10
-BATCH = 16
+BATCH = 16  # frames on a device
 # Of those that no training sees: whose looks, and whose movement.
 SOURCE_IDENTITY, DRIVING_IDENTITY, DRIVING_MOTION = 1, 4, 9
 
@@ -76,29 +77,15 @@ def measure(checkpoint: Checkpoint) -> dict[str, Any]:
       l1 and l1_static, the means over all frames of the mean absolute difference in [0, 1] from
       the true frame, of the reconstruction and of the first frame; and how many were measured.
     """
-
-    @jax.jit
-    def differences(source: jax.Array, frames: jax.Array) -> jax.Array:
-        source = jnp.broadcast_to(source, frames.shape)
-        prediction = checkpoint.model.apply(checkpoint.variables, source, frames)["prediction"]
-        return jnp.abs(jnp.stack([prediction, source]) - frames[None]).mean(axis=(2, 3, 4))
-
-    errors: list[np.ndarray] = []
-    clips = 0
-    for _, clip in read_clips(checkpoint.config, "test"):
-        frames = np.stack(list(clip)).astype(np.float32) / 255
-        clips += 1
-        for start in range(0, len(frames), BATCH):
-            batch = frames[start : start + BATCH]
-            filler = np.repeat(batch[-1:], BATCH - len(batch), axis=0)
-            both = differences(frames[:1], np.concatenate([batch, filler]))
-            errors.append(np.asarray(both)[:, : len(batch)])
-    l1, static = np.concatenate(errors, axis=1)
+    batch_size = BATCH * len(jax.local_devices())
+    reconstructor = Reconstructor(checkpoint, batch_size=batch_size, l1_only=True)
+    clips = clips_for_test(checkpoint.config, resize=True)
+    records = [reconstructor.run(clip.frames())._asdict() for clip in clips]
     return {
-        "l1": float(l1.mean()),
-        "l1_static": float(static.mean()),
-        "clips": clips,
-        "frames": len(l1),
+        "l1": total(records, "metrics")["l1"],
+        "l1_static": total(records, "static")["l1"],
+        "clips": len(records),
+        "frames": sum(record["frames"] for record in records),
     }
 
 

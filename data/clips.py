@@ -53,6 +53,15 @@ class Clip(abc.ABC):
         known = self.path.suffix.lower() in VIDEO_SUFFIXES | STRIP_SUFFIXES
         return (self.path.stem if known else self.name).split("#")[0]
 
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second, 0 where it is not known.
+
+        Raises:
+          InputError: the clip, which is named, cannot be read.
+        """
+        return 0.0
+
     @abc.abstractmethod
     def frames(self) -> Iterator[np.ndarray]:
         """All frames in order, [H, W, 3] uint8 each, at their own size.
@@ -123,6 +132,11 @@ class VideoClip(Clip):
         self._looked_at = False
         self._index: FrameIndex | None = None
         self._opened: tuple[FrameSource, int] | None = None
+
+    @property
+    def frame_rate(self) -> float:
+        """See `Clip`."""
+        return open_video(self.path).fps
 
     def frames(self) -> Iterator[np.ndarray]:
         """See `Clip`."""

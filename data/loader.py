@@ -228,7 +228,25 @@ def read_clips(
         yield clip.name, (fit(frame, size) for frame in clip.frames())
 
 
-def _open_path(config: ConfigDict, path: Path, split: str) -> list[Clip]:
+def open_clips(config: ConfigDict, split: str = "test") -> list[Clip]:
+    """The clips of a data set, none of them read yet, also those that cannot be.
+
+    Args:
+      config: as for `open_dataset`.
+      split: 'test' or 'train'.
+
+    Returns:
+      At least one, sorted by name.
+
+    Raises:
+      InputError: no clips can be found.
+    """
+    return _open_path(config, Path(config.dataset.path), split, allow_broken=True)
+
+
+def _open_path(
+    config: ConfigDict, path: Path, split: str, *, allow_broken: bool = False
+) -> list[Clip]:
     if not config.dataset.path:
         raise InputError(
             "there is no data set: set --config.dataset.path to a prepared one or to a folder of "
@@ -240,7 +258,11 @@ def _open_path(config: ConfigDict, path: Path, split: str) -> list[Clip]:
     if "puppets" in params and path == Path(config.dataset.path):
         draw_data_set(path, **params.puppets)
     return find_clips(
-        path, split, image_size=_image_size(config), frame_shape=params.get("frame_shape")
+        path,
+        split,
+        image_size=_image_size(config),
+        frame_shape=params.get("frame_shape"),
+        allow_empty_folders=allow_broken,
     )
 
 

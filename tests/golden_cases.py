@@ -199,6 +199,25 @@ def animation_pictures() -> tuple[np.ndarray, np.ndarray]:
     return pictures("source", 1, 128, 128)[0], np.stack(frames, axis=0)
 
 
+# Reconstruction: of a chain's networks, clips by their numbers of frames.
+RECONSTRUCTIONS = {"vox": (3, 2), "mgif": (2,), "ted": (2,)}
+RECONSTRUCTION_L1 = 2e-5
+
+
+def reconstruction_clips(name: str) -> dict[str, np.ndarray]:
+    """Name -> moving pictures [T, H, W, 3] float32, multiples of 1/255."""
+    case = CHAINS[name]
+    return {
+        f"clip{number}.mp4": np.concatenate(
+            [
+                pictures(f"clip{number}", 1, case.height, case.width, 0.4 * time)
+                for time in range(count)
+            ]
+        )
+        for number, count in enumerate(RECONSTRUCTIONS[name])
+    }
+
+
 # Gradients jump where a relu or a bilinear cell changes side, and rounding makes some of a large
 # network's millions do so: moving the pictures by their last bit moves the official code's own
 # float32 gradients of the vox networks by 1e-3 (flow) to 1e-2 (prediction) of their largest entry.

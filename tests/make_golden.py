@@ -17,7 +17,13 @@ import torch
 
 from tests import golden_cases as cases
 from tests import golden_training_cases as training_cases
-from tests import reference, reference_gradients, reference_ops, reference_training
+from tests import (
+    reference,
+    reference_gradients,
+    reference_ops,
+    reference_reconstruction,
+    reference_training,
+)
 
 Arrays = dict[str, np.ndarray]
 
@@ -131,6 +137,15 @@ def animation() -> Arrays:
     return kept
 
 
+def reconstruction(name: str) -> Arrays:
+    """The official `reconstruction` over clips, on one of `golden_cases.CHAINS`."""
+    case = cases.CHAINS[name]
+    networks = reference.Reference(case.params, seed=case.seed).networks
+    loss, strips = reference_reconstruction.reconstruct(networks, cases.reconstruction_clips(name))
+    kept = {f"png/{clip}": cases.subsample(strip, 60_000) for clip, strip in strips.items()}
+    return {"l1": np.float64(loss), **kept}
+
+
 def keypoint_gradients() -> Arrays:
     """With respect to keypoints, for the full vox networks, in float64.
 
@@ -166,6 +181,10 @@ MAKERS: dict[str, Callable[[], Arrays]] = {
     "ops": lambda: with_noise(reference_ops.all_ops),
     "networks": networks,
     "animation": animation,
+    **{
+        f"reconstruction_{name}": functools.partial(reconstruction, name)
+        for name in cases.RECONSTRUCTIONS
+    },
     "keypoint_gradients": keypoint_gradients,
     "tiny_gradients": tiny_gradients,
     **{f"chain_{name}": functools.partial(chain, name) for name in cases.CHAINS},

@@ -28,6 +28,11 @@ def small_model(**common: Any) -> tuple[MotionModel, dict[str, Any]]:
     Drawn by NumPy: compiling the real initialisers takes longer than most tests.
     """
     model = build_model(model_params(**common))
+    return model, draw_variables(model)
+
+
+def draw_variables(model: MotionModel) -> dict[str, Any]:
+    """See `small_model`."""
     shapes = jax.eval_shape(lambda rng: init_variables(model, rng, 128, 128), jax.random.key(0))
     rng = np.random.default_rng(0)
 
@@ -37,7 +42,7 @@ def small_model(**common: Any) -> tuple[MotionModel, dict[str, Any]]:
         scale = 0.02 if len(leaf.shape) == 1 else (3 * np.prod(leaf.shape[:-1])) ** -0.5
         return (scale * rng.standard_normal(leaf.shape)).astype(np.float32)
 
-    return model, jax.tree.map_with_path(draw, shapes)
+    return jax.tree.map_with_path(draw, shapes)
 
 
 def pictures(count: int, height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -1,20 +1,13 @@
 """What the demo measures, on clips and with a model whose errors are known."""
 
-import types
-
 import numpy as np
 import pytest
 from PIL import Image
 
 import demo
+from tests.halfway import Halfway
 from tests.tiny_training import SIZE, tiny_config
-
-
-class Halfway:
-    """Predicts the mean of source and driving."""
-
-    def apply(self, variables, source, driving):
-        return {"prediction": (source + driving) / 2}
+from tpsm_jax.checkpoints import Checkpoint
 
 
 def test_measure(tmp_path):
@@ -29,7 +22,7 @@ def test_measure(tmp_path):
                 Image.fromarray(np.full((SIZE, SIZE, 3), value, np.uint8)).save(
                     folder / f"{frame:03d}.png"
                 )
-    checkpoint = types.SimpleNamespace(config=config, model=Halfway(), variables={})
+    checkpoint = Checkpoint(config, Halfway(), {})
     metrics = demo.measure(checkpoint)
     frames = 3 + demo.BATCH + 1
     assert metrics["l1_static"] == pytest.approx(300 / 255 / frames)

@@ -146,6 +146,41 @@ def load_checkpoint(
     return Checkpoint(config, model, jax.device_put(variables))
 
 
+def find_step(folder: str | Path, step: int | str = "latest") -> int | None:
+    """The number of the step that `load_checkpoint` reads.
+
+    Args:
+      folder: as for `load_checkpoint`.
+      step: likewise.
+
+    Returns:
+      The number; None for a converted checkpoint, which has no steps.
+
+    Raises:
+      InputError: if there is no such step.
+    """
+    folder = Path(folder)
+    if step not in ("latest", "best") and not str(step).isdecimal():
+        raise InputError(f"step {step!r} is neither a number nor 'latest' nor 'best'")
+    if (folder / VARIABLES).is_dir():
+        if step != "latest":
+            raise InputError(f"{folder} has no steps to choose of: it is no training run's workdir")
+        return None
+    steps = finished_steps(folder)
+    if not steps:
+        raise InputError(f"the training run {folder} has not saved a checkpoint yet")
+    if step == "latest":
+        number = steps[-1]
+    elif step == "best":
+        number = _best_step(folder, steps)
+    else:
+        number = int(step)
+    if number not in steps:
+        kept = ", ".join(map(str, steps))
+        raise InputError(f"{folder} has no checkpoint of step {number}, only of {kept}")
+    return number
+
+
 def load_vgg19(folder: str | Path) -> Variables:
     """Reads the weights of VGG-19 that `save_checkpoint` or `save_vgg19` wrote.
 
@@ -188,24 +223,9 @@ def _read_config(folder: Path) -> ConfigDict:
 
 def _stored_variables(folder: Path, step: int | str, ema: bool) -> Variables:
     """Variables as NumPy arrays, those of a step where a training run left them."""
-    if step not in ("latest", "best") and not str(step).isdecimal():
-        raise InputError(f"step {step!r} is neither a number nor 'latest' nor 'best'")
-    if (folder / VARIABLES).is_dir():
-        if step != "latest":
-            raise InputError(f"{folder} has no steps to choose of: it is no training run's workdir")
+    number = find_step(folder, step)
+    if number is None:
         return load_tree(folder / VARIABLES)
-    steps = finished_steps(folder)
-    if not steps:
-        raise InputError(f"the training run {folder} has not saved a checkpoint yet")
-    if step == "latest":
-        number = steps[-1]
-    elif step == "best":
-        number = _best_step(folder, steps)
-    else:
-        number = int(step)
-    if number not in steps:
-        kept = ", ".join(map(str, steps))
-        raise InputError(f"{folder} has no checkpoint of step {number}, only of {kept}")
     place = folder / STEPS / str(number)
     variables = load_tree(place / VARIABLES)
     if ema and (place / EMA_PARAMS).is_dir():

@@ -39,7 +39,6 @@ class PreparedClip(Clip):
     Attributes:
       path: the record file.
       name: as in the folder that it was prepared from.
-      frame_rate: frames a second, 0 where it is not known.
       num_frames: how many there are.
       height: of each frame, in pixels.
       width: likewise.
@@ -56,7 +55,7 @@ class PreparedClip(Clip):
         self.path = path
         self.name = str(entry["name"])
         self._identity = str(entry["identity"])
-        self.frame_rate = float(entry["frame_rate"])
+        self._frame_rate = float(entry["frame_rate"])
         self.num_frames = int(entry["num_frames"])
         self.height, self.width = int(entry["height"]), int(entry["width"])
         self._frames = frames
@@ -65,6 +64,11 @@ class PreparedClip(Clip):
     def identity(self) -> str:
         """See `Clip`."""
         return self._identity
+
+    @property
+    def frame_rate(self) -> float:
+        """See `Clip`."""
+        return self._frame_rate
 
     def frames(self) -> Iterator[np.ndarray]:
         """See `Clip`."""

@@ -113,25 +113,48 @@ class MotionModel(nn.Module):
             "encoder_maps": self.inpainting_network.encode(source),
         }
 
-    def generate(self, encoded_source: dict[str, Any], kp_driving: jax.Array) -> dict[str, Any]:
-        """Animates an encoded source; the background stays, as in the reference's animation.
+    def reconstruct(self, encoded_source: dict[str, Any], driving: jax.Array) -> dict[str, Any]:
+        """What `__call__` gives in evaluation mode, of a source that is encoded already.
+
+        Args:
+          encoded_source: what `encode_source` returned, of batch 1.
+          driving: [B, H, W, 3] in [0, 1].
+
+        Returns:
+          As `__call__`, of batch B; kp_source of batch 1.
+        """
+        bg_param = None
+        if self.bg_predictor is not None:
+            source = jnp.broadcast_to(encoded_source["source"], driving.shape)
+            bg_param = self.background(source, driving)
+        return self.generate(encoded_source, self.keypoints(driving), bg_param)
+
+    def generate(
+        self,
+        encoded_source: dict[str, Any],
+        kp_driving: jax.Array,
+        bg_param: jax.Array | None = None,
+    ) -> dict[str, Any]:
+        """Animates an encoded source.
 
         Args:
           encoded_source: what `encode_source` returned, of batch 1 or B.
           kp_driving: [B, 5 K, 2], already normalised to the source.
+          bg_param: [B, 3, 3], the background's motion. If None the background stays, as in the
+            reference's animation.
 
         Returns:
           As `__call__`, of batch B.
         """
         source, kp_source = encoded_source["source"], encoded_source["kp_source"]
-        dense_motion = self.dense_motion_network(source, kp_driving, kp_source)
+        dense_motion = self.dense_motion_network(source, kp_driving, kp_source, bg_param)
         painted = self.inpainting_network.decode(
             source, encoded_source["encoder_maps"], dense_motion
         )
         return {
             "kp_source": kp_source,
             "kp_driving": kp_driving,
-            "bg_param": None,
+            "bg_param": bg_param,
             **dense_motion,
             **painted,
         }

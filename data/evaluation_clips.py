@@ -1,0 +1,163 @@
+"""The clips, and the pairs of clips, that eval.py runs over."""
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from data.clips import Clip, fit
+from data.loader import open_clips
+from tpsm_jax.errors import InputError
+from tpsm_jax.evaluation.clips import FRAME_RATE, EvaluationClip
+
+Names = list[tuple[str, str]]
+
+
+def clips_for_test(
+    config: ConfigDict, *, limit: int | None = None, resize: bool = False
+) -> list[EvaluationClip]:
+    """The test clips of a data set, each to be driven by itself.
+
+    Args:
+      config: `image_size`, `dataset` and `dataset_params` are read.
+      limit: only so many, spread evenly over the names.
+      resize: bring frames to `image_size`; else they come as they are.
+
+    Returns:
+      At least one.
+
+    Raises:
+      InputError: no clips can be found.
+    """
+    clips = open_clips(config, "test")
+    if limit is not None and limit < len(clips):
+        clips = [clips[index * len(clips) // limit] for index in range(limit)]
+    return [
+        EvaluationClip(clip.name, _reader(clip, config, resize), _frame_rate(clip))
+        for clip in clips
+    ]
+
+
+def pairs_of_clips(
+    config: ConfigDict, pairs: Names, *, resize: bool = False
+) -> list[EvaluationClip]:
+    """Pairs of test clips: the first frame of one is moved by the other.
+
+    Args:
+      config: as for `clips_for_test`.
+      pairs: names (source, driving), with or without the suffix of the clip's file.
+      resize: likewise.
+
+    Returns:
+      One a pair, named SOURCE--DRIVING.
+
+    Raises:
+      InputError: there is no clip of such a name.
+    """
+    clips = open_clips(config, "test")
+    by_name = {Path(clip.name).stem: clip for clip in clips} | {clip.name: clip for clip in clips}
+    found = []
+    for names in pairs:
+        for name in names:
+            if name not in by_name:
+                raise InputError(
+                    f"the pairs name a clip {name!r}, which is not among the {len(clips)} test "
+                    f"clips of {config.dataset.path}"
+                )
+        source, driving = (by_name[name] for name in names)
+        found.append(
+            EvaluationClip(
+                f"{source.name}--{driving.name}",
+                _reader(driving, config, resize),
+                _frame_rate(driving),
+                _reader(source, config, resize),
+            )
+        )
+    return found
+
+
+def read_pairs(path: str | Path) -> Names:
+    """Reads a table of pairs.
+
+    Args:
+      path: CSV with columns `source` and `driving`, and perhaps others, as `distance` and `frame`
+        of the community's files.
+
+    Returns:
+      (source, driving), each pair once, in their order.
+
+    Raises:
+      InputError: it cannot be read, lacks a column, or holds no pair.
+    """
+    try:
+        with open(path, newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"cannot read the pairs {path}: {error}") from None
+    for column in ("source", "driving"):
+        if column not in (reader.fieldnames or ()):
+            raise InputError(f"the pairs {path} have no column {column!r}")
+    pairs = [(row["source"] or "", row["driving"] or "") for row in rows]
+    if not pairs:
+        raise InputError(f"{path} holds no pair")
+    return list(dict.fromkeys(pairs))
+
+
+def random_pairs(config: ConfigDict, count: int, seed: int) -> Names:
+    """Draws pairs of different test clips, of different identities where there are any.
+
+    Args:
+      config: as for `clips_for_test`.
+      count: of pairs; fewer if there are no more.
+      seed: another draws others.
+
+    Returns:
+      (source, driving).
+
+    Raises:
+      InputError: there is one clip only.
+    """
+    clips = open_clips(config, "test")
+    if len(clips) < 2:
+        raise InputError(f"{config.dataset.path} has one test clip: a pair needs two")
+    several = len({clip.identity for clip in clips}) > 1
+    rng = np.random.default_rng(seed)
+    pairs: Names = []
+    # Every clip drives in its turn, so that few pairs already show many.
+    while len(pairs) < count:
+        before = len(pairs)
+        for index in rng.permutation(len(clips)):
+            driving = clips[index]
+            sources = [
+                clip.name
+                for clip in clips
+                if clip is not driving
+                and (not several or clip.identity != driving.identity)
+                and (clip.name, driving.name) not in pairs
+            ]
+            if sources and len(pairs) < count:
+                pairs.append((sources[rng.integers(len(sources))], driving.name))
+        if len(pairs) == before:
+            break
+    return pairs
+
+
+def _reader(clip: Clip, config: ConfigDict, resize: bool) -> Callable[[], Iterator[np.ndarray]]:
+    height, width = config.image_size
+
+    def frames() -> Iterator[np.ndarray]:
+        if resize:
+            return (fit(frame, (height, width)) for frame in clip.frames())
+        return clip.frames()
+
+    return frames
+
+
+def _frame_rate(clip: Clip) -> float:
+    try:
+        return clip.frame_rate or FRAME_RATE
+    except InputError:
+        return FRAME_RATE  # it is told as broken when its frames are read

@@ -1,0 +1,157 @@
+r"""Reconstructs the test clips of a data set, and writes numbers, files and a page to look at.
+
+  python eval.py --checkpoint checkpoints/vox --data DIR --output runs/vox_eval
+  python eval.py --checkpoint runs/a@best runs/b --data DIR --output runs/a_and_b
+
+With --pairs or --random_pairs it moves each clip's first frame by another clip instead.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from data.evaluation_clips import clips_for_test, pairs_of_clips, random_pairs, read_pairs
+from tpsm_jax.compilation_cache import use_compilation_cache
+from tpsm_jax.errors import ArgumentParser, InputError, run_script
+from tpsm_jax.evaluation.clips import EvaluationClip
+from tpsm_jax.evaluation.models import choose_models
+from tpsm_jax.evaluation.output import METRICS, REPORT
+from tpsm_jax.evaluation.published import PUBLISHED
+from tpsm_jax.evaluation.report import write_report
+from tpsm_jax.evaluation.run import Settings, evaluate, load_models
+from tpsm_jax.evaluation.table import as_text, make_table
+from tpsm_jax.training.distributed import initialize, on_every_process, on_first_process
+
+
+def main() -> None:
+    """Parses the flags, evaluates, and shows the table."""
+    args = parse_arguments()
+    initialize()
+    if args.compilation_cache != "none":
+        use_compilation_cache(args.compilation_cache)
+    start = time.perf_counter()
+    models = on_every_process(
+        lambda: choose_models(args.checkpoint, step=args.step, ema=not args.no_ema)
+    )
+    is_animation = args.pairs or args.random_pairs
+    settings = Settings(
+        args.data,
+        mode=args.mode if is_animation else "reconstruction",
+        batch_size=args.batch_size,
+        dataset=args.dataset or "",
+        vgg19=args.vgg19,
+        options=options(args),
+    )
+    loaded = load_models(models)
+    metrics = evaluate(
+        models,
+        loaded,
+        lambda config: find_clips(config, args),
+        args.output,
+        settings,
+        resume=args.resume,
+    )
+    on_first_process(
+        lambda: write_report(args.output, metrics, lambda config: find_clips(config, args), loaded)
+    )
+    if jax.process_index() == 0:
+        print(as_text(make_table(metrics)))
+        frames = sum(model["frames"] for model in metrics["models"])
+        left_out = f", {len(metrics['broken'])} clips left out" if metrics["broken"] else ""
+        print(
+            f"wrote {args.output}/{METRICS} and {REPORT}: {frames} frames in "
+            f"{time.perf_counter() - start:.0f} s{left_out}"
+        )
+
+
+def find_clips(config: ConfigDict, args: argparse.Namespace) -> list[EvaluationClip]:
+    """The clips that the flags ask for, of the size that a checkpoint takes."""
+    config = data_config(config, args.data)
+    if args.pairs:
+        return pairs_of_clips(config, read_pairs(args.pairs), resize=args.resize)
+    if args.random_pairs:
+        pairs = random_pairs(config, args.random_pairs, args.seed)
+        return pairs_of_clips(config, pairs, resize=args.resize)
+    return clips_for_test(config, limit=args.clips, resize=args.resize)
+
+
+def data_config(config: ConfigDict, data: str) -> ConfigDict:
+    """A checkpoint's config with another data set's path."""
+    config = config.copy_and_resolve_references()
+    with config.unlocked():
+        config.dataset = ConfigDict({"path": data})
+        # Those of a demo would be drawn where they are not.
+        config.dataset_params = ConfigDict(
+            {"frame_shape": config.get("dataset_params", {}).get("frame_shape")}
+        )
+    return config
+
+
+def options(args: argparse.Namespace) -> dict[str, Any]:
+    """Those flags that decide which clips there are, or what is done to them."""
+    given: dict[str, Any] = {"resize": args.resize}
+    if args.pairs:
+        given["pairs"] = str(args.pairs)
+    elif args.random_pairs:
+        given |= {"random_pairs": args.random_pairs, "seed": args.seed}
+    elif args.clips:
+        given["limit"] = args.clips
+    return given
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The flags."""
+    parser = ArgumentParser(__doc__)
+    add = parser.add_argument
+    add(
+        "--checkpoint",
+        required=True,
+        nargs="+",
+        metavar="DIR[@STEP]",
+        help="folders that convert_torch_weights.py wrote, or workdirs of train.py",
+    )
+    add("--data", required=True, help="a prepared data set, or a folder of clips with test/")
+    add("--output", required=True, type=Path, help="folder to write")
+    add("--step", default="latest", metavar="N|best|latest", help="of workdirs (latest)")
+    add("--no_ema", action="store_true", help="the weights themselves, not their average")
+    add("--batch_size", type=positive, help="frames computed together (CPU 1, otherwise 16)")
+    add("--clips", type=positive, help="only so many of the test clips, spread over their names")
+    add("--resize", action="store_true", help="bring frames of another size to the checkpoint's")
+    add("--resume", action="store_true", help="go on with an evaluation that was interrupted")
+    add("--dataset", choices=sorted(PUBLISHED), help="show what papers print of it beside")
+    add("--vgg19", metavar="DIR", help="VGG-19's weights, for the perceptual distance")
+    add("--pairs", metavar="CSV", help="with columns source and driving, names of test clips")
+    add("--random_pairs", type=positive, metavar="N", help="draw N pairs of test clips instead")
+    add("--seed", type=int, default=0, help="of --random_pairs")
+    add(
+        "--mode",
+        choices=("relative", "standard"),
+        default="relative",
+        help="of pairs: motion since the first frame (default), or the driving pose as it is",
+    )
+    add(
+        "--compilation_cache",
+        help="folder to keep compiled programs in, or 'none' "
+        "(JAX_COMPILATION_CACHE_DIR, else a folder in ~/.cache)",
+    )
+    args = parser.parse_args()
+    if args.pairs and args.random_pairs:
+        raise InputError("give --pairs or --random_pairs, not both")
+    if args.clips and (args.pairs or args.random_pairs):
+        raise InputError("--clips is for reconstruction; the number of pairs is that of the pairs")
+    return args
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,1 @@
+"""Reconstruction and animation of whole data sets: numbers, files, and a page to look at."""

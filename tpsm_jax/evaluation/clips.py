@@ -1,0 +1,70 @@
+"""What is evaluated: clips that are read as streams, and how one that cannot be read is told."""
+
+from collections.abc import Callable, Generator, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from tpsm_jax.errors import InputError
+
+FRAME_RATE = 25.0  # of clips that do not tell theirs
+
+
+class EvaluationClip(NamedTuple):
+    """A clip, or a pair of two.
+
+    Attributes:
+      name: unique; also of the files that are written.
+      frames: opens the driving clip, and gives [H, W, 3] uint8 frames one after the other.
+      frame_rate: frames a second, of the videos that are written.
+      source: opens the clip whose first frame is the source, where that is another one.
+    """
+
+    name: str
+    frames: Callable[[], Iterator[np.ndarray]]
+    frame_rate: float = FRAME_RATE
+    source: Callable[[], Iterator[np.ndarray]] | None = None
+
+
+class BrokenClipError(InputError):
+    """A clip that cannot be read, or not to its end."""
+
+
+class FrameSizeError(InputError):
+    """A clip whose frames are not of the size that the checkpoint was trained at."""
+
+
+def checked_frames(
+    frames: Callable[[], Iterator[np.ndarray]], name: str, size: tuple[int, int]
+) -> Generator[np.ndarray]:
+    """The frames of a clip.
+
+    Args:
+      frames: opens the clip.
+      name: of the clip.
+      size: (height, width) that the frames must have.
+
+    Yields:
+      [height, width, 3] uint8.
+
+    Raises:
+      BrokenClipError: they cannot be read, or there is none.
+      FrameSizeError: one has another size.
+    """
+    count = 0
+    try:
+        for frame in frames():
+            if frame.shape[:2] != size:
+                height, width = frame.shape[:2]
+                raise FrameSizeError(
+                    f"frame {count} of the clip {name} is {width} x {height} pixels and the "
+                    f"checkpoint takes {size[1]} x {size[0]}: --resize resizes all of them"
+                )
+            yield frame
+            count += 1
+    except FrameSizeError:
+        raise
+    except InputError as error:
+        raise BrokenClipError(str(error)) from error
+    if not count:
+        raise BrokenClipError(f"the clip {name} has no frame")

@@ -1,0 +1,76 @@
+"""The checkpoints of an evaluation: their names, and which weights they are."""
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from tpsm_jax.checkpoints import find_step
+from tpsm_jax.errors import InputError
+
+
+class ModelSpec(NamedTuple):
+    """A checkpoint to evaluate.
+
+    Attributes:
+      name: unique among them; of its folder too.
+      folder: a converted checkpoint or the workdir of a training run.
+      step: of a training run; None for a converted checkpoint.
+      ema: take the averaged parameters, where there are any.
+    """
+
+    name: str
+    folder: Path
+    step: int | None
+    ema: bool
+
+
+def choose_models(
+    checkpoints: Sequence[str], *, step: str = "latest", ema: bool = True
+) -> list[ModelSpec]:
+    """Finds out which weights are meant.
+
+    Args:
+      checkpoints: folders; of a workdir DIR@STEP takes another step than the others.
+      step: of workdirs: a number, "latest" or "best".
+      ema: see `ModelSpec`.
+
+    Returns:
+      One a checkpoint; "latest" and "best" have become numbers.
+
+    Raises:
+      InputError: there is no such checkpoint or step, or one is given twice.
+    """
+    chosen: dict[str, ModelSpec] = {}
+    given: set[tuple[Path, int | None]] = set()
+    for text in checkpoints:
+        folder, wanted = Path(text), step
+        if not folder.exists() and "@" in text:
+            path, _, wanted = text.rpartition("@")
+            folder = Path(path)
+        if not folder.is_dir():
+            raise InputError(f"there is no checkpoint {folder}")
+        if (folder / "variables").is_dir() and "@" not in text:
+            wanted = "latest"  # beside workdirs, to which --step is said
+        number = find_step(folder, wanted)
+        if (folder.resolve(), number) in given:
+            raise InputError(f"the checkpoint {text} is given twice")
+        given.add((folder.resolve(), number))
+        name = folder.resolve().name + ("" if number is None else f"@{number}")
+        if name in chosen:
+            name = f"{folder.resolve().parent.name}-{name}"
+        if name in chosen:
+            raise InputError(f"{chosen[name].folder} and {folder} would both be called {name}")
+        chosen[name] = ModelSpec(name, folder, number, ema)
+    return list(chosen.values())
+
+
+def digest(variables: Any) -> str:
+    """A checksum of all weights, which tells checkpoints apart."""
+    checksum = 0
+    for leaf in jax.tree.leaves(variables):
+        checksum = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8).data, checksum)
+    return f"{checksum:08x}"

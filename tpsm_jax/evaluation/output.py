@@ -1,0 +1,174 @@
+"""The folder that an evaluation writes, which can be gone on with after an interruption.
+
+OUTPUT/run.json                 what is evaluated: the settings that cannot change in between
+OUTPUT/metrics.json             all numbers; there once the run is done
+OUTPUT/report.html              the page to look at
+OUTPUT/MODEL/png/CLIP.png       results side by side, lossless
+OUTPUT/MODEL/video/CLIP.mp4     source | driving | result | difference
+OUTPUT/MODEL/clips/CLIP.json    the clip's numbers; the last of its files to be written
+OUTPUT/MODEL/sheets/CLIP.png    every step of the model, for the clips that the report shows
+"""
+
+import contextlib
+import json
+import os
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from tpsm_jax.errors import InputError
+from tpsm_jax.evaluation.wide_picture import WidePicture
+from tpsm_jax.video_writer import FrameWriter
+
+RUN, METRICS, REPORT = "run.json", "metrics.json", "report.html"
+PNG, VIDEO, CLIPS, SHEETS = "png", "video", "clips", "sheets"
+_BATCHES_WAITING = 2  # to be written, while more are computed
+DIFFERENCE_GAIN = 4
+
+
+def claim_output(output: Path, settings: Mapping[str, Any], *, resume: bool) -> None:
+    """Makes the folder, or makes sure that what is in it can be gone on with.
+
+    Args:
+      output: the folder.
+      settings: what decides the numbers, plain JSON.
+      resume: whether an evaluation that is there may be gone on with.
+
+    Raises:
+      InputError: it holds something else, or the evaluation of something else, or one that was
+        not to be gone on with.
+    """
+    settings = json.loads(json.dumps(settings))
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        present = sorted(entry.name for entry in output.iterdir() if entry.name[0] != ".")
+    except OSError as error:
+        raise InputError(f"{output} cannot be written: {error.strerror or error}") from error
+    if not present:
+        write_json(output / RUN, settings)
+        return
+    if RUN not in present:
+        raise InputError(
+            f"{output} holds other things than an evaluation ({present[0]}): name a new folder"
+        )
+    before = read_json(output / RUN)
+    for field in sorted(before.keys() | settings.keys()):
+        old, new = before.get(field), settings.get(field)
+        if old != new:
+            raise InputError(
+                f"{output} is another run's: its {field} is {_short(old)} and not {_short(new)}; "
+                "name a new folder"
+            )
+    if not resume:
+        raise InputError(
+            f"{output} holds this evaluation already: --resume goes on with it, or name a new one"
+        )
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    os.replace(partial, path)
+
+
+def read_json(path: Path) -> Any:
+    """Raises: InputError: it is missing or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged: delete it, and give --resume") from error
+
+
+def finished_clip(folder: Path, name: str) -> dict[str, Any] | None:
+    """The record of a clip whose files are all there, or None."""
+    path = folder / CLIPS / f"{name}.json"
+    return read_json(path) if path.is_file() else None
+
+
+class ClipFiles:
+    """Writes the picture and the video of a clip in a thread of its own. A context manager.
+
+    When its block ends with an exception, neither is there.
+    """
+
+    def __init__(self, folder: Path, name: str, frame_rate: float, source: np.ndarray | None):
+        """Opens the files.
+
+        Args:
+          folder: of the model.
+          name: of the clip.
+          frame_rate: frames a second.
+          source: [H, W, 3] uint8; the first driving frame if None.
+        """
+        for kind in (PNG, VIDEO, CLIPS):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+        self._stack = contextlib.ExitStack()
+        self._picture = self._stack.enter_context(WidePicture(folder / PNG / f"{name}.png"))
+        video = FrameWriter(folder / VIDEO / f"{name}.mp4", fps=frame_rate)
+        self._video = self._stack.enter_context(video)
+        self._stack.push(self._end_thread)  # before the files are moved into place, or discarded
+        self._source = source
+        self._with_difference = source is None
+        self._thread = ThreadPoolExecutor(1, "clip_files")
+        self._waiting: deque[Future[None]] = deque()
+
+    def write(self, driving: np.ndarray, results: np.ndarray) -> None:
+        """Takes [n, H, W, 3] uint8 each; waits while too much is not written yet."""
+        if len(self._waiting) == _BATCHES_WAITING:
+            self._waiting.popleft().result()
+        self._waiting.append(self._thread.submit(self._write, driving, results))
+
+    def _write(self, driving: np.ndarray, results: np.ndarray) -> None:
+        if self._source is None:
+            self._source = driving[0]
+        self._picture.write(results)
+        for frame, result in zip(driving, results, strict=True):
+            cells = side_by_side(self._source, frame, result)
+            # A difference between two figures would tell nothing.
+            kept = cells if self._with_difference else cells[:, : 3 * frame.shape[1]]
+            self._video.write(kept)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def _end_thread(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._thread.shutdown(cancel_futures=kind is not None)
+        if kind is None:
+            for written in self._waiting:
+                written.result()
+
+
+def side_by_side(source: np.ndarray, driving: np.ndarray, result: np.ndarray) -> np.ndarray:
+    """Source | driving | result | difference.
+
+    Args:
+      source: [H, W, 3] uint8.
+      driving: likewise.
+      result: likewise.
+
+    Returns:
+      [H, 4 W, 3] uint8; the difference of result and driving is made larger `DIFFERENCE_GAIN`
+      times.
+    """
+    difference = np.abs(result.astype(np.int16) - driving) * DIFFERENCE_GAIN
+    cells = [source, driving, result, np.minimum(difference, 255).astype(np.uint8)]
+    return np.concatenate(cells, axis=1)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 80 else f"{text[:77]}..."

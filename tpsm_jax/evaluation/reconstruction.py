@@ -1,0 +1,315 @@
+"""One clip at a time through a model, in batches of one shape over the devices of this host."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from tpsm_jax.animation import read_ahead
+from tpsm_jax.errors import InputError
+from tpsm_jax.evaluation.measures import ClipNumbers, Features, as_float, compare
+from tpsm_jax.keypoints import relative_keypoints, relative_scale
+from tpsm_jax.metrics import pictures
+from tpsm_jax.models.motion_model import MotionModel, check_image_size
+from tpsm_jax.models.vgg19 import VGG19
+from tpsm_jax.training.sharding import batch_sharding, make_mesh, replicated
+
+Mode = Literal["reconstruction", "relative", "standard"]
+BATCHES_AHEAD = 2
+
+# Takes driving frames and results, [n, H, W, 3] uint8 each, in the order of the clip.
+Sink = Callable[[np.ndarray, np.ndarray], None]
+
+
+class ClipResult(NamedTuple):
+    """What a clip gave.
+
+    Attributes:
+      frames: how many there were.
+      metrics: name -> mean over them, see `measures.MEASURES`.
+      static: the same of repeating the source instead; empty where there is no truth.
+    """
+
+    frames: int
+    metrics: dict[str, float]
+    static: dict[str, float]
+
+
+class Reconstructor:
+    """Drives a source by a clip, and measures what comes out.
+
+    >>> reconstructor = Reconstructor(tpsm_jax.load("checkpoints/vox"))
+    >>> reconstructor.run(open_video("clip.mp4")).metrics["l1"]
+    """
+
+    def __init__(
+        self,
+        checkpoint: tuple[Any, MotionModel, Any],
+        *,
+        mode: Mode = "reconstruction",
+        batch_size: int | None = None,
+        vgg19: Any = None,
+        l1_only: bool = False,
+        devices: list[jax.Device] | None = None,
+    ):
+        """Sends the weights to the devices.
+
+        Args:
+          checkpoint: (config, model, variables), as `tpsm_jax.load` returns them.
+          mode: 'reconstruction' drives a clip by itself, the background predictor on, and
+            compares with the truth. 'relative' and 'standard' animate another source, as
+            `Animator` does, the background still.
+          batch_size: frames computed together, a multiple of the devices of this host. If None,
+            one a device on CPUs and 16 a device elsewhere.
+          vgg19: variables of `VGG19`, for the perceptual distance, or None.
+          l1_only: leave out all numbers but L1; quicker.
+          devices: to compute on; all of this host if None.
+
+        Raises:
+          InputError: the batch does not divide among the devices.
+        """
+        config, self._model, variables = checkpoint
+        height, width = config.image_size
+        self.size = (int(height), int(width))
+        check_image_size(config.model_params, *self.size)
+        mesh = make_mesh(devices or jax.local_devices())
+        self.batch_size = batch_size or mesh.size * (1 if jax.default_backend() == "cpu" else 16)
+        if self.batch_size % mesh.size:
+            raise InputError(
+                f"batch_size {self.batch_size} does not divide among the {mesh.size} devices here"
+            )
+        self._mode = mode
+        self._l1_only = l1_only
+        self._mesh, self._first = mesh, mesh.devices.flat[0]
+        self._batch_sharding, self._replicated = batch_sharding(mesh), replicated(mesh)
+        self._variables = jax.device_put(variables, self._replicated)
+        self._vgg19 = None if vgg19 is None else jax.device_put(vgg19, self._first)
+
+    def run(
+        self,
+        frames: Iterable[np.ndarray],
+        *,
+        source: np.ndarray | None = None,
+        sink: Sink | None = None,
+    ) -> ClipResult:
+        """Goes through one clip, with a few batches of it in memory.
+
+        A thread reads ahead; the devices have the next batch when `sink` gets one.
+
+        Args:
+          frames: [H, W, 3] uint8 of the size of the checkpoint's pictures.
+          source: [H, W, 3] uint8; the clip's first frame if None.
+          sink: gets driving frames and results, rounded to 8 bits.
+
+        Returns:
+          The numbers.
+
+        Raises:
+          InputError: what reading `frames` raised; or see `relative_scale`.
+        """
+        result, static = ClipNumbers(), ClipNumbers()
+        encoded = still = initial = before = waiting = None
+        with_truth = self._mode == "reconstruction"
+        batches = read_ahead(_stacked(frames, self.batch_size), BATCHES_AHEAD)
+        with contextlib.closing(batches):  # type: ignore[type-var]  # a generator
+            for batch, count in batches:
+                if encoded is None:
+                    picture = batch[:1] if source is None else source[None]
+                    placed = jax.device_put(picture, self._replicated)
+                    encoded = _encode(self._model, self._variables, placed)
+                    still = jax.device_put(
+                        {k: encoded[k] for k in ("source", "kp_source")}, self._first
+                    )
+                    before = batch[:1], still["source"]
+                    if self._mode == "relative":
+                        initial = self._motion(encoded, batch[:1])
+                driving = jax.device_put(batch, self._batch_sharding)
+                outputs = _drive(
+                    self._model,
+                    self._variables,
+                    encoded,
+                    driving,
+                    initial,
+                    mesh=self._mesh,
+                    mode=self._mode,
+                    find=not self._l1_only,
+                )
+                images = outputs.pop("images")
+                numbers, last = _measure(
+                    self._vgg19,
+                    still,
+                    jax.device_put(batch, self._first),
+                    before,
+                    jax.device_put(outputs, self._first),
+                    with_truth=with_truth,
+                    l1_only=self._l1_only,
+                )
+                # Only the last batch of a clip is not full, and nothing comes after it.
+                before = batch[-1:], last
+                if waiting is not None:
+                    _take(*waiting, result, static, sink)
+                waiting = batch, count, images, numbers
+        if waiting is not None:
+            _take(*waiting, result, static, sink)
+        return ClipResult(result.frames, result.means(), static.means() if with_truth else {})
+
+    def sheet(self, source: np.ndarray, driving: np.ndarray) -> dict[str, Any]:
+        """Everything that the model computes for a few frames.
+
+        Args:
+          source: [H, W, 3] uint8.
+          driving: [T, H, W, 3] uint8.
+
+        Returns:
+          As `MotionModel.__call__`, NumPy arrays.
+        """
+        encoded = _encode(self._model, self._variables, source[None])
+        outputs = _reconstruct(self._model, self._variables, encoded, driving)
+        return jax.device_get(outputs)
+
+    def _motion(self, encoded: dict[str, Any], frame: np.ndarray) -> tuple[Any, Any]:
+        """The first driving frame's keypoints [1, N, 2], and the scale of relative motion."""
+        placed = jax.device_put(frame, self._replicated)
+        first = np.asarray(_detect(self._model, self._variables, placed))
+        scale = relative_scale(np.asarray(encoded["kp_source"][0]), first[0])
+        return jnp.asarray(first), jnp.float32(scale)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(model: MotionModel, variables: Any, source: jax.Array) -> dict[str, Any]:
+    return model.apply(variables, as_float(source), method="encode_source")
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _detect(model: MotionModel, variables: Any, frames: jax.Array) -> jax.Array:
+    return model.apply(variables, as_float(frames), method="keypoints")
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _reconstruct(model: MotionModel, variables: Any, encoded: Any, frames: jax.Array) -> Any:
+    outputs = model.apply(variables, encoded, as_float(frames), method="reconstruct")
+    # Large, and in no picture.
+    return {name: value for name, value in outputs.items() if name != "warped_encoder_maps"}
+
+
+@functools.partial(jax.jit, static_argnums=0, static_argnames=("mesh", "mode", "find"))
+def _drive(
+    model: MotionModel,
+    variables: Any,
+    encoded: dict[str, Any],
+    frames: jax.Array,
+    initial: tuple[jax.Array, jax.Array] | None,
+    *,
+    mesh: Mesh,
+    mode: Mode,
+    find: bool,
+) -> dict[str, jax.Array]:
+    """Results of uint8 frames, every device its share of them by itself.
+
+    prediction [B, H, W, 3]; images, the same in uint8; the keypoints [B, N, 2] that were wanted,
+    and if `find` those that are found in the results.
+    """
+
+    def drive(variables: Any, encoded: Any, frames: Any, initial: Any) -> dict[str, jax.Array]:
+        driving = as_float(frames)
+        if mode == "reconstruction":
+            outputs = model.apply(variables, encoded, driving, method="reconstruct")
+            wanted = outputs["kp_driving"]
+        else:
+            wanted = model.apply(variables, driving, method="keypoints")
+            if initial is not None:
+                wanted = relative_keypoints(encoded["kp_source"], wanted, *initial)
+            outputs = model.apply(variables, encoded, wanted, method="generate")
+        prediction = outputs["prediction"].astype(jnp.float32)
+        images = jnp.rint(jnp.clip(prediction, 0, 1) * 255).astype(jnp.uint8)
+        found = {"prediction": prediction, "images": images, "wanted": wanted}
+        if find:
+            found["found"] = model.apply(variables, prediction, method="keypoints")
+        return found
+
+    # Not left to the compiler: no frame needs another, and one device's share compiles sooner.
+    return jax.shard_map(
+        drive,
+        mesh=mesh,
+        in_specs=(P(), P(), P("data"), P()),
+        out_specs=P("data"),
+        check_vma=False,
+    )(variables, encoded, frames, initial)
+
+
+@functools.partial(jax.jit, static_argnames=("with_truth", "l1_only"))
+def _measure(
+    vgg19: Any,
+    source: dict[str, jax.Array],
+    frames: jax.Array,
+    before: tuple[jax.Array, jax.Array],
+    outputs: dict[str, jax.Array],
+    *,
+    with_truth: bool,
+    l1_only: bool,
+) -> tuple[dict[str, dict[str, jax.Array]], jax.Array]:
+    """Numbers of the results and of standing still, and the last result; on one device.
+
+    `before` is the frame before the first of `frames`, uint8, and its result.
+    """
+    driving, prediction = as_float(frames), outputs["prediction"]
+    results = jnp.concatenate([before[1], prediction])
+    targets = jnp.concatenate([as_float(before[0]), driving])
+    still = jnp.broadcast_to(source["source"], targets.shape)
+    numbers: dict[str, dict[str, jax.Array]] = {"result": {}, "static": {}}
+    if l1_only:
+        numbers["result"]["l1"] = pictures.l1(prediction, driving)
+        numbers["static"]["l1"] = pictures.l1(still[1:], driving)
+        return numbers, prediction[-1:]
+    wanted = outputs["wanted"]
+    if with_truth:
+        features: Features | None = None
+        if vgg19 is not None:
+            features = functools.partial(VGG19().apply, vgg19)
+        numbers["result"] |= compare(results, targets, features)
+        numbers["static"] |= compare(still, targets, features)
+        numbers["static"]["keypoints"] = pictures.keypoint_distance(
+            jnp.broadcast_to(source["kp_source"], wanted.shape), wanted
+        )
+    numbers["result"] |= {
+        "keypoints": pictures.keypoint_distance(outputs["found"], wanted),
+        "change_result": pictures.change(results),
+        "change_driving": pictures.change(targets),
+    }
+    return numbers, prediction[-1:]
+
+
+def _stacked(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Batches [batch_size, H, W, 3] uint8, and how many frames of each count."""
+    batch: list[np.ndarray] = []
+    for frame in frames:
+        batch.append(frame)
+        if len(batch) == batch_size:
+            yield np.stack(batch), batch_size
+            batch = []
+    if batch:  # filled up, so that nothing is compiled for the last few
+        filler = [batch[-1]] * (batch_size - len(batch))
+        yield np.stack(batch + filler), len(batch)
+
+
+def _take(
+    batch: np.ndarray,
+    count: int,
+    images: jax.Array,
+    numbers: dict[str, dict[str, jax.Array]],
+    result: ClipNumbers,
+    static: ClipNumbers,
+    sink: Sink | None,
+) -> None:
+    """Waits for a batch, and passes it on."""
+    found = jax.device_get(numbers)
+    result.add(found["result"], count)
+    static.add(found["static"], count)
+    if sink is not None:
+        sink(batch[:count], np.asarray(images)[:count])

@@ -1,0 +1,262 @@
+"""The page of an evaluation: one file that needs nothing else, neither a server nor a network."""
+
+import base64
+import contextlib
+import html
+import io
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from tpsm_jax.checkpoints import Checkpoint
+from tpsm_jax.errors import InputError
+from tpsm_jax.evaluation.clips import EvaluationClip, checked_frames
+from tpsm_jax.evaluation.measures import MEASURES
+from tpsm_jax.evaluation.output import DIFFERENCE_GAIN, REPORT, SHEETS, VIDEO
+from tpsm_jax.evaluation.plots import COLOURS, STATIC_COLOUR, distribution
+from tpsm_jax.evaluation.reconstruction import Reconstructor
+from tpsm_jax.evaluation.run import FindClips
+from tpsm_jax.evaluation.table import STATIC, format_number, make_table
+from tpsm_jax.video import ffmpeg_command
+from tpsm_jax.visualize import animation_sheet
+
+_SHEET_FRAMES = 2
+_SHEET_CELL = 96
+_VIDEO_SECONDS, _VIDEO_WIDTH = 8, 1024
+
+_STYLE = """
+:root { color-scheme: light; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2em auto; padding: 0 1em;
+  color: #1d2129; }
+h1 { font-size: 1.6em; } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 1px solid #dde; }
+h3 { font-size: 1em; margin-bottom: .3em; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .25em .8em; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+tr + tr { border-top: 1px solid #e4e6ea; } td.best { font-weight: 650; }
+tr.other { color: #6a707a; }
+figure { margin: 0 0 1.5em; } figcaption { color: #555b66; font-size: .92em; }
+video, img { max-width: 100%; display: block; image-rendering: auto; }
+video { width: 100%; max-width: 880px; background: #111; }
+.cells { display: grid; grid-template-columns: repeat(var(--cells), 1fr); max-width: 880px;
+  font-size: .85em;
+  color: #555b66; text-align: center; }
+.plots { display: flex; flex-wrap: wrap; gap: 1em 2em; } svg text { font-size: 11px; fill: #444; }
+svg .axis { stroke: #c8ccd4; } svg .median { stroke: #111; stroke-width: 1.5; }
+summary { cursor: pointer; color: #2b6cb0; } .warn { color: #9b2c2c; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .1em 1em; } dd { margin: 0; }
+"""
+
+
+class _Shown(NamedTuple):
+    role: str
+    clip: Mapping[str, Any]
+
+
+def write_report(
+    output: Path,
+    metrics: Mapping[str, Any],
+    find_clips: FindClips,
+    loaded: Sequence[Checkpoint],
+) -> None:
+    """Writes report.html, and the sheets of the clips that it shows.
+
+    Args:
+      output: the folder of the evaluation.
+      metrics: what `evaluate` returned.
+      find_clips: as given to it.
+      loaded: likewise.
+
+    Raises:
+      InputError: a clip can no longer be read, or the page cannot be written.
+    """
+    sections = []
+    for model, checkpoint in zip(metrics["models"], loaded, strict=True):
+        shown = _choose(model)
+        clips = {clip.name: clip for clip in find_clips(checkpoint.config)}
+        folder = output / model["name"]
+        (folder / SHEETS).mkdir(exist_ok=True)
+        reconstructor = Reconstructor(checkpoint) if metrics["mode"] == "reconstruction" else None
+        figures = []
+        for role, clip in shown:
+            sheet = None
+            if reconstructor is not None:
+                sheet = folder / SHEETS / f"{clip['name']}.png"
+                if not sheet.is_file():
+                    _draw_sheet(reconstructor, clips[clip["name"]], clip["frames"], sheet)
+            figures.append(_figure(role, clip, folder / VIDEO / f"{clip['name']}.mp4", sheet))
+        sections.append(f"<h2>{html.escape(model['name'])}</h2>" + "".join(figures))
+    page = _page(metrics, "".join(sections))
+    partial = output / f".{REPORT}.partial"
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(output / REPORT)
+
+
+def _choose(model: Mapping[str, Any]) -> list[_Shown]:
+    """The best, median and worst clip, by L1 where there is a truth; of few clips not one twice."""
+    name = "l1" if "l1" in model["totals"] else "keypoints"
+    ordered = sorted(model["clips"], key=lambda clip: (clip["metrics"][name], clip["name"]))
+    roles = {0: "best", len(ordered) // 2: "median", len(ordered) - 1: "worst"}
+    if len(ordered) < 3:
+        roles = dict(zip(range(len(ordered)), ("best", "worst"), strict=False))
+    return [_Shown(role, ordered[index]) for index, role in sorted(roles.items())]
+
+
+def _draw_sheet(reconstructor: Reconstructor, clip: EvaluationClip, count: int, path: Path) -> None:
+    wanted = [count * (index + 1) // (_SHEET_FRAMES + 1) for index in range(_SHEET_FRAMES)]
+    frames = checked_frames(clip.frames, clip.name, reconstructor.size)
+    with contextlib.closing(frames):
+        chosen = [
+            frame
+            for index, frame in enumerate(islice(frames, wanted[-1] + 1))
+            if index in (0, *wanted)
+        ]
+    source = chosen[0]
+    driving = np.stack([chosen[min(index + 1, len(chosen) - 1)] for index in range(_SHEET_FRAMES)])
+    outputs = reconstructor.sheet(source, driving)
+    sheet = animation_sheet(outputs, source[None], driving, size=_SHEET_CELL, wrap=10)
+    Image.fromarray(sheet).save(path)
+
+
+def _figure(role: str, clip: Mapping[str, Any], video: Path, sheet: Path | None) -> str:
+    numbers = ", ".join(
+        f"{MEASURES[name].title} {format_number(name, value)}"
+        for name in MEASURES
+        if (value := clip["metrics"].get(name)) is not None
+    )
+    name = html.escape(clip["name"])
+    cells = ["source", "driving", "result"]
+    if clip["static"]:  # there is a truth
+        cells.append(f"difference \u00d7 {DIFFERENCE_GAIN}")
+    source = base64.b64encode(_small_video(video)).decode()
+    parts = [
+        f"<figure><h3>{role}: {name}</h3>",
+        f'<video controls loop muted autoplay playsinline src="data:video/mp4;base64,{source}">'
+        "</video>",
+        f'<div class="cells" style="--cells:{len(cells)}">'
+        + "".join(f"<span>{cell}</span>" for cell in cells)
+        + "</div>",
+        f"<figcaption>{clip['frames']} frames. {numbers}</figcaption>",
+    ]
+    if sheet is not None:
+        parts.append(
+            "<details open><summary>keypoints, warps, shares, flow and masks of two frames"
+            f'</summary><img alt="sheet of {name}" src="data:image/webp;base64,{_webp(sheet)}">'
+            "</details>"
+        )
+    return "".join([*parts, "</figure>"])
+
+
+def _small_video(path: Path) -> bytes:
+    """The video at the size of a page, its first seconds alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        small = Path(folder) / "small.mp4"
+        command = [*ffmpeg_command(), "-loglevel", "error", "-i", str(path.resolve())]
+        command += ["-t", str(_VIDEO_SECONDS), "-vf", f"scale='min({_VIDEO_WIDTH},iw)':-2"]
+        command += ["-c:v", "libx264", "-crf", "27", "-preset", "slow", "-pix_fmt", "yuv420p"]
+        command += ["-movflags", "+faststart", str(small)]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        if done.returncode:
+            raise InputError(f"ffmpeg cannot read {path}: delete its record, and --resume")
+        return small.read_bytes()
+
+
+def _webp(path: Path) -> str:
+    buffer = io.BytesIO()
+    with Image.open(path) as image:
+        image.save(buffer, "WEBP", quality=80)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _page(metrics: Mapping[str, Any], sections: str) -> str:
+    is_reconstruction = metrics["mode"] == "reconstruction"
+    what = "Reconstruction" if is_reconstruction else f"Animation ({metrics['mode']})"
+    data = html.escape(metrics["data"]["path"])
+    unit = "clips" if is_reconstruction else "pairs"
+    first = metrics["models"][0]
+    intro = (
+        f"{len(first['clips'])} {'test ' * is_reconstruction}{unit} of {data}, "
+        f"{first['frames']} frames. "
+        + (
+            "Each is reconstructed from its first frame and its own motion. Means are over all "
+            "frames of all clips."
+            if is_reconstruction
+            else "Each pair moves the first frame of one clip by another; there is no truth to "
+            "compare with."
+        )
+    )
+    broken = "".join(
+        f"<li>{html.escape(entry['name'])}: {html.escape(entry['reason'])}</li>"
+        for entry in metrics["broken"]
+    )
+    left_out = f'<p class="warn">Left out:</p><ul class="warn">{broken}</ul>' if broken else ""
+    software = ", ".join(f"{name} {value}" for name, value in metrics["software"].items())
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        '<meta name=viewport content="width=device-width">'
+        f"<title>{what} of {data}</title><style>{_STYLE}</style><body>"
+        f"<h1>{what}</h1><p>{intro}</p>{left_out}{_table(metrics)}{_explained(metrics)}"
+        f"<h2>Over {unit}</h2><div class=plots>{_plots(metrics)}</div>"
+        f"{sections}"
+        f"<h2>Made with</h2><p>{html.escape(software)}</p></body></html>\n"
+    )
+
+
+def _table(metrics: Mapping[str, Any]) -> str:
+    table = make_table(metrics)
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in table.titles)
+    count = len(metrics["models"])
+    best = {
+        name: (max if MEASURES[name].more_is_better else min)(values)
+        for name in table.names
+        if name in MEASURES
+        and MEASURES[name].more_is_better is not None
+        and count > 1
+        and (values := [m["totals"][name] for m in metrics["models"] if name in m["totals"]])
+    }
+    rows = []
+    for index, (label, *cells) in enumerate(table.rows):
+        marked = []
+        for name, cell in zip(table.names, cells, strict=True):
+            is_best = index < count and metrics["models"][index]["totals"].get(name) == best.get(
+                name, np.nan
+            )
+            marked.append(f"<td{' class=best' * is_best}>{cell}</td>")
+        kind = "" if index < count else " class=other"
+        rows.append(f"<tr{kind}><td>{html.escape(label)}</td>{''.join(marked)}</tr>")
+    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
+def _explained(metrics: Mapping[str, Any]) -> str:
+    names = [name for name in MEASURES if name in metrics["models"][0]["totals"]]
+    terms = "".join(
+        f"<dt>{MEASURES[name].title}</dt><dd>{MEASURES[name].meaning}</dd>" for name in names
+    )
+    return f"<details><summary>what the columns are</summary><dl>{terms}</dl></details>"
+
+
+def _plots(metrics: Mapping[str, Any]) -> str:
+    models = metrics["models"]
+    colours = {m["name"]: COLOURS[i % len(COLOURS)] for i, m in enumerate(models)}
+    colours[STATIC] = STATIC_COLOUR
+    plots = []
+    for name, measure in MEASURES.items():
+        values = {
+            label: found
+            for label, clips, key in [
+                *((model["name"], model["clips"], "metrics") for model in models),
+                (STATIC, models[0]["clips"], "static"),
+            ]
+            if (found := [clip[key][name] for clip in clips if name in clip[key]])
+        }
+        if values:
+            plots.append(
+                f"<div><h3>{measure.title}</h3>{distribution(name, values, colours)}</div>"
+            )
+    return "".join(plots)
