@@ -9,6 +9,7 @@ from tests.small import model_params, pictures, small_model
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.dense_motion import DenseMotionNetwork, draw_kept_tps, dropout_softmax
 from tpsm_jax.models.motion_model import build_model, check_image_size, init_variables
+from tpsm_jax.training.state import quick_compiler_options
 
 
 @pytest.fixture(scope="module")
@@ -219,7 +220,11 @@ def test_a_scale_without_room_for_four_masks_is_refused():
 @pytest.mark.slow
 def test_initial_values_have_pytorchs_distributions():
     model = build_model(model_params())
-    params = jax.jit(lambda rng: init_variables(model, rng, 128, 128)["params"])(jax.random.key(0))
+    init = jax.jit(
+        lambda rng: init_variables(model, rng, 128, 128)["params"],
+        compiler_options=quick_compiler_options(),
+    )
+    params = init(jax.random.key(0))
     encoder = params["kp_detector"]["fg_encoder"]
     # torchvision: normal of variance 2 / (k^2 outputs).
     np.testing.assert_allclose(
