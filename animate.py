@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from tpsm_jax.animation import Animator
 from tpsm_jax.checkpoints import load_checkpoint
-from tpsm_jax.compilation_cache import use_compilation_cache
-from tpsm_jax.errors import ArgumentParser, InputError, run_script
+from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache
+from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script
 from tpsm_jax.pictures import read_image
 from tpsm_jax.video import FrameSource, open_video
 from tpsm_jax.video_writer import FrameWriter
@@ -25,8 +25,7 @@ def main() -> None:
     """Parses the flags, then streams the clip through."""
     start = time.perf_counter()
     args = parse_arguments()
-    if args.compilation_cache != "none":
-        use_compilation_cache(args.compilation_cache)
+    use_compilation_cache(args.compilation_cache)
 
     driving = open_video(args.driving, fps=args.fps)
     source = read_image(args.source)
@@ -122,11 +121,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--no_audio", action="store_true", help="leave out the driving clip's sound")
     add("--fps", type=float, help="frame rate of a folder of frames (25)")
     add("--dtype", choices=("float32", "bfloat16"), default="float32", help="of convolutions")
-    add(
-        "--compilation_cache",
-        help="folder to keep compiled programs in, or 'none' "
-        "(JAX_COMPILATION_CACHE_DIR, else a folder in ~/.cache)",
-    )
+    add_cache_flag(parser)
     return parser.parse_args()
 
 
@@ -136,13 +131,6 @@ def parse_size(text: str) -> tuple[int, int]:
     if len(sides) > 2 or not all(side.isdecimal() for side in sides):
         raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH or one number")
     return int(sides[0]), int(sides[-1])
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
 
 
 if __name__ == "__main__":

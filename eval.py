@@ -15,8 +15,8 @@ import jax
 from ml_collections import ConfigDict
 
 from data.evaluation_clips import clips_for_test, pairs_of_clips, random_pairs, read_pairs
-from tpsm_jax.compilation_cache import use_compilation_cache
-from tpsm_jax.errors import ArgumentParser, InputError, run_script
+from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache
+from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script
 from tpsm_jax.evaluation.clips import EvaluationClip
 from tpsm_jax.evaluation.models import choose_models
 from tpsm_jax.evaluation.output import METRICS, REPORT
@@ -31,8 +31,7 @@ def main() -> None:
     """Parses the flags, evaluates, and shows the table."""
     args = parse_arguments()
     initialize()
-    if args.compilation_cache != "none":
-        use_compilation_cache(args.compilation_cache)
+    use_compilation_cache(args.compilation_cache)
     start = time.perf_counter()
     models = on_every_process(
         lambda: choose_models(args.checkpoint, step=args.step, ema=not args.no_ema)
@@ -133,24 +132,13 @@ def parse_arguments() -> argparse.Namespace:
         default="relative",
         help="of pairs: motion since the first frame (default), or the driving pose as it is",
     )
-    add(
-        "--compilation_cache",
-        help="folder to keep compiled programs in, or 'none' "
-        "(JAX_COMPILATION_CACHE_DIR, else a folder in ~/.cache)",
-    )
+    add_cache_flag(parser)
     args = parser.parse_args()
     if args.pairs and args.random_pairs:
         raise InputError("give --pairs or --random_pairs, not both")
     if args.clips and (args.pairs or args.random_pairs):
         raise InputError("--clips is for reconstruction; the number of pairs is that of the pairs")
     return args
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from data.loader import open_dataset
 from tpsm_jax.checkpoints import load_checkpoint, load_vgg19
-from tpsm_jax.compilation_cache import use_compilation_cache
+from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache
 from tpsm_jax.config_files import apply_overrides, read_config
 from tpsm_jax.cpu_training import prepare_cpu
 from tpsm_jax.errors import ArgumentParser, InputError, run_script
@@ -31,8 +31,7 @@ def main() -> None:
     """Reads the flags, opens the clips, and trains."""
     args, overrides = parse_arguments()
     initialize()
-    if args.compilation_cache != "none":
-        use_compilation_cache(args.compilation_cache)
+    use_compilation_cache(args.compilation_cache)
     config = read_config(args.config)
     apply_overrides(config, overrides)
     check_settings(config)
@@ -103,11 +102,7 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
         help="everything but avd_network (default), or avd_network on a trained model",
     )
     add("--init", type=Path, metavar="DIR", help="that model, for --stage avd")
-    add(
-        "--compilation_cache",
-        help="folder to keep compiled programs in, or 'none' "
-        "(JAX_COMPILATION_CACHE_DIR, else a folder in ~/.cache)",
-    )
+    add_cache_flag(parser)
     args, overrides = parser.parse_known_args()
     if args.stage == "avd" and not args.init:
         parser.error("--stage avd needs --init DIR, the trained model")

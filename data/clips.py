@@ -84,7 +84,7 @@ class Clip(abc.ABC):
           InputError: the clip, which is named, cannot be read.
         """
         frames = list(self.frames())
-        earlier, later = _ordered(first, second, len(frames))
+        earlier, later = ordered(first, second, len(frames))
         return frames[earlier], frames[later]
 
 
@@ -98,7 +98,7 @@ class FolderClip(Clip):
     def pair(self, first: float, second: float) -> Frames:
         """See `Clip`."""
         names = self._names()
-        earlier, later = (names[index] for index in _ordered(first, second, len(names)))
+        earlier, later = (names[index] for index in ordered(first, second, len(names)))
         return read_image(self._file(earlier)), read_image(self._file(later))
 
     def _names(self) -> list[str]:
@@ -149,7 +149,7 @@ class VideoClip(Clip):
             self._index = None if is_gif else FrameIndex.of(self.path)
             self._looked_at = True
         if self._index is not None:
-            earlier, later = _ordered(first, second, self._index.count)
+            earlier, later = ordered(first, second, self._index.count)
             found = read_frames(self.path, self._index, {earlier, later})
             if found is not None:
                 return found[earlier], found[later]
@@ -160,7 +160,7 @@ class VideoClip(Clip):
             video = open_video(self.path)
             self._opened = video, sum(1 for _ in video)
         video, count = self._opened
-        earlier, later = _ordered(first, second, count)
+        earlier, later = ordered(first, second, count)
         with closing(iter(video)) as frames:  # type: ignore[type-var]  # a generator
             decoded = enumerate(islice(frames, later + 1))
             chosen = [frame for index, frame in decoded if index in (earlier, later)]
@@ -191,7 +191,7 @@ class StripClip(Clip):
     def pair(self, first: float, second: float) -> Frames:
         """See `Clip`."""
         frames = self._split()
-        earlier, later = _ordered(first, second, len(frames))
+        earlier, later = ordered(first, second, len(frames))
         return frames[earlier], frames[later]
 
     def _split(self) -> list[np.ndarray]:
@@ -293,7 +293,8 @@ def fit(frame: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
     return np.rint(resize(frame, height, width).clip(0, 1) * 255).astype(np.uint8)
 
 
-def _ordered(first: float, second: float, count: int) -> list[int]:
+def ordered(first: float, second: float, count: int) -> list[int]:
+    """Two numbers in [0, 1) as frames of `count`, the earlier first."""
     return sorted((int(first * count), int(second * count)))
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -206,26 +205,6 @@ def open_dataset(config: ConfigDict, split: str = "train") -> ClipDataset:
         entries = group_by_identity(clips) if by_identity else [[clip] for clip in clips]
         parts.append(Part(path, is_prepared(path), entries, by_identity))
     return ClipDataset(parts, weights, image_size, resize_crop)
-
-
-def read_clips(
-    config: ConfigDict, split: str = "test"
-) -> Iterator[tuple[str, Iterator[np.ndarray]]]:
-    """Whole clips for evaluation, one after the other, a frame in memory at a time.
-
-    Args:
-      config: as for `open_dataset`.
-      split: 'test' or 'train'.
-
-    Yields:
-      The name of a clip and its frames, [H, W, 3] uint8 at the configuration's `image_size`.
-
-    Raises:
-      InputError: no clips can be found, or one cannot be read.
-    """
-    size = _image_size(config)
-    for clip in _open_path(config, Path(config.dataset.path), split):
-        yield clip.name, (fit(frame, size) for frame in clip.frames())
 
 
 def open_clips(config: ConfigDict, split: str = "test") -> list[Clip]:

@@ -1,5 +1,6 @@
 """Tiny clips on disk whose frames tell which clip and which frame they are."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from configs.base import get_base_config
+from data.clips import fit
+from data.loader import open_clips
 from tpsm_jax.video_writer import FrameWriter
 
 SIZE = 16
@@ -56,3 +59,11 @@ def small_config(root: Path) -> ConfigDict:
     config.dataset_params.id_sampling = False
     config.train_params.dataloader_workers = 2
     return config
+
+
+def read_clips(
+    config: ConfigDict, split: str = "test"
+) -> Iterator[tuple[str, Iterator[np.ndarray]]]:
+    """The name of each clip and its frames at the size that the configuration takes."""
+    for clip in open_clips(config, split):
+        yield clip.name, (fit(frame, tuple(config.image_size)) for frame in clip.frames())

@@ -14,10 +14,18 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from data.clips import FolderClip
-from data.loader import ClipDataset, open_dataset, read_clips
+from data.loader import ClipDataset, open_dataset
 from data.resize_crop import ResizeCrop
 from data.sampling import SampleOrder
-from tests.clip_files import SIZE, label, small_config, write_data_set, write_folder, write_video
+from tests.clip_files import (
+    SIZE,
+    label,
+    read_clips,
+    small_config,
+    write_data_set,
+    write_folder,
+    write_video,
+)
 from tpsm_jax.errors import InputError
 
 ROOT = Path(__file__).parent.parent

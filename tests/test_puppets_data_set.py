@@ -7,8 +7,8 @@ import pytest
 from ml_collections import ConfigDict
 
 import data.puppets.clips
-from data.loader import open_dataset, read_clips
-from tests.clip_files import small_config, write_data_set
+from data.loader import open_dataset
+from tests.clip_files import read_clips, small_config, write_data_set
 from tpsm_jax.errors import InputError
 
 

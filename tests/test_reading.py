@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.loader import open_dataset, read_clips
-from tests.clip_files import small_config, write_data_set, write_folder, write_video
+from data.loader import open_dataset
+from tests.clip_files import read_clips, small_config, write_data_set, write_folder, write_video
 
 ROOT = Path(__file__).parent.parent
 

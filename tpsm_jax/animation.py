@@ -172,7 +172,9 @@ class Animator:
         return jnp.asarray(initial), jnp.float32(scale)
 
     def _batches(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
-        return read_ahead(_stacked(frames, self.size, self.batch_size), BATCHES_AHEAD)
+        return read_ahead(
+            stacked((resize(frame, *self.size) for frame in frames), self.batch_size), BATCHES_AHEAD
+        )
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -215,17 +217,24 @@ def _render(
     return image
 
 
-def _stacked(
-    frames: Iterable[np.ndarray], size: tuple[int, int], batch_size: int
-) -> Iterator[tuple[np.ndarray, int]]:
-    """Batches [batch_size, height, width, 3] in [0, 1], and how many frames of each count."""
+def stacked(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Batches of frames, all of one size.
+
+    Args:
+      frames: [H, W, 3] each.
+      batch_size: frames of a batch.
+
+    Yields:
+      [batch_size, H, W, 3], and how many frames of it count: the last batch is filled up with its
+      last frame, so that nothing is compiled for it.
+    """
     batch: list[np.ndarray] = []
     for frame in frames:
-        batch.append(resize(frame, *size))
+        batch.append(frame)
         if len(batch) == batch_size:
             yield np.stack(batch), batch_size
             batch = []
-    if batch:  # filled up, so that nothing is compiled for the last few
+    if batch:
         filler = [batch[-1]] * (batch_size - len(batch))
         yield np.stack(batch + filler), len(batch)
 

@@ -1,5 +1,6 @@
 """Compiled programs kept on disk, so that only a machine's first run compiles."""
 
+import argparse
 import os
 from pathlib import Path
 
@@ -11,12 +12,24 @@ def default_cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tpsm_jax" / "xla"
 
 
+def add_cache_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds --compilation_cache, whose value is for `use_compilation_cache`."""
+    parser.add_argument(
+        "--compilation_cache",
+        help="folder to keep compiled programs in, or 'none' "
+        "(JAX_COMPILATION_CACHE_DIR, else a folder in ~/.cache)",
+    )
+
+
 def use_compilation_cache(folder: str | Path | None = None) -> None:
     """Lets JAX keep and find compiled programs in a folder.
 
     Args:
-      folder: made if missing. If None, what JAX was told already (JAX_COMPILATION_CACHE_DIR), else
-        `default_cache_folder()`. A folder that cannot be written is no error: one then compiles.
+      folder: made if missing; "none" leaves JAX as it is. If None, what JAX was told already
+        (JAX_COMPILATION_CACHE_DIR), else `default_cache_folder()`. A folder that cannot be
+        written is no error: one then compiles.
     """
+    if folder == "none":
+        return
     told = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     jax.config.update("jax_compilation_cache_dir", str(folder or told or default_cache_folder()))

@@ -27,6 +27,13 @@ class ArgumentParser(argparse.ArgumentParser):
         raise InputError(f"{message} (--help lists the flags)")
 
 
+def positive(text: str) -> int:
+    """A whole number of at least 1, as the value of a flag."""
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
 def run_script(main: Callable[[], None]) -> None:
     """Runs a script's `main` and exits: 0 when done, 2 on an `InputError`, 130 when interrupted.
 

@@ -6,7 +6,6 @@ Apache Beam wants older releases than the ones pinned here, so it has an environ
 
 import shlex
 from collections.abc import Sequence
-from typing import Any
 
 from data.preparation.encoding import Encoding
 from data.preparation.shards import Shard, write_shard
@@ -58,12 +57,7 @@ def write_shards_on_beam(shards: Sequence[Shard], encoding: Encoding, options: s
 
 
 def _write(shard: Shard, encoding: Encoding) -> str:
-    written = _counter("clips")
-    write_shard(shard, encoding, written.inc)
-    return shard.file
-
-
-def _counter(name: str) -> Any:
     from apache_beam.metrics import Metrics
 
-    return Metrics.counter("data.prepare", name)
+    write_shard(shard, encoding, Metrics.counter("data.prepare", "clips").inc)
+    return shard.file

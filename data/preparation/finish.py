@@ -55,7 +55,7 @@ def finish(root: Path, settings: Settings, shards: list[Shard]) -> None:
     lengths: dict[str, list[int]] = {}
     sizes: dict[str, int] = {}
     for split in settings.splits:
-        parts = [(shard.file, _part(shard)) for shard in shards if shard.split == split]
+        parts = [(shard.file, _part_with_table(shard)) for shard in shards if shard.split == split]
         lengths[split] = [len(part["clips"]) for _, part in parts]
         sizes[split] = sum(part["bytes"] for _, part in parts)
         if not any(lengths[split]):
@@ -131,6 +131,10 @@ def _write_metadata(
 
 def _part(shard: Shard) -> dict[str, Any]:
     loaded: dict[str, Any] = json.loads(shard.part.read_text())
-    # As lists of Python's numbers those of all shards would take ten times the memory.
-    loaded["frames"] = np.array([tuple(frame) for frame in loaded["frames"]], FRAME)
     return loaded
+
+
+def _part_with_table(shard: Shard) -> dict[str, Any]:
+    part = _part(shard)
+    # As lists of Python's numbers those of all shards would take ten times the memory.
+    return {**part, "frames": np.array([tuple(frame) for frame in part["frames"]], FRAME)}

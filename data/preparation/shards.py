@@ -106,21 +106,13 @@ def write_shard(shard: Shard, encoding: Encoding, on_clip: Callable[[], None]) -
                 if isinstance(made, BrokenClip):
                     part["broken"].append({"name": made.clip.name, "reason": made.reason})
                     continue
-                example = serializer.get_tf_example(features.encode_example(clip_example(made)))
+                fields = clip_example(made)
+                example = serializer.get_tf_example(features.encode_example(fields))
                 # Without it the order of the fields differs from process to process.
                 record = example.SerializeToString(deterministic=True)
                 writer.write(record)
                 part["frames"] += _places(record, made.frames, size + _HEADER)
-                part["clips"].append(
-                    {
-                        "name": made.clip.name,
-                        "identity": made.clip.identity,
-                        "frame_rate": made.frame_rate,
-                        "num_frames": len(made.frames),
-                        "height": made.height,
-                        "width": made.width,
-                    }
-                )
+                part["clips"].append({key: fields[key] for key in fields if key != "frames"})
                 if made.is_short:
                     part["short"].append(
                         {

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data.clips import Clip, Frames
+from data.clips import Clip, Frames, ordered
 from data.prepared.layout import (
     FORMAT_VERSION,
     FRAME,
@@ -76,7 +76,7 @@ class PreparedClip(Clip):
 
     def pair(self, first: float, second: float) -> Frames:
         """See `Clip`."""
-        earlier, later = sorted((int(first * self.num_frames), int(second * self.num_frames)))
+        earlier, later = ordered(first, second, self.num_frames)
         frame = self._frame(earlier)
         return frame, frame if later == earlier else self._frame(later)
 

@@ -11,7 +11,6 @@ OUTPUT/MODEL/sheets/CLIP.png    every step of the model, for the clips that the 
 
 import contextlib
 import json
-import os
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +22,7 @@ import numpy as np
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.wide_picture import WidePicture
+from tpsm_jax.replace_file import replace_text
 from tpsm_jax.video_writer import FrameWriter
 
 RUN, METRICS, REPORT = "run.json", "metrics.json", "report.html"
@@ -72,9 +72,7 @@ def claim_output(output: Path, settings: Mapping[str, Any], *, resume: bool) -> 
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
-    os.replace(partial, path)
+    replace_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -2,7 +2,7 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from tpsm_jax.animation import read_ahead
+from tpsm_jax.animation import read_ahead, stacked
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.measures import ClipNumbers, Features, as_float, compare
 from tpsm_jax.keypoints import relative_keypoints, relative_scale
@@ -41,6 +41,24 @@ class ClipResult(NamedTuple):
     static: dict[str, float]
 
 
+def frames_at_once(batch_size: int | None, devices: int) -> int:
+    """The frames that are computed together.
+
+    Args:
+      batch_size: as asked for; if None, one a device on CPUs and 16 a device elsewhere.
+      devices: of this host.
+
+    Raises:
+      InputError: the batch does not divide among the devices.
+    """
+    batch_size = batch_size or devices * (1 if jax.default_backend() == "cpu" else 16)
+    if batch_size % devices:
+        raise InputError(
+            f"batch_size {batch_size} does not divide among the {devices} devices here"
+        )
+    return batch_size
+
+
 class Reconstructor:
     """Drives a source by a clip, and measures what comes out.
 
@@ -65,8 +83,8 @@ class Reconstructor:
           mode: 'reconstruction' drives a clip by itself, the background predictor on, and
             compares with the truth. 'relative' and 'standard' animate another source, as
             `Animator` does, the background still.
-          batch_size: frames computed together, a multiple of the devices of this host. If None,
-            one a device on CPUs and 16 a device elsewhere.
+          batch_size: frames computed together, a multiple of the devices of this host; see
+            `frames_at_once`.
           vgg19: variables of `VGG19`, for the perceptual distance, or None.
           l1_only: leave out all numbers but L1; quicker.
           devices: to compute on; all of this host if None.
@@ -79,11 +97,7 @@ class Reconstructor:
         self.size = (int(height), int(width))
         check_image_size(config.model_params, *self.size)
         mesh = make_mesh(devices or jax.local_devices())
-        self.batch_size = batch_size or mesh.size * (1 if jax.default_backend() == "cpu" else 16)
-        if self.batch_size % mesh.size:
-            raise InputError(
-                f"batch_size {self.batch_size} does not divide among the {mesh.size} devices here"
-            )
+        self.batch_size = frames_at_once(batch_size, mesh.size)
         self._mode = mode
         self._l1_only = l1_only
         self._mesh, self._first = mesh, mesh.devices.flat[0]
@@ -116,7 +130,7 @@ class Reconstructor:
         result, static = ClipNumbers(), ClipNumbers()
         encoded = still = initial = before = waiting = None
         with_truth = self._mode == "reconstruction"
-        batches = read_ahead(_stacked(frames, self.batch_size), BATCHES_AHEAD)
+        batches = read_ahead(stacked(frames, self.batch_size), BATCHES_AHEAD)
         with contextlib.closing(batches):  # type: ignore[type-var]  # a generator
             for batch, count in batches:
                 if encoded is None:
@@ -283,19 +297,6 @@ def _measure(
         "change_driving": pictures.change(targets),
     }
     return numbers, prediction[-1:]
-
-
-def _stacked(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Batches [batch_size, H, W, 3] uint8, and how many frames of each count."""
-    batch: list[np.ndarray] = []
-    for frame in frames:
-        batch.append(frame)
-        if len(batch) == batch_size:
-            yield np.stack(batch), batch_size
-            batch = []
-    if batch:  # filled up, so that nothing is compiled for the last few
-        filler = [batch[-1]] * (batch_size - len(batch))
-        yield np.stack(batch + filler), len(batch)
 
 
 def _take(

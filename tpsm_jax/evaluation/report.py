@@ -23,6 +23,7 @@ from tpsm_jax.evaluation.plots import COLOURS, STATIC_COLOUR, distribution
 from tpsm_jax.evaluation.reconstruction import Reconstructor
 from tpsm_jax.evaluation.run import FindClips
 from tpsm_jax.evaluation.table import STATIC, format_number, make_table
+from tpsm_jax.replace_file import replace_text
 from tpsm_jax.video import ffmpeg_command
 from tpsm_jax.visualize import animation_sheet
 
@@ -93,9 +94,7 @@ def write_report(
             figures.append(_figure(role, clip, folder / VIDEO / f"{clip['name']}.mp4", sheet))
         sections.append(f"<h2>{html.escape(model['name'])}</h2>" + "".join(figures))
     page = _page(metrics, "".join(sections))
-    partial = output / f".{REPORT}.partial"
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(output / REPORT)
+    replace_text(output / REPORT, page)
 
 
 def _choose(model: Mapping[str, Any]) -> list[_Shown]:

@@ -27,7 +27,8 @@ from tpsm_jax.evaluation.output import (
     finished_clip,
     write_json,
 )
-from tpsm_jax.evaluation.reconstruction import Mode, Reconstructor
+from tpsm_jax.evaluation.reconstruction import Mode, Reconstructor, frames_at_once
+from tpsm_jax.models.motion_model import check_image_size
 from tpsm_jax.training.distributed import on_every_process, on_first_process
 
 SCHEMA_VERSION = 1
@@ -85,13 +86,13 @@ def evaluate(
     """
     clips = on_every_process(lambda: _clips_of_all(models, loaded, find_clips))
     vgg19 = on_every_process(lambda: settings.vgg19 and load_vgg19(settings.vgg19))
-    first = Reconstructor(loaded[0], mode=settings.mode, batch_size=settings.batch_size)
+    batch_size = frames_at_once(settings.batch_size, jax.local_device_count())
     entries = [_model_entry(*pair) for pair in zip(models, loaded, strict=True)]
     run = {
         "schema_version": SCHEMA_VERSION,
         "mode": settings.mode,
         "data": settings.data,
-        "batch_size": first.batch_size,
+        "batch_size": batch_size,
         "vgg19": settings.vgg19,
         "dataset": settings.dataset,
         "clips": [clip.name for clip in clips],
@@ -103,7 +104,7 @@ def evaluate(
     broken: dict[str, str] = {}
     for model, checkpoint in zip(models, loaded, strict=True):
         reconstructor = Reconstructor(
-            checkpoint, mode=settings.mode, batch_size=settings.batch_size, vgg19=vgg19
+            checkpoint, mode=settings.mode, batch_size=batch_size, vgg19=vgg19
         )
         share = clips[jax.process_index() :: jax.process_count()]
         run_share = functools.partial(_run_share, reconstructor, output / model.name, share)
@@ -113,7 +114,7 @@ def evaluate(
         "schema_version": SCHEMA_VERSION,
         "mode": settings.mode,
         "data": {"path": settings.data, "dataset": settings.dataset, **settings.options},
-        "batch_size": first.batch_size,
+        "batch_size": batch_size,
         "software": _software(),
         "models": [
             _with_numbers(entry, output / model.name, clips)
@@ -162,6 +163,8 @@ def _clips_of_all(
             f"{name} takes frames of {one[1]} x {one[0]} and {another} of {other[1]} x {other[0]}: "
             "evaluate them apart"
         )
+    for checkpoint in loaded:
+        check_image_size(checkpoint.config.model_params, *checkpoint.config.image_size)
     clips = find_clips(loaded[0].config)
     if not clips:
         raise InputError("there are no clips to evaluate on")

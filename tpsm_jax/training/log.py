@@ -23,6 +23,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.replace_file import replace_text
 
 METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"
 
@@ -188,9 +189,7 @@ def drop_lines_after(path: Path, step: int) -> None:
     lines = path.read_text(errors="replace").splitlines(keepends=True)
     kept = [line for line in lines if line.endswith("\n") and _step_of(line) <= step]
     if kept != lines:
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text("".join(kept))
-        os.replace(partial, path)
+        replace_text(path, "".join(kept))
 
 
 def _step_of(line: str) -> float:

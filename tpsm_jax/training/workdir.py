@@ -1,7 +1,6 @@
 """The folder of a run: whose it is, and whether there is room in it."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from ml_collections import ConfigDict
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.orbax_trees import STEPS, VARIABLES, check_room, finished_steps
+from tpsm_jax.replace_file import replace_text
 from tpsm_jax.training.log import METRICS
 
 CONFIG = "config.json"
@@ -61,10 +61,8 @@ def record_config(workdir: Path, config: ConfigDict) -> None:
     Raises:
       InputError: if it cannot be written.
     """
-    partial = workdir / f".{CONFIG}.partial"
     try:
-        partial.write_text(json.dumps(config.to_dict(), indent=2) + "\n")
-        os.replace(partial, workdir / CONFIG)
+        replace_text(workdir / CONFIG, json.dumps(config.to_dict(), indent=2) + "\n")
     except OSError as error:
         raise InputError(f"{workdir} cannot be written: {error.strerror or error}") from error
 

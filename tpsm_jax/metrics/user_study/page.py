@@ -3,14 +3,13 @@
 import base64
 import hashlib
 import json
-import os
-import uuid
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.metrics.user_study import FORMAT, QUESTIONS, VERSION
+from tpsm_jax.replace_file import replace_text
 
 # What browsers play.
 _MEDIA_TYPES = {
@@ -88,10 +87,5 @@ def _label(folder: Path) -> str:
 def _write(output: Path, page: str) -> Path:
     output.mkdir(parents=True, exist_ok=True)
     place = output / "index.html"
-    beside = output / f".index.html.{uuid.uuid4().hex[:8]}"
-    try:
-        beside.write_text(page, encoding="utf-8")
-        os.replace(beside, place)
-    finally:
-        beside.unlink(missing_ok=True)
+    replace_text(place, page)
     return place
