@@ -75,6 +75,7 @@ def run(inputs, monkeypatch, capsys):
     signal.signal(signal.SIGTERM, handler)
 
 
+@pytest.mark.slow
 def test_a_video_with_its_sound(run, tmp_path):
     code, out, err = run(tmp_path / "out.mp4", batch_size=2)
     clip = open_video(tmp_path / "out.mp4")
@@ -94,6 +95,7 @@ def test_without_sound(run, tmp_path):
     assert not open_video(tmp_path / "out.mp4").has_audio
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["standard", "relative"])
 def test_pictures_are_the_animators_frames(run, inputs, tmp_path, mode):
     code, *_ = run(f"{tmp_path}/out/", driving="frames", mode=mode, batch_size=2)

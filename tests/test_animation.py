@@ -68,6 +68,7 @@ def make(checkpoint, **options):
     return Animator(checkpoint, SOURCE, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mode",
     ["standard", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("relative", "avd"))],
@@ -85,6 +86,7 @@ def test_the_modes_differ(functions):
         assert np.abs(by_mode[one] - by_mode[other]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_the_last_batch_and_another_source_compile_nothing(checkpoint):
     list(make(checkpoint).animate(FRAMES[:3]))
     before = [f._cache_size() for f in (animation._encode, animation._detect, animation._render)]
@@ -144,6 +146,7 @@ def test_the_best_frame_needs_frames_that_can_be_read_twice(checkpoint):
         animator.find_best_frame([])
 
 
+@pytest.mark.slow
 def test_an_endless_clip_is_read_only_a_few_batches_ahead(checkpoint):
     read, least_lead = 0, 0
 

@@ -113,6 +113,7 @@ def test_factors_are_uniform_in_their_ranges():
     assert abs(np.corrcoef(factors.T) - np.eye(4)).max() < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [OPERATIONS, ("saturation", "contrast"), ("hue",), ()])
 def test_every_order_of_the_present_operations_is_equally_likely(names):
     order = np.array(draw(1, tuple((name, 0.1) for name in names), 4800).order)

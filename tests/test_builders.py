@@ -35,6 +35,7 @@ def test_there_is_one_for_each_data_set() -> None:
     assert KINDS["ted"].size == 384
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("builder", ["VoxCeleb", "TaiChiHD", "TEDTalks", "MGif", "Clips"])
 def test_a_builder_makes_the_examples_that_prepare_makes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, builder: str

@@ -22,6 +22,8 @@ from tpsm_jax.training.loop import train
 from tpsm_jax.training.state import TrainState
 from tpsm_jax.training.workdir import check_disk
 
+pytestmark = pytest.mark.slow  # Orbax
+
 
 @functools.cache
 def trainer(**options):

@@ -14,6 +14,8 @@ from tpsm_jax.checkpoints import load_checkpoint, load_vgg19, save_checkpoint, s
 from tpsm_jax.errors import InputError
 from tpsm_jax.orbax_trees import save_tree
 
+pytestmark = pytest.mark.slow  # Orbax
+
 VGG19 = {"params": {"features_0": {"bias": np.arange(4, dtype=np.float32)}}}
 
 

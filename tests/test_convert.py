@@ -24,6 +24,8 @@ from tpsm_jax.torch_weights import (
     write_torch_file,
 )
 
+pytestmark = pytest.mark.slow  # Orbax
+
 SCRIPT = Path(convert_torch_weights.__file__)
 
 

@@ -22,6 +22,7 @@ def plain(x, kernel, strides, padding):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "size", "features", "strides", "padding"),
     [

@@ -44,6 +44,7 @@ def test_heatmaps(golden, name):
     assert_close(heatmaps, golden, f"heatmaps/{name}", 2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["zeros", "reflection"])
 @pytest.mark.parametrize("name", [name for name in SAMPLES if not name.endswith("/extreme")])
 def test_grid_sample(golden, name, mode):
@@ -53,6 +54,7 @@ def test_grid_sample(golden, name, mode):
     assert_close(sampled, golden, f"grid_sample/{mode}/{name}", bound)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["zeros", "reflection"])
 @pytest.mark.parametrize("name", [name for name in SAMPLES if name.endswith("/around")])
 def test_grid_sample_gradients(golden, name, mode):
@@ -119,6 +121,7 @@ def test_spline(golden, name):
         assert_close(value, golden, key, _spline_bound(golden, name, key, 2e-6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPLINES)
 def test_spline_gradients(golden, name):
     points = cases.spline_points()

@@ -46,6 +46,7 @@ def test_chosen_networks_are_numpy_arrays():
     assert {type(leaf) for leaf in jax.tree.leaves(chosen)} == {np.ndarray}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("collection", ["params", "batch_stats"])
 @pytest.mark.parametrize("change", ["a shape", "a missing array"])
 def test_another_architecture_is_refused_in_one_line(collection, change):

@@ -86,6 +86,7 @@ def test_frames_are_mirrored_at_their_borders():
     np.testing.assert_allclose(moved[:, :, 5:], images[:, :, [6, 5, 4]], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_sample_has_its_own_spline():
     draw = jax.vmap(
         lambda rng: random_thin_plate_spline(rng, sigma_affine=0.05, sigma_tps=0.005, points_tps=5)
@@ -115,6 +116,7 @@ def test_unknown_features_are_refused():
         make_features("lpips")
 
 
+@pytest.mark.slow
 def test_random_vgg19_is_drawn_from_its_seed_and_keeps_the_scale():
     one, same, other = random_vgg19(0), random_vgg19(0), random_vgg19(1)
     jax.tree.map(np.testing.assert_array_equal, one, same)
@@ -180,6 +182,7 @@ def plain_model():
     return traced_model(())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_network_is_recomputed_where_the_config_says(plain_model, network):
     recomputed = traced_model((network,))

@@ -21,6 +21,7 @@ def assert_trees_close(actual, expected, atol):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=atol), actual, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("multi_mask", [True, False])
 @pytest.mark.parametrize(("height", "width"), [(128, 128), (128, 256)])
 def test_every_intermediate_has_its_shape(multi_mask, height, width):
@@ -62,6 +63,7 @@ def test_generating_from_an_encoded_source_equals_the_whole_model(small):
     assert_trees_close(streamed["prediction"], whole["prediction"], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_background_predictor_changes_the_flow_only_when_used(small):
     model, variables = small
     source, driving = pictures(2, 128, 128)[:, None]
@@ -91,6 +93,7 @@ def test_bfloat16_keeps_geometry_and_outputs_in_float32():
     assert all(leaf.dtype == jnp.bfloat16 for leaf in features)
 
 
+@pytest.mark.slow
 def test_training_records_the_statistics_of_both_detector_passes(small):
     model, variables = small
     source, driving = pictures(2, 128, 128)[:, None]

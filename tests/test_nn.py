@@ -12,6 +12,7 @@ from tpsm_jax.nn.layers import conv, max_pool
 from tpsm_jax.nn.upsample_conv import UpsampleConv
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["upsample", "phases"])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 5), (8, 7)])
 def test_upsample_conv_is_a_convolution_of_the_enlarged_picture(form, height, width):
@@ -23,6 +24,7 @@ def test_upsample_conv_is_a_convolution_of_the_enlarged_picture(form, height, wi
     np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_both_forms_of_upsample_conv_have_the_same_gradient():
     x = jax.random.normal(jax.random.key(0), (1, 4, 4, 3))
     variables = UpsampleConv(2).init(jax.random.key(1), x)
@@ -85,6 +87,7 @@ def test_batch_norm_over_a_sharded_batch_uses_the_whole_batch():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("window", "padding"), [(3, 1), (2, 0)])
 @pytest.mark.parametrize("shape", [(2, 8, 12, 3), (1, 7, 9, 2)])
 def test_max_pool_is_flaxs_and_so_is_its_gradient(shape, window, padding):

@@ -47,6 +47,7 @@ def test_grid_sample_equals_scipys_map_coordinates(padding_mode, scipy_mode):
         np.testing.assert_allclose(actual[..., channel], expected, atol=3e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("padding_mode", ["zeros", "reflection"])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 4), (4, 1)])
 def test_grid_sample_over_axes_of_length_one(padding_mode, height, width):

@@ -98,6 +98,7 @@ def test_ms_ssim_equals_scipys_form_in_float64(height, width):
     np.testing.assert_allclose(jax.jit(metrics.ms_ssim)(clean, noisy), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_ms_ssim_of_opposites_is_0_and_not_nan():
     clean, _ = clean_and_noisy(176, 176, count=1)
     np.testing.assert_array_equal(metrics.ms_ssim(clean, 1 - clean), [0])

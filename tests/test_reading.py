@@ -44,6 +44,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return folder / "raw", folder / "prepared"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("id_sampling", [False, True])
 def test_batches_of_a_prepared_data_set_are_those_of_its_folder(
     roots: tuple[Path, Path], id_sampling: bool

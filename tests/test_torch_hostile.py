@@ -252,6 +252,7 @@ def test_broken_pickles(tmp_path, pickled):
     assert_refused(tmp_path, b"\x80\x02" + pickled, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "keys",
     [

@@ -236,6 +236,7 @@ def test_hint_at_other_channels(checkpoint):
     assert "num_channels is 1 in the checkpoint and 3 in the config" in message(checkpoint)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("section", "setting", "value", "hint"),
     [

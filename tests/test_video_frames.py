@@ -35,6 +35,7 @@ def assert_same_frames(path: Path, frames: list[np.ndarray]) -> None:
             np.testing.assert_array_equal(picture, frames[number])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "keyframes"),
     [
@@ -88,6 +89,7 @@ def test_a_video_that_is_not_plain_is_left_to_ffmpeg(
     assert_same_frames(path, list(open_video(path)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [("-pix_fmt", "yuv420p10le"), ("-pix_fmt", "yuv422p10le"), ("-flags", "+ildct+ilme")],
