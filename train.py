@@ -13,12 +13,14 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
+from data.evaluation_clips import clips_for_test
 from data.loader import open_dataset
 from tpsm_jax.checkpoints import load_checkpoint, load_vgg19
 from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache
 from tpsm_jax.config_files import apply_overrides, read_config
 from tpsm_jax.cpu_training import prepare_cpu
 from tpsm_jax.errors import ArgumentParser, InputError, run_script
+from tpsm_jax.evaluation.in_training import InTrainingEvaluation
 from tpsm_jax.orbax_trees import finished_steps
 from tpsm_jax.training.avd import AVDTrainer
 from tpsm_jax.training.distributed import initialize, on_every_process, same_everywhere
@@ -60,7 +62,14 @@ def main() -> None:
             workers=params.dataloader_workers,
         )
 
-    train(config, args.workdir, trainer, make_batches)
+    evaluate = make_evaluation(config, trainer) if config.eval_every else None
+    train(config, args.workdir, trainer, make_batches, evaluate)
+
+
+def make_evaluation(config: ConfigDict, trainer: Trainer) -> InTrainingEvaluation:
+    """On some of the test clips, resized as those that are trained on."""
+    clips = on_every_process(lambda: clips_for_test(config, limit=config.eval_clips, resize=True))
+    return InTrainingEvaluation(config, trainer.mesh, clips)
 
 
 def make_model_trainer(

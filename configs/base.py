@@ -42,9 +42,13 @@ def _our_fields() -> dict:
         "log_every": 50,  # steps
         "picture_every": 1000,  # steps
         "checkpoint_every": 1000,  # steps; there is one at every epoch's end besides
-        "keep_checkpoints": 3,  # the last few; the one of least loss is kept too
+        "keep_checkpoints": 3,  # the last few; the best is kept too
         "skip_nonfinite_steps": 0,  # in a row; one more stops the run
         "tensorboard": False,
+        # --- evaluation meanwhile, see docs/evaluation.md
+        "eval_every": 0,  # steps, each with a checkpoint, the best of least L1; 0: no evaluation
+        "eval_clips": 8,  # test clips, spread over their names
+        "eval_frames": 64,  # of each clip, from its first on, at most
         # --- the perceptual loss: 'vgg19', with weights in vgg19_dir; 'vgg19_random'; 'pixels'
         "perceptual_features": "vgg19",
         "vgg19_dir": "checkpoints/vgg19",

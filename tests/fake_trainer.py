@@ -1,11 +1,12 @@
 """A trainer as small as can be, for tests of the loop around it; also run as a script."""
 
 import functools
+import itertools
 import json
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ def loop_config(**changes: Any) -> ConfigDict:
         "log_every": 1,
         "checkpoint_every": 4,
         "keep_checkpoints": 2,
+        "eval_every": 0,
+        "eval_clips": 8,
+        "eval_frames": 64,
         "picture_every": 0,
         "skip_nonfinite_steps": 0,
         "tensorboard": False,
@@ -162,6 +166,22 @@ def batches(
         yield {"source": frames[0, share], "driving": frames[1, share], "name": names[share]}
 
 
+def evaluation(
+    values: Iterator[float], *, rounds: int = 1, delay: float = 0
+) -> Callable[[Any, Callable[[], bool]], dict[str, float]]:
+    """An evaluation whose L1 is given, which asks so many times whether to give up."""
+
+    def evaluate(variables: Any, stop: Callable[[], bool]) -> dict[str, float]:
+        value = next(values)
+        for _ in range(rounds):
+            time.sleep(delay)
+            if stop():
+                return {}
+        return {"eval/l1": value, "eval/clips": 2}
+
+    return evaluate
+
+
 def lines(workdir: Path) -> list[dict[str, Any]]:
     """What metrics.jsonl holds."""
     return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
@@ -177,7 +197,7 @@ def losses(workdir: Path) -> dict[int, float]:
 def main() -> None:
     """Trains: WORKDIR [FIELD=NUMBER ...] [delay=SECONDS] [width=NUMBER] [full=STEP].
 
-    `full` is the step at which the disk is full.
+    `full` is the step at which the disk is full. An evaluation takes twenty times the delay.
     """
     # Here, for conftest.py has set it for tests already.
     jax.config.update("jax_platforms", "cpu")
@@ -200,7 +220,8 @@ def main() -> None:
                 shutil.disk_usage = lambda _: usage
             yield batch
 
-    train(config, sys.argv[1], FakeTrainer(width=width, ema=True), made)
+    evaluate = evaluation(itertools.count(1.0), rounds=20, delay=delay)
+    train(config, sys.argv[1], FakeTrainer(width=width, ema=True), made, evaluate)
 
 
 if __name__ == "__main__":

@@ -128,6 +128,7 @@ def test_a_batch_that_does_not_divide_is_refused(checkpoint):
         ("freeze", ("kp_detector",)),
         ("init_from", "runs/vox"),
         ("init_networks", ["kp_detector"]),
+        ("eval_every", 5),
     ],
 )
 def test_fields_of_the_other_stage_are_refused(checkpoint, field, value):

@@ -83,9 +83,9 @@ def test_the_best_is_that_of_the_lowest_mean_loss(tmp_path, monkeypatch):
     saved = []
     save = Checkpoints.save
 
-    def noted(self, state, progress, mean_loss):
+    def noted(self, state, progress, mean_loss, held_out_l1):
         saved.append((progress.step, mean_loss))
-        save(self, state, progress, mean_loss)
+        save(self, state, progress, mean_loss, held_out_l1)
 
     monkeypatch.setattr(Checkpoints, "save", noted)
     run(tmp_path)

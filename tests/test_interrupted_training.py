@@ -158,7 +158,8 @@ def test_a_workdir_that_hosts_do_not_share(tmp_path):
 def test_two_processes_agree_on_the_step_and_one_goes_on(undisturbed):
     """Saved by two processes of two devices, restored by one of four."""
     workdir = undisturbed.parent / "two"
-    settings = ("total_steps=2000", "checkpoint_every=3", "delay=0.02")
+    # Most of the time is spent in evaluations, and there the signal is likely to come.
+    settings = ("total_steps=2000", "checkpoint_every=3", "eval_every=3", "delay=0.02")
     processes = start_two([workdir] * 2, *settings)
     wait_for(lambda: finished_steps(workdir), processes[0])
     processes[1].terminate()  # the other is not told by us

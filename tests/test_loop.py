@@ -11,12 +11,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.fake_trainer import BATCH, FakeTrainer, batches, lines, loop_config, losses
+from tests.fake_trainer import (
+    BATCH,
+    FakeTrainer,
+    batches,
+    evaluation,
+    lines,
+    loop_config,
+    losses,
+)
+from tpsm_jax.checkpoints import find_step
 from tpsm_jax.errors import InputError
 from tpsm_jax.orbax_trees import finished_steps, load_tree
 from tpsm_jax.training.checkpointing import Checkpoints, Progress
 from tpsm_jax.training.log import Log
-from tpsm_jax.training.loop import NonFiniteLossError, UnseenMetrics, train
+from tpsm_jax.training.loop import train
+from tpsm_jax.training.unseen_metrics import NonFiniteLossError, UnseenMetrics
 
 
 @functools.cache
@@ -25,8 +35,8 @@ def trainer(**options):
     return FakeTrainer(**options)
 
 
-def run(workdir, make_batches=batches, *, options=(("ema", True),), **changes):
-    train(loop_config(**changes), workdir, trainer(**dict(options)), make_batches)
+def run(workdir, make_batches=batches, *, evaluate=None, options=(("ema", True),), **changes):
+    train(loop_config(**changes), workdir, trainer(**dict(options)), make_batches, evaluate)
 
 
 def assert_same_weights(workdir, other, step=12):
@@ -341,9 +351,9 @@ def saved_means(monkeypatch):
     """Step -> the mean loss that came with its checkpoint, from now on."""
     saved, save = {}, Checkpoints.save
 
-    def noted(self, state, progress, mean_loss):
+    def noted(self, state, progress, mean_loss, held_out_l1):
         saved[progress.step] = mean_loss
-        save(self, state, progress, mean_loss)
+        save(self, state, progress, mean_loss, held_out_l1)
 
     monkeypatch.setattr(Checkpoints, "save", noted)
     return saved
@@ -367,6 +377,106 @@ def test_a_few_steps_before_a_signal_are_not_the_best(tmp_path, monkeypatch):
     assert finished_steps(tmp_path) == [7, 9]
 
 
+# Evaluation meanwhile.
+
+
+def held_out(workdir):
+    """Step -> L1 of the evaluated ones."""
+    return {line["step"]: line["eval/l1"] for line in lines(workdir) if "eval/l1" in line}
+
+
+def test_evaluated_steps_are_logged_and_checkpointed(tmp_path, undisturbed):
+    run(
+        tmp_path, evaluate=evaluation(iter([0.3, 0.1, 0.2])), eval_every=5, log_every=4,
+        checkpoint_every=0, keep_checkpoints=9,
+    )  # fmt: skip
+    assert held_out(tmp_path) == {5: 0.3, 10: 0.1, 12: 0.2}  # the last one always
+    every = losses(undisturbed)
+    assert losses(tmp_path) == {step: every[step] for step in (4, 5, 8, 10, 12)}
+    assert finished_steps(tmp_path) == [5, 10, 12]
+    assert_same_weights(tmp_path, undisturbed)
+
+
+def test_the_best_is_that_of_the_least_held_out_l1(tmp_path):
+    values = iter([0.3, 0.1, 0.2, 0.4, 0.15, 0.5])
+    run(tmp_path, evaluate=evaluation(values), eval_every=2, keep_checkpoints=1)
+    found = losses(tmp_path)
+    assert min(found[step] for step in (11, 12)) < found[3]  # the loss says otherwise
+    assert finished_steps(tmp_path) == [4, 12]
+    assert find_step(tmp_path, "best") == 4
+    # It stays the best where later ones are not evaluated, though their loss is less.
+    run(tmp_path, total_steps=20, keep_checkpoints=1)
+    assert finished_steps(tmp_path) == [4, 20]
+    assert find_step(tmp_path, "best") == 4
+
+
+def test_before_the_first_evaluation_the_loss_tells_the_best(tmp_path):
+    run(tmp_path, keep_checkpoints=1)
+    run(tmp_path, evaluate=evaluation(iter([9.0])), eval_every=14, total_steps=14,
+        keep_checkpoints=9)  # fmt: skip
+    assert find_step(tmp_path, "best") == 14
+    assert len(finished_steps(tmp_path)) > 1
+
+
+def test_a_held_out_l1_that_is_not_finite_is_not_the_best(tmp_path):
+    values = iter([float("nan"), 0.5, float("inf")])
+    run(tmp_path, evaluate=evaluation(values), eval_every=4)
+    assert held_out(tmp_path) == {4: None, 8: 0.5, 12: None}
+    assert find_step(tmp_path, "best") == 8
+
+
+def test_evaluation_gets_the_averaged_weights_of_the_step(tmp_path):
+    seen = []
+
+    def evaluate(variables, stop):
+        seen.append(jax.device_get(variables["params"]))
+        return {"eval/l1": 0.5}
+
+    run(tmp_path, evaluate=evaluate, eval_every=4, keep_checkpoints=3)
+    for step, params in zip((4, 8, 12), seen, strict=True):
+        saved = load_tree(tmp_path / "checkpoints" / str(step) / "ema_params")
+        jax.tree.map(np.testing.assert_array_equal, params, saved)
+
+
+def test_sigterm_during_an_evaluation_saves_and_the_same_call_goes_on(
+    tmp_path, undisturbed, capsys
+):
+    def evaluate(variables, stop):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return {} if stop() else {"eval/l1": 0.5}
+
+    run(tmp_path, evaluate=evaluate, eval_every=5, checkpoint_every=0)
+    assert "stopped after step 5" in capsys.readouterr().err
+    assert finished_steps(tmp_path) == [5]
+    assert list(losses(tmp_path)) == [1, 2, 3, 4, 5]
+    run(tmp_path, evaluate=evaluation(iter([0.2, 0.1])), eval_every=5)
+    assert held_out(tmp_path) == {10: 0.2, 12: 0.1}
+    assert losses(tmp_path) == losses(undisturbed)
+    assert_same_weights(tmp_path, undisturbed)
+
+
+def test_the_time_of_an_evaluation_is_not_that_of_steps(tmp_path, monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    with Log(tmp_path, start=0, total=9, batch_size=10) as log:
+        log.advance()
+        now += 2
+        with log.pausing():
+            now += 100
+        log.write(1, 0, {"loss": 1.0, "eval/l1": 0.125}, 0)
+        assert "held-out l1=0.125" in str(log._bar)
+        log.advance()
+        now += 2
+        log.write(2, 0, {"loss": 1.0}, 0)
+        assert "held-out l1=0.125" in str(log._bar)  # until there is another
+    assert [line["steps_per_second"] for line in lines(tmp_path)] == [0.5, 0.5]
+
+
+def test_an_evaluation_that_is_missing(tmp_path):
+    with pytest.raises(ValueError, match="eval_every"):
+        run(tmp_path / "new", eval_every=4)
+
+
 # Pictures and TensorBoard.
 
 
@@ -380,9 +490,10 @@ def test_pictures(tmp_path):
 
 def test_tensorboard(tmp_path):
     run(tmp_path, tensorboard=True, picture_every=6, total_steps=6)
-    run(tmp_path, tensorboard=True)
+    run(tmp_path, tensorboard=True, eval_every=8, evaluate=evaluation(iter([0.2, 0.1])))
     events = b"".join(path.read_bytes() for path in (tmp_path / "tensorboard").iterdir())
-    for tag in (b"loss/fit", b"gradient/network", b"samples_per_second", b"pictures", b"PNG"):
+    scalars = (b"loss/fit", b"gradient/network", b"samples_per_second", b"eval/l1")
+    for tag in (*scalars, b"pictures", b"PNG"):
         assert tag in events
 
 
@@ -447,7 +558,8 @@ def test_a_disk_that_takes_no_more_for_tensorboard(tmp_path, monkeypatch):
     ("field", "value"),
     [("total_steps", -1), ("log_every", 0), ("checkpoint_every", -1), ("keep_checkpoints", 0),
      ("picture_every", -1), ("skip_nonfinite_steps", -1), ("ema_decay", -0.1), ("ema_decay", 1.0),
-     ("warmup_steps", -1), ("accumulate_steps", 0)],
+     ("warmup_steps", -1), ("accumulate_steps", 0), ("eval_every", -1), ("eval_clips", 0),
+     ("eval_frames", 0)],
 )  # fmt: skip
 def test_settings_that_do_not_do(tmp_path, field, value):
     with pytest.raises(InputError, match=f"config.{field} is {value}"):

@@ -27,6 +27,7 @@ from tests.tiny_training import tiny_config
 
 def get_config():
     config = tiny_config(log_every=1, picture_every=0, checkpoint_every=0)
+    config.eval_every = 1000  # after the last step, then
     config.dataset.path = {root!r}
     config.dataset_params.id_sampling = False
     config.model_params.common_params.bg = False
@@ -153,6 +154,16 @@ def assert_close(workdir, other, steps):
     np.testing.assert_allclose(*pair, rtol=1e-4)
 
 
+def assert_same_evaluation(workdir, other):
+    """Of the last step, by one process or shared by two."""
+    found, expected = lines(workdir)[-1], lines(other)[-1]
+    names = {name for name in expected if name.startswith("eval/")}
+    assert names == {name for name in found if name.startswith("eval/")}
+    assert expected["eval/clips"] == found["eval/clips"] == 2
+    for name in names:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, err_msg=name)
+
+
 def goes_on(workdir, other, step, **layout):
     """Continues what another run had saved after a step, in a workdir of its own."""
     shutil.copytree(other, workdir)
@@ -201,3 +212,4 @@ def test_two_processes_go_on_where_one_stopped(step, undisturbed):
     workdir = undisturbed.parent / "then_two"
     goes_on(workdir, undisturbed, step, processes=2, devices=2)
     assert_close(workdir, undisturbed, range(step + 1, step + 4))
+    assert_same_evaluation(workdir, undisturbed)

@@ -8,13 +8,17 @@ import time
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 import train
 from convert_torch_weights import export_checkpoint
-from tests.fake_trainer import losses
+from data.evaluation_clips import clips_for_test
+from tests.fake_trainer import lines, losses
 from tests.processes import start_python
 from tpsm_jax.checkpoints import load_checkpoint
 from tpsm_jax.errors import InputError
+from tpsm_jax.evaluation.measures import total
+from tpsm_jax.evaluation.reconstruction import Reconstructor
 from tpsm_jax.orbax_trees import finished_steps, load_tree
 
 CONFIG = """
@@ -106,6 +110,15 @@ def test_a_workdir_that_is_a_file(folder, tmp_path, monkeypatch):
     assert_refused("file cannot be written", monkeypatch, *command(folder, tmp_path / "file"))
 
 
+def test_an_evaluation_without_test_clips(folder, tmp_path, monkeypatch):
+    for name in ("train/a", "test"):
+        (tmp_path / "clips" / name).mkdir(parents=True)
+    Image.new("RGB", (32, 32)).save(tmp_path / "clips/train/a/0.png")
+    arguments = command(folder, tmp_path / "run", f"--config.dataset.path={tmp_path / 'clips'}")
+    assert_refused("test holds no clip", monkeypatch, *arguments, "--config.eval_every=5")
+    assert not (tmp_path / "run").exists()
+
+
 # Whole runs, as processes of their own. Unoptimised, the step compiles twice as fast.
 
 
@@ -139,7 +152,8 @@ def interrupted(folder):
     assert "the same command goes on" in said
     step = finished_steps(workdir)[-1]
     more = ("--config.ema_decay=0.5", f"--config.total_steps={step + 3}")
-    assert "wrote" in finish(start(folder, workdir, *more, "--config.picture_every=1"))
+    more += ("--config.picture_every=1", "--config.eval_every=2", "--config.eval_frames=2")
+    assert "wrote" in finish(start(folder, workdir, *more))
     return workdir, step + 3
 
 
@@ -163,8 +177,32 @@ def test_what_it_leaves(interrupted):
     assert (config["stage"], config["total_steps"], config["ema_decay"]) == ("model", last, 0.5)
     assert f"{last:08d}.png" in os.listdir(workdir / "pictures")
     line = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])
-    for name in ("loss/perceptual", "gradient/kp_detector", "learning_rate/generator"):
+    for name in ("loss/perceptual", "gradient/kp_detector", "learning_rate/generator", "eval/l1"):
         assert np.isfinite(line[name])
+    evaluated = [line["step"] for line in lines(workdir) if "eval/l1" in line]
+    assert evaluated == [
+        step for step in range(last - 2, last + 1) if step % 2 == 0 or step == last
+    ]
+    assert set(evaluated) <= set(finished_steps(workdir))
+
+
+@pytest.mark.slow
+def test_its_evaluation_is_that_of_eval_py(interrupted):
+    workdir, last = interrupted
+    checkpoint = load_checkpoint(workdir)
+    clips = clips_for_test(checkpoint.config, limit=8, resize=True)
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        reconstructor = Reconstructor(checkpoint, devices=jax.devices()[:1])
+        records = [reconstructor.run(list(clip.frames())[:2])._asdict() for clip in clips]
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
+    line = lines(workdir)[-1]
+    assert line["step"] == last
+    assert line["eval/clips"] == len(clips)
+    for name, value in total(records, "metrics").items():
+        assert line[f"eval/{name}"] == pytest.approx(value, rel=1e-5), name
+    assert line["eval/l1_static"] == pytest.approx(total(records, "static")["l1"], rel=1e-5)
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ import orbax.checkpoint as ocp
 from tpsm_jax.errors import InputError
 
 STEPS, VARIABLES, EMA_PARAMS = "checkpoints", "variables", "ema_params"
+# Of a step's record, and of metrics.jsonl.
+LOSS, HELD_OUT_L1 = "loss", "eval/l1"
 _METRICS = "metrics"  # of a step, where Orbax keeps them
 
 
@@ -83,14 +85,29 @@ def metrics_path(workdir: Path, step: int) -> Path:
     return workdir / STEPS / str(step) / _METRICS / _METRICS
 
 
-def stored_mean_loss(workdir: Path, step: int) -> float | None:
-    """The mean loss that a step's checkpoint came with; None if with none.
+def rank(record: Mapping[str, float]) -> tuple[bool, float]:
+    """What checkpoints are compared by: the best has the least.
+
+    Args:
+      record: that a checkpoint came with.
+
+    Returns:
+      The L1 of held-out clips; behind all of these, where the step was not evaluated, the mean
+      training loss.
+    """
+    if HELD_OUT_L1 in record:
+        return False, float(record[HELD_OUT_L1])
+    return True, float(record[LOSS])
+
+
+def stored_rank(workdir: Path, step: int) -> tuple[bool, float] | None:
+    """The rank of a step's checkpoint; None if it came with nothing to compare.
 
     Raises:
       OSError, ValueError, TypeError, KeyError: if its record is damaged.
     """
     path = metrics_path(workdir, step)
-    return float(json.loads(path.read_text())["loss"]) if path.exists() else None
+    return rank(json.loads(path.read_text())) if path.exists() else None
 
 
 def tree_bytes(tree: Any) -> int:

@@ -47,14 +47,15 @@ def choose_models(
     chosen: dict[str, ModelSpec] = {}
     given: set[tuple[Path, int | None]] = set()
     for text in checkpoints:
-        folder, wanted = Path(text), step
+        folder = Path(text)
+        wanted: str | None = None
         if not folder.exists() and "@" in text:
             path, _, wanted = text.rpartition("@")
             folder = Path(path)
         if not folder.is_dir():
             raise InputError(f"there is no checkpoint {folder}")
-        if (folder / "variables").is_dir() and "@" not in text:
-            wanted = "latest"  # beside workdirs, to which --step is said
+        if wanted is None:  # --step is for the workdirs beside a converted checkpoint
+            wanted = "latest" if (folder / "variables").is_dir() else step
         number = find_step(folder, wanted)
         if (folder.resolve(), number) in given:
             raise InputError(f"the checkpoint {text} is given twice")

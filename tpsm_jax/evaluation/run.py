@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from tqdm import tqdm
 
 import tpsm_jax
@@ -29,7 +28,7 @@ from tpsm_jax.evaluation.output import (
 )
 from tpsm_jax.evaluation.reconstruction import Mode, Reconstructor, frames_at_once
 from tpsm_jax.models.motion_model import check_image_size
-from tpsm_jax.training.distributed import on_every_process, on_first_process
+from tpsm_jax.training.distributed import gathered, on_every_process, on_first_process
 
 SCHEMA_VERSION = 1
 _SOFTWARE = ("jax", "jaxlib", "flax", "numpy", "pillow")
@@ -109,7 +108,7 @@ def evaluate(
         share = clips[jax.process_index() :: jax.process_count()]
         run_share = functools.partial(_run_share, reconstructor, output / model.name, share)
         broken |= on_every_process(run_share)
-    broken = _of_all_processes(broken, clips)
+    broken = {name: reason for share in gathered(broken) for name, reason in share.items()}
     metrics = {
         "schema_version": SCHEMA_VERSION,
         "mode": settings.mode,
@@ -242,18 +241,3 @@ def _software() -> dict[str, str]:
         **versions,
         "device": f"{device.device_kind} ({device.platform})",
     }
-
-
-def _of_all_processes(broken: dict[str, str], clips: Sequence[EvaluationClip]) -> dict[str, str]:
-    """The reasons that every process has found."""
-    if jax.process_count() == 1:
-        return broken
-    from jax.experimental import multihost_utils
-
-    text = np.zeros((len(clips), 300), np.uint8)
-    for row, clip in zip(text, clips, strict=True):
-        encoded = np.frombuffer(broken.get(clip.name, "").encode()[: len(row)], np.uint8)
-        row[: len(encoded)] = encoded
-    told = np.max(multihost_utils.process_allgather(text), axis=0)
-    reasons = [row.tobytes().rstrip(b"\0").decode(errors="replace") for row in told]
-    return {clip.name: reason for clip, reason in zip(clips, reasons, strict=True) if reason}

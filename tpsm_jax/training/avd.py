@@ -40,6 +40,7 @@ _UNUSED_FIELDS = {
     "freeze": (),
     "init_from": "",
     "init_networks": (),
+    "eval_every": 0,  # a reconstruction does without avd_network
 }
 
 

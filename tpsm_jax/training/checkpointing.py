@@ -5,13 +5,15 @@
         ema_params/    averaged parameters, where they are kept
         opt_state/     of the optimisers
         loop/          JSON: how far the run is, see `Progress`
-        metrics/       JSON: {"loss": the mean since the checkpoint before}, if of enough steps
+        metrics/       JSON, what it is compared by: "loss", the mean since the checkpoint before,
+                       if of enough steps; "eval/l1" of held-out clips, if they were evaluated
 
 Parts lie apart so that evaluation reads only the first. A step is written under another name and
 renamed when it is complete.
 """
 
 import dataclasses
+import math
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -28,11 +30,14 @@ from orbax.checkpoint.checkpoint_managers import (
 from tpsm_jax.errors import InputError
 from tpsm_jax.orbax_trees import (
     EMA_PARAMS,
+    HELD_OUT_L1,
+    LOSS,
     STEPS,
     VARIABLES,
     check_room,
     finished_steps,
-    stored_mean_loss,
+    rank,
+    stored_rank,
     tree_bytes,
 )
 from tpsm_jax.training.distributed import on_first_process
@@ -60,6 +65,17 @@ class Progress:
     batch_size: int = 0
 
 
+class _Manager(ocp.CheckpointManager):
+    """Orbax's, but that it does not ask about signals, for its log alone.
+
+    It would ask with other numbers than `Preemption`, from the thread that writes as well, and JAX
+    takes the latest number for the place that this process has come to.
+    """
+
+    def reached_preemption(self, step: int) -> bool:
+        return False
+
+
 class Checkpoints:
     """The checkpoints of a workdir; leaving the `with` block waits until all are written."""
 
@@ -68,7 +84,7 @@ class Checkpoints:
 
         Args:
           workdir: absolute.
-          keep: of the latest; the best by mean training loss is kept besides.
+          keep: of the latest; the best, see `rank`, is kept besides.
 
         Raises:
           InputError: if the record of one is damaged.
@@ -81,20 +97,20 @@ class Checkpoints:
                 [
                     LatestN(keep),
                     BestN(
-                        get_metric_fn=_mean_loss,
+                        get_metric_fn=rank,
                         reverse=True,
                         n=1,
                         keep_checkpoints_without_metrics=False,
                     ),
                 ]
             ),
-            best_fn=_mean_loss,
+            best_fn=rank,
             best_mode="min",
             cleanup_tmp_directories=True,
             # Or a disk that fails would leave threads waiting for minutes.
             async_options=ocp.options.AsyncOptions(create_directories_asynchronously=False),
         )
-        self._manager = ocp.CheckpointManager(workdir / STEPS, options=options)
+        self._manager = _Manager(workdir / STEPS, options=options)
 
     @property
     def latest_step(self) -> int | None:
@@ -152,7 +168,13 @@ class Checkpoints:
         )
         return state, progress
 
-    def save(self, state: TrainState, progress: Progress, mean_loss: float | None) -> None:
+    def save(
+        self,
+        state: TrainState,
+        progress: Progress,
+        mean_loss: float | None,
+        held_out_l1: float | None = None,
+    ) -> None:
         """Begins to write a checkpoint; waits first for the one before.
 
         The arrays are copied before this returns, so the state may be donated.
@@ -161,12 +183,19 @@ class Checkpoints:
           state: after `progress.step` steps.
           progress: how far the run is.
           mean_loss: since the checkpoint before; None if it is of too few steps to be compared.
+          held_out_l1: of clips that are not trained on; None if they were not evaluated.
 
         Raises:
           InputError: if this or the one before cannot be written.
         """
         parts = {name: ocp.args.PyTreeSave(tree) for name, tree in _parts(state).items()}
         loop = ocp.args.JsonSave(dataclasses.asdict(progress))
+        known = {LOSS: mean_loss, HELD_OUT_L1: held_out_l1}
+        record = {
+            name: value
+            for name, value in known.items()
+            if value is not None and math.isfinite(value)
+        }
         self.wait()
         # The saving is done by all together: one that failed alone would leave the others waiting.
         on_first_process(lambda: self._check_room(tree_bytes(_parts(state))))
@@ -174,7 +203,7 @@ class Checkpoints:
             self._manager.save(
                 progress.step,
                 args=ocp.args.Composite(**parts, **{_LOOP: loop}),
-                metrics=None if mean_loss is None else {"loss": mean_loss},
+                metrics=record or None,
                 force=True,
             )
         except Exception as error:
@@ -231,10 +260,6 @@ def _parts(state: TrainState) -> dict[str, Any]:
     return parts if state.ema_params is None else {**parts, EMA_PARAMS: state.ema_params}
 
 
-def _mean_loss(metrics: dict[str, float]) -> float:
-    return metrics["loss"]
-
-
 def _restore_args(tree: Any) -> ocp.args.PyTreeRestore:
     return ocp.args.PyTreeRestore(
         item=tree, restore_args=ocp.checkpoint_utils.construct_restore_args(tree)
@@ -273,10 +298,10 @@ def _check_structure(place: Path, part: str, wanted: dict[str, Any], found: dict
 
 
 def _check_records(workdir: Path) -> None:
-    """Orbax reads the mean losses of all checkpoints at once, and says not whose is damaged."""
+    """Orbax reads the records of all checkpoints at once, and says not whose is damaged."""
     for step in finished_steps(workdir):
         try:
-            stored_mean_loss(workdir, step)
+            stored_rank(workdir, step)
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise _damaged(workdir, step, error) from error
 

@@ -2,6 +2,7 @@
 
 import glob
 import importlib.util
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -21,7 +22,6 @@ _SLURM_TASK = (
     "SLURM_PROCID",
     "SLURM_LOCALID",
 )
-_LONGEST_MESSAGE = 2000
 # How long a process that fails waits for the others, which may never come to their end.
 _SHUTDOWN_SECONDS = 30
 
@@ -120,15 +120,23 @@ def on_every_process(action: Callable[[], T]) -> T:
         result = action()
     except InputError as error:
         message = str(error)
-    if jax.process_count() > 1:
-        text = np.zeros(_LONGEST_MESSAGE, np.uint8)
-        encoded = np.frombuffer(message.encode()[:_LONGEST_MESSAGE], np.uint8)
-        text[: len(encoded)] = encoded
-        told = [row.tobytes().rstrip(b"\0") for row in multihost_utils.process_allgather(text)]
-        message = next(filter(None, told), b"").decode(errors="replace")
-    if message:
+    if message := next(filter(None, gathered(message)), ""):
         raise InputError(message)
     return result
+
+
+def gathered(value: Any) -> list[Any]:
+    """What every process has, in their order; to be asked by all.
+
+    Args:
+      value: that JSON can hold. Numbers keep all their digits, which JAX would cut to 32 bits.
+    """
+    if jax.process_count() == 1:
+        return [value]
+    text = json.dumps(value).encode()
+    longest = int(np.max(multihost_utils.process_allgather(np.array(len(text)))))
+    padded = np.frombuffer(text.ljust(longest), np.uint8)
+    return [json.loads(row.tobytes()) for row in multihost_utils.process_allgather(padded)]
 
 
 def everywhere(condition: bool) -> bool:

@@ -23,9 +23,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.orbax_trees import HELD_OUT_L1, LOSS
 from tpsm_jax.replace_file import replace_text
 
 METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"
+_ON_THE_BAR = {LOSS: "loss", HELD_OUT_L1: "held-out l1"}
 
 
 class Log:
@@ -71,6 +73,7 @@ class Log:
             dynamic_ncols=True,
             disable=not self._keeps,
         )
+        self._on_the_bar: dict[str, str] = {}
         self._since, self._steps, self._waited = time.perf_counter(), 0, 0.0
 
     @contextlib.contextmanager
@@ -79,6 +82,13 @@ class Log:
         begin = time.perf_counter()
         yield
         self._waited += time.perf_counter() - begin
+
+    @contextlib.contextmanager
+    def pausing(self) -> Iterator[None]:
+        """Leaves the time spent within out of the speeds."""
+        begin = time.perf_counter()
+        yield
+        self._since += time.perf_counter() - begin
 
     def advance(self) -> None:
         """Counts a step."""
@@ -93,7 +103,8 @@ class Log:
         Args:
           step: steps taken, this one included.
           epoch: that this step belongs to, counted from 0.
-          metrics: of this very step; what is not finite becomes null, JSON having no such number.
+          metrics: of this very step, with those of its evaluation; what is not finite becomes
+            null, JSON having no such number.
           nonfinite_steps: of the run so far.
 
         Raises:
@@ -115,7 +126,10 @@ class Log:
         with _told(self._workdir / METRICS):
             self._file.write(json.dumps(strict) + "\n")
             self._file.flush()
-        self._bar.set_postfix(loss=f"{metrics['loss']:.4g}", refresh=False)
+        self._on_the_bar |= {
+            title: f"{metrics[name]:.4g}" for name, title in _ON_THE_BAR.items() if name in metrics
+        }
+        self._bar.set_postfix(self._on_the_bar, refresh=False)
         if self._tensorboard:
             with _told(self._workdir / TENSORBOARD):
                 for key, value in line.items():

@@ -12,20 +12,23 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.orbax_trees import quiet_orbax, tree_bytes
+from tpsm_jax.models.motion_model import Variables
+from tpsm_jax.orbax_trees import HELD_OUT_L1, quiet_orbax, tree_bytes
 from tpsm_jax.training.checkpointing import Checkpoints, Progress
 from tpsm_jax.training.distributed import everywhere, on_first_process
 from tpsm_jax.training.log import Log
 from tpsm_jax.training.preemption import Preemption
 from tpsm_jax.training.sharding import Batch, device_batches
 from tpsm_jax.training.state import TrainState
+from tpsm_jax.training.unseen_metrics import UnseenMetrics
 from tpsm_jax.training.workdir import check_disk, claim_workdir, record_config
 from tpsm_jax.visualize import animation_sheet
 
 PICTURED_SAMPLES = 4
-# Steps that the devices may lag behind: enough never to idle, few enough that the batches waiting
-# for them fit beside the model.
-_STEPS_IN_FLIGHT = 2
+
+# Takes variables, and what tells whether to give up, to be asked by all processes at the same
+# places. Gives metrics, "eval/l1" among them, the same in every process; none if it gave up.
+Evaluate = Callable[[Variables, Callable[[], bool]], dict[str, float]]
 
 
 class Trainer(Protocol):
@@ -60,21 +63,18 @@ class Trainer(Protocol):
         """Source, driving and what the model makes of them, of the first `count` samples."""
 
 
-class NonFiniteLossError(InputError):
-    """Too many steps in a row had a loss or a gradient that was not finite."""
-
-
 def train(
     config: ConfigDict,
     workdir: str | Path,
     trainer: Trainer,
     make_batches: Callable[[int], Iterator[Batch]],
+    evaluate: Evaluate | None = None,
 ) -> None:
     """Trains from the workdir's newest checkpoint on, or from the start, to the last step.
 
-    A SIGTERM saves and returns; the same call goes on. What goes wrong in one process alone, as a
-    log that cannot be written or a clip that cannot be read, ends that one with its error, and the
-    others by JAX's own timeout.
+    A SIGTERM saves and returns, without the numbers of an evaluation that it meets; the same call
+    goes on. What goes wrong in one process alone, as a log that cannot be written or a clip that
+    cannot be read, ends that one with its error, and the others by JAX's own timeout.
 
     Args:
       config: of the experiment. `total_steps`, if not 0, takes the place of the trainer's
@@ -82,6 +82,8 @@ def train(
       workdir: to make, or of the same run.
       trainer: made of the same config.
       make_batches: gives the endless batches of this process from a step on.
+      evaluate: measures the model every `config.eval_every` steps and after the last one, before
+        their checkpoints. It gets the averaged parameters where they are kept.
 
     Raises:
       InputError: if the config or the workdir does not do, the run had other epochs, or a
@@ -90,6 +92,8 @@ def train(
         finite. No checkpoint is written after them.
     """
     check_settings(config)
+    if config.eval_every and evaluate is None:
+        raise ValueError("config.eval_every asks for an evaluation, and there is none")
     workdir = Path(workdir).absolute()
     total = config.total_steps or trainer.num_epochs * trainer.steps_per_epoch
     if total < 1:
@@ -112,7 +116,18 @@ def train(
         stack.enter_context(log)
         batches = make_batches(progress.step)
         stack.callback(getattr(batches, "close", lambda: None))
-        _run(config, trainer, state, progress, batches, total, preemption, checkpoints, log)
+        _run(
+            config,
+            trainer,
+            state,
+            progress,
+            batches,
+            evaluate if config.eval_every else None,
+            total,
+            preemption,
+            checkpoints,
+            log,
+        )
         checkpoints.wait()
     if jax.process_index() == 0:
         if progress.step < total:
@@ -137,6 +152,9 @@ def check_settings(config: ConfigDict) -> None:
         "keep_checkpoints": 1,
         "picture_every": 0,
         "skip_nonfinite_steps": 0,
+        "eval_every": 0,
+        "eval_clips": 1,
+        "eval_frames": 1,
         "warmup_steps": 0,
         "accumulate_steps": 1,
     }
@@ -198,6 +216,7 @@ def _run(
     state: TrainState,
     progress: Progress,
     batches: Iterator[Batch],
+    evaluate: Evaluate | None,
     total: int,
     preemption: Preemption,
     checkpoints: Checkpoints,
@@ -210,23 +229,29 @@ def _run(
     trainer.start(step)
     usual = min(config.checkpoint_every or trainer.steps_per_epoch, trainer.steps_per_epoch)
 
-    def save() -> None:
+    def save(held_out_l1: float | None = None) -> None:
         unseen.look()  # what is not finite is never saved
         # A few easy batches, as before a signal, are not to make the best checkpoint.
-        checkpoints.save(state, progress, unseen.take_mean_loss(math.ceil(usual / 2)))
+        mean_loss = unseen.take_mean_loss(math.ceil(usual / 2))
+        checkpoints.save(state, progress, mean_loss, held_out_l1)
 
-    while step < total and not preemption.reached(step):
+    while step < total and not preemption.reached():
         with log.waiting():
             batch, names = next(arriving)
         state, metrics = trainer.step(state, batch)
         step += 1
         unseen.add(step, metrics, names)
         log.advance()
-        if step % config.log_every == 0 or step == total:
+        held_out: dict[str, float] = {}
+        if evaluate and (_due(step, config.eval_every) or step == total):
+            unseen.look()  # nor evaluated
+            with log.pausing():
+                held_out = evaluate(state.variables(), preemption.reached)
+        if held_out or step % config.log_every == 0 or step == total:
             epoch = (step - 1) // trainer.steps_per_epoch
-            log.write(step, epoch, unseen.look(), progress.nonfinite_steps)
-        if _due(step, config.checkpoint_every) or _due(step, trainer.steps_per_epoch):
-            save()
+            log.write(step, epoch, {**unseen.look(), **held_out}, progress.nonfinite_steps)
+        if held_out or _due(step, config.checkpoint_every) or _due(step, trainer.steps_per_epoch):
+            save(held_out.get(HELD_OUT_L1))
         if _due(step, config.picture_every):
             outputs = trainer.outputs(state, batch, PICTURED_SAMPLES)
             if jax.process_index() == 0:
@@ -239,83 +264,3 @@ def _run(
 def _due(step: int, every: int) -> bool:
     """Whether it is time; never if `every` is 0."""
     return every > 0 and step % every == 0
-
-
-class UnseenMetrics:
-    """Metrics of steps that the host has not looked at, because looking would stop the devices."""
-
-    def __init__(self, progress: Progress, tolerated: int):
-        """Begins with none.
-
-        Args:
-          progress: kept up to date with the steps looked at.
-          tolerated: steps in a row that may be not finite.
-        """
-        self._progress = progress
-        self._tolerated = tolerated
-        self._waiting: list[tuple[int, dict[str, jax.Array], list[str]]] = []
-        self._latest: dict[str, float] = {}
-        self._losses: list[float] = []
-
-    def add(self, step: int, metrics: dict[str, jax.Array], names: list[str]) -> None:
-        """Takes a step's metrics as they are, on the devices.
-
-        Args:
-          step: steps taken, this one included.
-          metrics: see `Trainer.step`.
-          names: of the batch's clips.
-        """
-        self._waiting.append((step, metrics, names))
-        if len(self._waiting) > _STEPS_IN_FLIGHT:
-            # The devices still have the steps after this one, so they do not stop.
-            jax.block_until_ready(self._waiting[-1 - _STEPS_IN_FLIGHT][1])
-
-    def look(self) -> dict[str, float]:
-        """Fetches all that wait, at once.
-
-        Returns:
-          The metrics of the latest step, without "finite".
-
-        Raises:
-          NonFiniteLossError: if too many in a row were not finite.
-        """
-        fetched = jax.device_get([metrics for _, metrics, _ in self._waiting])
-        for (step, _, names), values in zip(self._waiting, fetched, strict=True):
-            self._latest = {name: float(value) for name, value in values.items()}
-            self._progress.step = step
-            if self._latest.pop("finite"):
-                self._progress.nonfinite_in_a_row = 0
-                self._losses.append(self._latest["loss"])
-                continue
-            self._progress.nonfinite_steps += 1
-            self._progress.nonfinite_in_a_row += 1
-            if self._progress.nonfinite_in_a_row > self._tolerated:
-                raise NonFiniteLossError(_tell(step, self._latest, names))
-        self._waiting.clear()
-        return self._latest
-
-    def take_mean_loss(self, at_least: int) -> float | None:
-        """The mean over the finite steps since the last that was taken.
-
-        Args:
-          at_least: steps, from 1.
-
-        Returns:
-          None if there were fewer, which then count for the next.
-        """
-        if len(self._losses) < at_least:
-            return None
-        losses, self._losses = self._losses, []
-        return sum(losses) / len(losses)
-
-
-def _tell(step: int, metrics: dict[str, float], names: list[str]) -> str:
-    told = ", ".join(
-        f"{name} {value:.6g}"
-        for name, value in metrics.items()
-        if name.startswith("loss") or not math.isfinite(value)
-    )
-    return (
-        f"step {step} is not finite: {told}; clips: {', '.join(dict.fromkeys(names))}. "
-        "Nothing was saved since; --config.skip_nonfinite_steps=N leaves out N such steps in a row"
-    )

@@ -19,6 +19,7 @@ class Preemption:
     def __init__(self) -> None:
         """Begins with no signal seen."""
         self._asked = False
+        self._questions = 0
         self._before: Any = None
         # Python allows handlers in the main thread alone.
         self._installs = (
@@ -26,10 +27,15 @@ class Preemption:
             and threading.current_thread() is threading.main_thread()
         )
 
-    def reached(self, step: int) -> bool:
-        """Whether to stop after `step`; to be asked by every process before every step."""
-        if jax.distributed.is_initialized():
-            return multihost_utils.reached_preemption_sync_point(step)
+    def reached(self) -> bool:
+        """Whether to stop here; once it is so it stays so.
+
+        To be asked by all processes at the same places, as before every step.
+        """
+        if jax.distributed.is_initialized() and not self._asked:
+            # They agree on the number of a question to come; to later ones JAX says no again.
+            self._questions += 1
+            self._asked = multihost_utils.reached_preemption_sync_point(self._questions)
         return self._asked
 
     def __enter__(self) -> Self:
