@@ -4,10 +4,13 @@ r"""Reconstructs the test clips of a data set, and writes numbers, files and a p
   python eval.py --checkpoint runs/a@best runs/b --data DIR --output runs/a_and_b
 
 With --pairs or --random_pairs it moves each clip's first frame by another clip instead.
+--detector face adds AKD and MKR, and may be given later, with --resume.
 """
 
 import argparse
+import shlex
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from data.evaluation_clips import clips_for_test, pairs_of_clips, random_pairs, 
 from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache
 from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script
 from tpsm_jax.evaluation.clips import EvaluationClip
+from tpsm_jax.evaluation.detection import Detector
 from tpsm_jax.evaluation.models import choose_models
 from tpsm_jax.evaluation.output import METRICS, REPORT
 from tpsm_jax.evaluation.published import PUBLISHED
@@ -25,6 +29,13 @@ from tpsm_jax.evaluation.report import write_report
 from tpsm_jax.evaluation.run import Settings, evaluate, load_models
 from tpsm_jax.evaluation.table import as_text, make_table
 from tpsm_jax.training.distributed import initialize, on_every_process, on_first_process
+
+_ROOT = Path(__file__).resolve().parent
+DETECTORS = {
+    kind: f"make -s -C {shlex.quote(str(_ROOT))} detector-table INPUT={{input}} OUTPUT={{output}} "
+    f"KIND={kind} ARGS=--frame_shape={{height}},{{width}}"
+    for kind in ("face", "body")
+}
 
 
 def main() -> None:
@@ -43,6 +54,8 @@ def main() -> None:
         batch_size=args.batch_size,
         dataset=args.dataset or "",
         vgg19=args.vgg19,
+        tables=args.tables,
+        detectors=[find_detector(text) for text in args.detector],
         options=options(args),
     )
     loaded = load_models(models)
@@ -102,6 +115,15 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
+def find_detector(text: str) -> Detector:
+    """One of `DETECTORS`, or a command of the user's own, if it can be called."""
+    command = DETECTORS.get(text, text)
+    name = text if text in DETECTORS else f"{zlib.crc32(text.encode()):08x}"
+    detector = Detector(name, command)
+    detector.words()
+    return detector
+
+
 def parse_arguments() -> argparse.Namespace:
     """The flags."""
     parser = ArgumentParser(__doc__)
@@ -123,6 +145,24 @@ def parse_arguments() -> argparse.Namespace:
     add("--resume", action="store_true", help="go on with an evaluation that was interrupted")
     add("--dataset", choices=sorted(PUBLISHED), help="show what papers print of it beside")
     add("--vgg19", metavar="DIR", help="VGG-19's weights, for the perceptual distance")
+    add(
+        "--detector",
+        nargs="+",
+        default=[],
+        metavar="face|body|COMMAND",
+        help="for AKD and MKR, or AED: MediaPipe, or a command with {input} and {output}, which "
+        "makes a table of a folder of wide pictures",
+    )
+    add(
+        "--tables",
+        nargs="+",
+        action="append",
+        default=[],
+        type=Path,
+        metavar=("TRUTH", "RESULT"),
+        help="tables that a detector has made of the clips and of the results of each checkpoint, "
+        "in their order; may be given twice, as for key points and embeddings",
+    )
     add("--pairs", metavar="CSV", help="with columns source and driving, names of test clips")
     add("--random_pairs", type=positive, metavar="N", help="draw N pairs of test clips instead")
     add("--seed", type=int, default=0, help="of --random_pairs")
@@ -134,11 +174,27 @@ def parse_arguments() -> argparse.Namespace:
     )
     add_cache_flag(parser)
     args = parser.parse_args()
+    check_arguments(args)
+    return args
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raises: InputError: flags that do not go together."""
     if args.pairs and args.random_pairs:
         raise InputError("give --pairs or --random_pairs, not both")
+    if (args.tables or args.detector) and (args.pairs or args.random_pairs):
+        raise InputError("--tables and --detector are for reconstruction: pairs have no truth")
+    for tables in args.tables:
+        if len(tables) != 1 + len(args.checkpoint):
+            raise InputError(
+                f"--tables wants the truth's and one for each of the {len(args.checkpoint)} "
+                f"checkpoints, and got {len(tables)}"
+            )
+        for path in tables:
+            if not path.is_file():
+                raise InputError(f"there is no table {path}")
     if args.clips and (args.pairs or args.random_pairs):
         raise InputError("--clips is for reconstruction; the number of pairs is that of the pairs")
-    return args
 
 
 if __name__ == "__main__":

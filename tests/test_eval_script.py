@@ -2,28 +2,38 @@
 
 import importlib
 import json
+import os
 import re
 import shutil
 import signal
 import socket
 import sys
+import time
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
 
+import convert_torch_weights
+from tests.brightest import Brightest
+from tests.eval_files import COUNTS, eval_words, write_clips, write_inputs
+from tests.prepare_files import contents, prepare
 from tests.processes import start_python
-from tests.small import draw_variables
-from tests.tiny_training import SIZE, tiny_batch, tiny_config
-from tpsm_jax.checkpoints import load_checkpoint, save_checkpoint
+from tests.test_torch_names import vgg19_checkpoint
+from tests.tiny_training import SIZE
+from tpsm_jax.checkpoints import load_checkpoint
 from tpsm_jax.errors import run_script
-from tpsm_jax.models.motion_model import build_model
-from tpsm_jax.orbax_trees import save_tree
+from tpsm_jax.models.vgg19 import VGG19
+from tpsm_jax.torch_weights import read_torch_file, vgg19_from_torch, write_torch_file
 
 script = importlib.import_module("eval")
 pytestmark = pytest.mark.slow
-COUNTS = {"a#1": 3, "b#2": 10, "c#3": 1}
+LIKE_THIS_PROCESS = {
+    "JAX_PLATFORMS": "cpu",
+    "JAX_NUM_CPU_DEVICES": "8",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,32 +45,9 @@ def _compiled_quickly():
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """A checkpoint, a training run of two steps with an average, and clips."""
     folder = tmp_path_factory.mktemp("inputs")
-    config = tiny_config()
-    model = build_model(config.model_params)
-    variables = draw_variables(model)
-    save_checkpoint(folder / "converted", variables, config)
-    other = {**variables, "params": jax.tree.map(lambda x: 1.1 * x, variables["params"])}
-    for step, ours, loss in ((1, variables, 1.0), (2, other, 2.0)):
-        place = folder / "run" / "checkpoints" / f"{step}"
-        (place / "metrics").mkdir(parents=True)
-        (place / "metrics" / "metrics").write_text(json.dumps({"loss": loss}))
-        save_tree(place / "variables", ours)
-    save_tree(folder / "run/checkpoints/2/ema_params", variables["params"])
-    shutil.copy(folder / "converted" / "config.json", folder / "run" / "config.json")
-    write_clips(folder / "clips")
+    write_inputs(folder)
     return folder
-
-
-def write_clips(root):
-    (root / "train").mkdir(parents=True)
-    for step, (name, count) in enumerate(COUNTS.items()):
-        place = root / "test" / name
-        place.mkdir(parents=True)
-        frames = tiny_batch(tiny_config(), step)["driving"]
-        for number in range(count):
-            Image.fromarray(frames[number % len(frames)]).save(place / f"{number:02d}.png")
 
 
 @pytest.fixture
@@ -68,21 +55,14 @@ def run(inputs, monkeypatch, capsys):
     """Runs the script here: (exit code, standard output, standard error)."""
     handler = signal.getsignal(signal.SIGTERM)
 
-    def run(output, *more, checkpoint=("converted",), data="clips"):
-        folders = [str(inputs / name) for name in checkpoint]
-        words = ["eval.py", "--checkpoint", *folders, "--data", str(inputs / data)]
-        words += ["--output", str(output), "--compilation_cache", "none", "--batch_size", "8"]
-        monkeypatch.setattr(sys, "argv", [*words, *map(str, more)])
+    def run(output, *more, **options):
+        monkeypatch.setattr(sys, "argv", eval_words(inputs, output, *more, **options))
         with pytest.raises(SystemExit) as end:
             run_script(script.main)
         return end.value.code, *capsys.readouterr()
 
     yield run
     signal.signal(signal.SIGTERM, handler)
-
-
-def contents(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def refused(result, *words):
@@ -156,6 +136,27 @@ def test_going_on_ends_with_the_same_bytes(run, tmp_path):
     assert (tmp_path / "cut/converted/clips/a#1.json").stat().st_mtime_ns == kept
 
 
+def test_killed_in_mid_clip_it_goes_on_to_the_same_bytes(run, inputs, tmp_path):
+    write_clips(tmp_path / "clips", {"a": 2, "b": 160, "c": 3})
+    data = {"data": tmp_path / "clips"}
+    assert run(tmp_path / "whole", **data)[0] == 0
+    killed = tmp_path / "killed"
+    words = eval_words(inputs, killed, **data)
+    process = start_python(*words, **LIKE_THIS_PROCESS)
+    videos = killed / "converted" / "video"
+    try:
+        while len(list(videos.glob("*.mp4"))) < 1 or not list(videos.glob(".b.*")):
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.002)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # and its ffmpeg, as when a machine dies
+    process.communicate()
+    assert list(videos.glob(".b.*"))
+    assert not (killed / "converted/clips/b.json").exists()
+    assert run(killed, "--resume", **data)[0] == 0
+    assert contents(killed) == contents(tmp_path / "whole")
+
+
 def test_a_broken_clip_is_told_and_left_out(run, inputs, tmp_path):
     shutil.copytree(inputs / "clips", tmp_path / "clips")
     (tmp_path / "clips/test/b#2/05.png").write_bytes(b"no picture")
@@ -187,10 +188,106 @@ def test_steps_and_averages_of_a_run_beside_a_converted_checkpoint(run, tmp_path
     assert [len(model["clips"]) for model in metrics["models"]] == [2, 2, 2]
     first, *others = (model["totals"] for model in metrics["models"])
     assert others == [first, first]  # step 1 has the same weights, and so has step 2's average
-    assert "TPSM (published: Zhao and Zhang, CVPR 2022, Table 1)  0.045" in out
+    assert re.search(r"\nTPSM \(published: Zhao and Zhang, CVPR 2022, Table 1\) +0.045 ", out)
     run(tmp_path / "plain", "--clips", 2, "--no_ema", checkpoint=("run",))
     plain = json.loads((tmp_path / "plain/metrics.json").read_text())
     assert plain["models"][0]["totals"]["l1"] != first["l1"]
+
+
+def test_a_detector_looks_at_truth_and_results(run, inputs, tmp_path):
+    shutil.copytree(inputs / "clips", tmp_path / "clips")
+    Image.new("RGB", (SIZE, SIZE)).save(tmp_path / "clips/test/a#1/01.png")
+    options = {"checkpoint": ("converted", "run@2"), "data": tmp_path / "clips"}
+    detector = "tests.brightest:Brightest"
+    command = f"{sys.executable} -m detectors.table --input {{input}} --output {{output}} "
+    command += f"--frame_shape {{height}},{{width}} --detector {detector}"
+    assert run(tmp_path / "out", **options)[0] == 0
+    code, out, _ = run(tmp_path / "out", "--resume", "--detector", command, **options)
+    assert code == 0
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    first, second = metrics["models"]
+
+    looked = [look(tmp_path / "out" / name / "png") for name in ("truth", "converted")]
+    distances = []
+    for true, ours in zip(*looked, strict=True):
+        if true is not None and ours is not None:
+            seen = ((true >= 0) & (ours >= 0)).all(axis=1)
+            distances += [np.abs(true - ours)[seen].mean()] if seen.any() else []
+    assert first["totals"]["akd"] == pytest.approx(np.mean(distances))
+    assert first["static"]["akd"] == second["static"]["akd"] > 0
+    (detection,) = first["detections"]
+    assert (detection["detector"], detection["frames"]) == ("brightest pixels 1.0", 14)
+    assert detection["missing_in_truth"] == 1
+    tables = sorted((tmp_path / "out").glob("*/tables/*.jsonl"))
+    assert [path.parts[-3] for path in tables] == ["converted", "run@2", "truth"]
+    note = "by brightest pixels 1.0, which found nothing in 1 of 14 frames of the clips"
+    page = (tmp_path / "out/report.html").read_text()
+    for text in (out, page):
+        assert note in text
+        assert "compare only within one detector" in text
+    assert "<h3>AKD</h3>" in page
+
+    made = [path.stat().st_mtime_ns for path in tables]
+    assert run(tmp_path / "out", "--resume", "--detector", command, **options)[0] == 0
+    assert [path.stat().st_mtime_ns for path in tables] == made
+    whole = contents(tmp_path / "out")
+    truth, ours, others = tables[2], tables[0], tables[1]
+    code, *_ = run(tmp_path / "out", "--resume", "--tables", truth, ours, others, **options)
+    assert code == 0
+    assert contents(tmp_path / "out") == whole
+
+
+def look(folder):
+    """What the detector of tests finds in wide pictures, [2, 2] or None a frame."""
+    values = []
+    for path in sorted(folder.iterdir()):
+        strip = np.asarray(Image.open(path))
+        for frame in np.split(strip, strip.shape[1] // SIZE, axis=1):
+            found = Brightest().detect(frame)
+            values.append(found and np.where(found.found[:, None], found.value, -1))
+    return values
+
+
+def test_a_prepared_data_set_gives_the_same_numbers(run, inputs, tmp_path, monkeypatch):
+    shutil.copytree(inputs / "clips/test", tmp_path / "clips/test")
+    shutil.copytree(inputs / "clips/test/a#1", tmp_path / "clips/train/x")
+    size = ("--size", f"{SIZE}", "--format", "png")
+    assert prepare(monkeypatch, tmp_path / "clips", tmp_path / "prepared", *size) == 0
+    assert run(tmp_path / "raw", data=tmp_path / "clips")[0] == 0
+    assert run(tmp_path / "same", data=tmp_path / "prepared")[0] == 0
+    raw, same = (
+        json.loads((tmp_path / name / "metrics.json").read_text())["models"]
+        for name in ("raw", "same")
+    )
+    assert same == raw
+    assert [clip["name"] for clip in raw[0]["clips"]] == list(COUNTS)
+    for name in COUNTS:
+        file = f"converted/png/{name}.png"
+        assert (tmp_path / "same" / file).read_bytes() == (tmp_path / "raw" / file).read_bytes()
+
+
+def test_vgg19_gives_the_perceptual_distance(run, inputs, tmp_path, monkeypatch):
+    state = {key: np.array(value) for key, value in vgg19_checkpoint().items() if "features" in key}
+    rng = np.random.default_rng(0)
+    for value in state.values():
+        value[:] = rng.standard_normal(value.shape, np.float32) * (2 / value[0].size) ** 0.5
+    write_torch_file(tmp_path / "vgg19.pth", state)
+    words = ["convert_torch_weights.py", "--vgg19", tmp_path / "vgg19.pth"]
+    monkeypatch.setattr(sys, "argv", [*map(str, words), "--output", str(tmp_path / "vgg19")])
+    with pytest.raises(SystemExit, match="0"):
+        run_script(convert_torch_weights.main)
+
+    assert run(tmp_path / "out", "--clips", 1, "--vgg19", tmp_path / "vgg19")[0] == 0
+    (model,) = json.loads((tmp_path / "out/metrics.json").read_text())["models"]
+    files = sorted((inputs / "clips/test/a#1").iterdir())
+    frames = np.stack([np.asarray(Image.open(file)) for file in files]) / np.float32(255)
+    variables = vgg19_from_torch(read_torch_file(tmp_path / "vgg19.pth"))
+    maps = jax.jit(VGG19().apply)(variables, frames)
+    still = sum(np.abs(each - each[:1]).mean(axis=(1, 2, 3)) for each in map(np.asarray, maps))
+    assert model["static"]["perceptual"] == pytest.approx(still.mean(), rel=1e-5)
+    assert 0 < model["totals"]["perceptual"] != model["static"]["perceptual"]
+    assert "<h3>VGG-19</h3>" in (tmp_path / "out/report.html").read_text()
+    refused(run(tmp_path / "no", "--vgg19", inputs / "converted"), "--vgg19")
 
 
 def test_pairs(run, tmp_path):
@@ -229,7 +326,11 @@ def test_what_cannot_be_evaluated(run, inputs, tmp_path):
     refused(run(tmp_path / "o7", checkpoint=("run@7",)), "no checkpoint of step 7")
     refused(run(tmp_path / "o8", checkpoint=("run", "run@2")), "given twice")
     refused(run(tmp_path / "o9", "--pairs", pairs, "--random_pairs", 2), "not both")
-    assert not [path for path in tmp_path.glob("o?") if list(path.rglob("*.png"))]
+    refused(run(tmp_path / "o10", "--pairs", pairs, "--detector", "face"), "pairs have no truth")
+    refused(run(tmp_path / "o11", "--detector", "face {input}"), "has no {output}")
+    refused(run(tmp_path / "o12", "--tables", pairs), "each of the 1 checkpoints, and got 1")
+    refused(run(tmp_path / "o13", "--tables", pairs, tmp_path / "none"), "there is no table")
+    assert not [path for path in tmp_path.glob("o*") if list(path.rglob("*.png"))]
 
 
 def test_frames_of_another_size(run, inputs, tmp_path):
@@ -258,9 +359,8 @@ def test_two_processes_equal_one(run, inputs, tmp_path):
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     environ = {
-        "JAX_PLATFORMS": "cpu",
+        **LIKE_THIS_PROCESS,
         "JAX_NUM_CPU_DEVICES": "2",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "JAX_COORDINATOR_ADDRESS": address,
         "JAX_NUM_PROCESSES": "2",
     }

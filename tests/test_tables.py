@@ -48,8 +48,9 @@ def test_frames_where_nothing_was_found_are_counted(name, counts):
     assert tables.compare_tables(*golden(name))[3:] == counts
 
 
-def points(*values):
-    return {("clip", i): None if v is None else np.array(v, float) for i, v in enumerate(values)}
+def points(*values, detector=""):
+    arrays = [None if value is None else np.array(value, float) for value in values]
+    return tables.Table({("clip", i): array for i, array in enumerate(arrays)}, detector)
 
 
 def test_definitions_by_hand():
@@ -71,8 +72,8 @@ def test_nothing_found_anywhere_has_no_scores():
     assert scores == tables.Scores(None, None, None, 2, 0, 2, 2)
 
 
-def row(name="a.mp4", number=0, value=((1, 2), (3, 4))):
-    return json.dumps({"file_name": name, "frame_number": number, "value": value})
+def row(name="a.mp4", number=0, value=((1, 2), (3, 4)), **more):
+    return json.dumps({"file_name": name, "frame_number": number, "value": value, **more})
 
 
 def write(folder, *lines, name="table.jsonl"):
@@ -91,7 +92,7 @@ def test_a_compressed_table(tmp_path):
     path = tmp_path / "table.jsonl.gz"
     with gzip.open(path, "wt") as file:
         file.write(row())
-    assert list(tables.read_table(path)) == [("a", 0)]
+    assert list(tables.read_table(path).frames) == [("a", 0)]
 
 
 @pytest.mark.parametrize(
@@ -140,9 +141,24 @@ def test_tables_of_other_frames_are_refused(tmp_path):
         tables.compare_tables(one, two)
 
 
-def test_tables_of_two_detectors_are_refused():
+def test_tables_of_two_detectors_are_refused(tmp_path):
     with pytest.raises(InputError, match="one detector"):
         tables.compare_tables(points([[1, 2], [3, 4]]), points([[1, 2]] * 3))
+    one, two = (points([[1, 2]], detector=name) for name in ("A 1.0", "A 1.1"))
+    with pytest.raises(InputError, match="truth's table is by A 1.0 and the result's by A 1.1: nu"):
+        tables.compare_tables(one, two)
+    with pytest.raises(InputError, match="the result's by one without a name"):
+        tables.compare_tables(one, points([[1, 2]]))
+    path = write(tmp_path, row(detector="A 1.0"), row(number=1, detector="A 1.1"))
+    with pytest.raises(InputError, match="is by two detectors, A 1.0 and A 1.1"):
+        tables.read_table(path)
+
+
+def test_the_detector_is_told(tmp_path):
+    path = write(tmp_path, row(detector="A 1.0"), row(number=1, value=None, detector="A 1.0"))
+    assert tables.read_table(path).detector == "A 1.0"
+    last = run("--truth", path, "--result", path).stdout.splitlines()[-1]
+    assert last == "by A 1.0: numbers compare only within one detector"
 
 
 def test_a_pickle_is_not_read_and_the_way_out_is_told(tmp_path):

@@ -42,6 +42,9 @@ MEASURES = {
         "Change", 3, None, "how much the result changes between frames, of how much the driving "
         "clip does: 1 is as steady"
     ),
+    "akd": Measure("AKD", 3, False, "distance in pixels of the key points that a detector finds"),
+    "mkr": Measure("MKR", 3, False, "share of the truth's key points that it misses in the result"),
+    "aed": Measure("AED", 3, False, "squared distance of a detector's identity embeddings"),
 }  # fmt: skip
 
 Features = Callable[[jax.Array], Sequence[jax.Array]]

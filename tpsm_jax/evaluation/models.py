@@ -10,6 +10,7 @@ import numpy as np
 
 from tpsm_jax.checkpoints import find_step
 from tpsm_jax.errors import InputError
+from tpsm_jax.evaluation.output import TRUTH
 
 
 class ModelSpec(NamedTuple):
@@ -61,7 +62,7 @@ def choose_models(
             raise InputError(f"the checkpoint {text} is given twice")
         given.add((folder.resolve(), number))
         name = folder.resolve().name + ("" if number is None else f"@{number}")
-        if name in chosen:
+        if name in chosen or name == TRUTH:
             name = f"{folder.resolve().parent.name}-{name}"
         if name in chosen:
             raise InputError(f"{chosen[name].folder} and {folder} would both be called {name}")

@@ -7,10 +7,13 @@ OUTPUT/MODEL/png/CLIP.png       results side by side, lossless
 OUTPUT/MODEL/video/CLIP.mp4     source | driving | result | difference
 OUTPUT/MODEL/clips/CLIP.json    the clip's numbers; the last of its files to be written
 OUTPUT/MODEL/sheets/CLIP.png    every step of the model, for the clips that the report shows
+OUTPUT/MODEL/tables/NAME.jsonl  what a detector found in the results
+OUTPUT/truth/                   png/ and tables/ of the real clips, for a detector
 """
 
 import contextlib
 import json
+import math
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,7 +29,8 @@ from tpsm_jax.replace_file import replace_text
 from tpsm_jax.video_writer import FrameWriter
 
 RUN, METRICS, REPORT = "run.json", "metrics.json", "report.html"
-PNG, VIDEO, CLIPS, SHEETS = "png", "video", "clips", "sheets"
+PNG, VIDEO, CLIPS, SHEETS, TABLES = "png", "video", "clips", "sheets", "tables"
+TRUTH = "truth"  # beside the models' folders
 _BATCHES_WAITING = 2  # to be written, while more are computed
 DIFFERENCE_GAIN = 4
 
@@ -68,11 +72,23 @@ def claim_output(output: Path, settings: Mapping[str, Any], *, resume: bool) -> 
         raise InputError(
             f"{output} holds this evaluation already: --resume goes on with it, or name a new one"
         )
+    # What a run that was killed had in its hands; no other process has begun yet.
+    for unfinished in output.glob("*/*/.*"):
+        if unfinished.is_file():
+            unfinished.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a file whole or not at all."""
-    replace_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Writes a file whole or not at all; what is no number, which JSON has not, as null."""
+    replace_text(path, json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _finite(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path) -> Any:
@@ -86,7 +102,13 @@ def read_json(path: Path) -> Any:
 def finished_clip(folder: Path, name: str) -> dict[str, Any] | None:
     """The record of a clip whose files are all there, or None."""
     path = folder / CLIPS / f"{name}.json"
-    return read_json(path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    record = read_json(path)
+    for key in ("metrics", "static"):
+        numbers = record[key].items()
+        record[key] = {each: math.nan if value is None else value for each, value in numbers}
+    return record
 
 
 class ClipFiles:

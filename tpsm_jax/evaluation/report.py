@@ -4,9 +4,10 @@ import base64
 import contextlib
 import html
 import io
+import math
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from tpsm_jax.evaluation.output import DIFFERENCE_GAIN, REPORT, SHEETS, VIDEO
 from tpsm_jax.evaluation.plots import COLOURS, STATIC_COLOUR, distribution
 from tpsm_jax.evaluation.reconstruction import Reconstructor
 from tpsm_jax.evaluation.run import FindClips
-from tpsm_jax.evaluation.table import STATIC, format_number, make_table
+from tpsm_jax.evaluation.table import STATIC, Table, format_number, make_table
 from tpsm_jax.replace_file import replace_text
 from tpsm_jax.video import ffmpeg_command
 from tpsm_jax.visualize import animation_sheet
@@ -100,7 +101,12 @@ def write_report(
 def _choose(model: Mapping[str, Any]) -> list[_Shown]:
     """The best, median and worst clip, by L1 where there is a truth; of few clips not one twice."""
     name = "l1" if "l1" in model["totals"] else "keypoints"
-    ordered = sorted(model["clips"], key=lambda clip: (clip["metrics"][name], clip["name"]))
+
+    def key(clip: Mapping[str, Any]) -> tuple[bool, float, str]:
+        value = clip["metrics"][name]
+        return math.isnan(value), value, clip["name"]
+
+    ordered = sorted(model["clips"], key=key)
     roles = {0: "best", len(ordered) // 2: "median", len(ordered) - 1: "worst"}
     if len(ordered) < 3:
         roles = dict(zip(range(len(ordered)), ("best", "worst"), strict=False))
@@ -120,7 +126,9 @@ def _draw_sheet(reconstructor: Reconstructor, clip: EvaluationClip, count: int, 
     driving = np.stack([chosen[min(index + 1, len(chosen) - 1)] for index in range(_SHEET_FRAMES)])
     outputs = reconstructor.sheet(source, driving)
     sheet = animation_sheet(outputs, source[None], driving, size=_SHEET_CELL, wrap=10)
-    Image.fromarray(sheet).save(path)
+    partial = path.with_name(f".{path.name}.partial")
+    Image.fromarray(sheet).save(partial, "PNG")
+    partial.replace(path)
 
 
 def _figure(role: str, clip: Mapping[str, Any], video: Path, sheet: Path | None) -> str:
@@ -196,19 +204,23 @@ def _page(metrics: Mapping[str, Any], sections: str) -> str:
     )
     left_out = f'<p class="warn">Left out:</p><ul class="warn">{broken}</ul>' if broken else ""
     software = ", ".join(f"{name} {value}" for name, value in metrics["software"].items())
+    table = make_table(metrics)
     return (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         '<meta name=viewport content="width=device-width">'
         f"<title>{what} of {data}</title><style>{_STYLE}</style><body>"
-        f"<h1>{what}</h1><p>{intro}</p>{left_out}{_table(metrics)}{_explained(metrics)}"
+        f"<h1>{what}</h1><p>{intro}</p>{left_out}{_table(metrics, table)}{_explained(table)}"
         f"<h2>Over {unit}</h2><div class=plots>{_plots(metrics)}</div>"
         f"{sections}"
         f"<h2>Made with</h2><p>{html.escape(software)}</p></body></html>\n"
     )
 
 
-def _table(metrics: Mapping[str, Any]) -> str:
-    table = make_table(metrics)
+def _finite(values: Iterable[float]) -> list[float]:
+    return [value for value in values if math.isfinite(value)]
+
+
+def _table(metrics: Mapping[str, Any], table: Table) -> str:
     head = "".join(f"<th>{html.escape(title)}</th>" for title in table.titles)
     count = len(metrics["models"])
     best = {
@@ -217,7 +229,7 @@ def _table(metrics: Mapping[str, Any]) -> str:
         if name in MEASURES
         and MEASURES[name].more_is_better is not None
         and count > 1
-        and (values := [m["totals"][name] for m in metrics["models"] if name in m["totals"]])
+        and (values := _finite(m["totals"].get(name, math.nan) for m in metrics["models"]))
     }
     rows = []
     for index, (label, *cells) in enumerate(table.rows):
@@ -229,13 +241,13 @@ def _table(metrics: Mapping[str, Any]) -> str:
             marked.append(f"<td{' class=best' * is_best}>{cell}</td>")
         kind = "" if index < count else " class=other"
         rows.append(f"<tr{kind}><td>{html.escape(label)}</td>{''.join(marked)}</tr>")
-    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+    notes = "".join(f"<p>{html.escape(note)}</p>" for note in table.notes)
+    return f"<div class=table><table><tr>{head}</tr>{''.join(rows)}</table></div>{notes}"
 
 
-def _explained(metrics: Mapping[str, Any]) -> str:
-    names = [name for name in MEASURES if name in metrics["models"][0]["totals"]]
+def _explained(table: Table) -> str:
     terms = "".join(
-        f"<dt>{MEASURES[name].title}</dt><dd>{MEASURES[name].meaning}</dd>" for name in names
+        f"<dt>{MEASURES[name].title}</dt><dd>{MEASURES[name].meaning}</dd>" for name in table.names
     )
     return f"<details><summary>what the columns are</summary><dl>{terms}</dl></details>"
 
@@ -252,7 +264,7 @@ def _plots(metrics: Mapping[str, Any]) -> str:
                 *((model["name"], model["clips"], "metrics") for model in models),
                 (STATIC, models[0]["clips"], "static"),
             ]
-            if (found := [clip[key][name] for clip in clips if name in clip[key]])
+            if (found := _finite(clip[key].get(name, math.nan) for clip in clips))
         }
         if values:
             plots.append(

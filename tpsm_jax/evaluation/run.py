@@ -16,11 +16,13 @@ import tpsm_jax
 from tpsm_jax.checkpoints import Checkpoint, load_checkpoint, load_vgg19
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clips import BrokenClipError, EvaluationClip, checked_frames
+from tpsm_jax.evaluation.detection import Detector, add_scores, make_table, write_truth
 from tpsm_jax.evaluation.measures import total
 from tpsm_jax.evaluation.models import ModelSpec, digest
 from tpsm_jax.evaluation.output import (
     CLIPS,
     METRICS,
+    TRUTH,
     ClipFiles,
     claim_output,
     finished_clip,
@@ -46,6 +48,9 @@ class Settings(NamedTuple):
       batch_size: likewise.
       dataset: of `published.PUBLISHED`, whose numbers stand beside; or "".
       vgg19: folder of VGG-19's weights, or None; no perceptual distance then.
+      tables: of detectors, each the truth's table and one for each checkpoint; reconstructions
+        alone have a truth.
+      detectors: which make such tables here, of the pictures that this evaluation writes.
       options: whatever else decides which clips there are.
     """
 
@@ -54,6 +59,8 @@ class Settings(NamedTuple):
     batch_size: int | None = None
     dataset: str = ""
     vgg19: str | None = None
+    tables: Sequence[Sequence[Path]] = ()
+    detectors: Sequence[Detector] = ()
     options: dict[str, Any] = {}  # noqa: RUF012  # never written to
 
 
@@ -77,7 +84,8 @@ def evaluate(
       resume: go on with an evaluation that was interrupted; finished clips are kept.
 
     Returns:
-      What metrics.json holds; its layout is in docs/evaluation.md.
+      What metrics.json holds; its layout is in docs/evaluation.md. The numbers of detectors are
+        there in the first process only.
 
     Raises:
       InputError: the input cannot be used. A clip that cannot be read is none: it is told on
@@ -101,15 +109,15 @@ def evaluate(
     on_first_process(lambda: claim_output(output, run, resume=resume))
 
     broken: dict[str, str] = {}
+    share = clips[jax.process_index() :: jax.process_count()]
     for model, checkpoint in zip(models, loaded, strict=True):
         reconstructor = Reconstructor(
             checkpoint, mode=settings.mode, batch_size=batch_size, vgg19=vgg19
         )
-        share = clips[jax.process_index() :: jax.process_count()]
         run_share = functools.partial(_run_share, reconstructor, output / model.name, share)
         broken |= on_every_process(run_share)
     broken = {name: reason for share in gathered(broken) for name, reason in share.items()}
-    metrics = {
+    metrics: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "mode": settings.mode,
         "data": {"path": settings.data, "dataset": settings.dataset, **settings.options},
@@ -124,7 +132,19 @@ def evaluate(
     if not any(finished_clip(output / models[0].name, clip.name) for clip in clips):
         reason = next(iter(broken.values()), "")
         raise InputError(f"none of the {len(clips)} clips can be read; the first: {reason}")
-    on_first_process(lambda: write_json(output / METRICS, metrics))
+    if settings.detectors:
+        on_every_process(lambda: write_truth(output, share, reconstructor.size))
+
+    def finish() -> None:
+        tables = [*settings.tables]
+        for detector in settings.detectors:
+            folders = [output / name for name in (TRUTH, *(model.name for model in models))]
+            tables.append([make_table(each, detector, reconstructor.size) for each in folders])
+        for each in tables:
+            add_scores(output, metrics["models"], each)
+        write_json(output / METRICS, metrics)
+
+    on_first_process(finish)
     return metrics
 
 
@@ -228,6 +248,7 @@ def _with_numbers(
         "frames": sum(record["frames"] for record in records),
         "totals": total(records, "metrics"),
         "static": total(records, "static"),
+        "detections": [],
         "clips": records,
     }
 

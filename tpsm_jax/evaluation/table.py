@@ -7,7 +7,11 @@ from tpsm_jax.evaluation.measures import MEASURES
 from tpsm_jax.evaluation.published import PUBLISHED
 
 STATIC = "repeating the source"
-_OTHER_TITLES = {"akd": "AKD", "mkr": "MKR", "aed": "AED"}
+_BY_DETECTORS = frozenset(("akd", "mkr", "aed"))
+_ONE_DETECTOR = (
+    "AKD, MKR and AED compare only within one detector, at one size of pictures; published ones "
+    "are by others."
+)
 
 
 class Table(NamedTuple):
@@ -17,11 +21,13 @@ class Table(NamedTuple):
       titles: of the columns, the first of the names.
       rows: a name, and a cell for each further title.
       names: of the metrics, one for each title but the first.
+      notes: lines to be read with it.
     """
 
     titles: list[str]
     rows: list[list[str]]
     names: list[str]
+    notes: list[str]
 
 
 def make_table(metrics: Mapping[str, Any]) -> Table:
@@ -36,22 +42,47 @@ def make_table(metrics: Mapping[str, Any]) -> Table:
     """
     models = metrics["models"]
     published = PUBLISHED.get(metrics["data"]["dataset"], [])
-    printed = {name for row in published for name in row.metrics}
-    names = [name for name in MEASURES if name in models[0]["totals"]]
-    names += [name for name in _OTHER_TITLES if name in printed]
+    numbers = [*(model["totals"] for model in models), *(row.metrics for row in published)]
+    names = [name for name in MEASURES if any(name in row for row in numbers)]
     rows = [[model["name"], *_cells(model["totals"], names)] for model in models]
     if models[0]["static"]:
         rows.append([STATIC, *_cells(models[0]["static"], names)])
     for row in published:
-        rows.append([f"{row.method} (published: {row.source})", *_cells(row.metrics, names)])
-    return Table(["", *map(_title, names)], rows, names)
+        cells = [row.metrics.get(name, "") for name in names]
+        rows.append([f"{row.method} (published: {row.source})", *cells])
+    notes = _detections(models)
+    if _BY_DETECTORS.intersection(names):
+        notes.append(_ONE_DETECTOR)
+    return Table(["", *map(_title, names)], rows, names, notes)
 
 
 def as_text(table: Table) -> str:
-    """The table with its columns one below the other."""
+    """The table with its columns one below the other, and its notes."""
     lines = [table.titles, *table.rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(_line(cells, widths) for cells in lines)
+    return "\n".join([*(_line(cells, widths) for cells in lines), *table.notes])
+
+
+def format_number(name: str, value: float | None) -> str:
+    """A metric's value with as many digits as it deserves; empty for None."""
+    return "" if value is None else f"{value:.{MEASURES[name].digits}f}"
+
+
+def _detections(models: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each detector is, and in how many frames it found nothing."""
+    lines = []
+    for first, *others in zip(*(model["detections"] for model in models), strict=True):
+        gives = ", ".join(name.upper() for name in first["metrics"]) or "No number"
+        missing = "; ".join(
+            f"{model['name']} {one['missing_in_result']}"
+            for model, one in zip(models, [first, *others], strict=True)
+        )
+        lines.append(
+            f"{gives}: by {first['detector'] or 'a detector that its tables do not name'}, which "
+            f"found nothing in {first['missing_in_truth']} of {first['frames']} frames of the "
+            f"clips, and in those of the results: {missing}."
+        )
+    return lines
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -61,8 +92,6 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _title(name: str) -> str:
-    if name in _OTHER_TITLES:
-        return f"{_OTHER_TITLES[name]} \u2193"
     measure = MEASURES[name]
     arrow = {True: " \u2191", False: " \u2193", None: ""}[measure.more_is_better]
     return f"{measure.title}{arrow}"
@@ -70,11 +99,3 @@ def _title(name: str) -> str:
 
 def _cells(numbers: Mapping[str, float], names: Sequence[str]) -> list[str]:
     return [format_number(name, numbers.get(name)) for name in names]
-
-
-def format_number(name: str, value: float | None) -> str:
-    """A metric's value with as many digits as it deserves; empty for None."""
-    if value is None:
-        return ""
-    digits = MEASURES[name].digits if name in MEASURES else 3
-    return f"{value:.{digits}f}"

@@ -7,7 +7,10 @@ A table is a text file, one JSON object a line and one line a frame:
   {"file_name": "a.mp4", "frame_number": 0, "value": [[101.5, 87.0], [-1, -1], ...]}
 
 `value` is a list of key points [x, y] in pixels, [-1, -1] for one that was not found; or an
-identity embedding, a list of numbers; or null where nothing was found in the frame.
+identity embedding, a list of numbers; or null where nothing was found in the frame. A field
+`detector` may tell what looked: numbers compare only within one detector, and tables of two are
+refused.
+
 The tables that GitHub AliaksandrSiarohin/pose-evaluation writes become this by
 
   python -c "import pandas, sys; pandas.read_pickle(sys.argv[1]).to_json(sys.argv[2],
@@ -28,8 +31,9 @@ import numpy as np
 
 from tpsm_jax.errors import ArgumentParser, InputError, run_script
 
-# (clip, frame) -> [N, 2] key points or [D] an embedding, float64; None where nothing was found.
-Table = dict[tuple[str, int], np.ndarray | None]
+# (clip, frame number) -> [N, 2] key points or [D] an embedding, float64; None where nothing was
+# found.
+Frames = dict[tuple[str, int], np.ndarray | None]
 
 _NOT_FOUND = -1.0
 
@@ -38,6 +42,18 @@ _CONVERT = (
     """a text table: python -c "import pandas; pandas.read_pickle('{name}').to_json("""
     """'{stem}.jsonl', orient='records', lines=True, double_precision=15)\""""
 )
+
+
+class Table(NamedTuple):
+    """What a detector found.
+
+    Attributes:
+      frames: see `Frames`.
+      detector: its name; "" if the table does not tell.
+    """
+
+    frames: Frames
+    detector: str = ""
 
 
 class Scores(NamedTuple):
@@ -71,8 +87,8 @@ def compare_tables(truth: Table, result: Table) -> Scores:
     truth has any. Embeddings, [D]: AED is the mean over frames of the sum of squared differences.
 
     Args:
-      truth: frame -> value.
-      result: the same frames.
+      truth: what was found in the real clips.
+      result: what the same detector found in the same frames of the result.
 
     Returns:
       Scores: akd and mkr of key points, aed of embeddings, all None if nothing was ever found.
@@ -80,13 +96,14 @@ def compare_tables(truth: Table, result: Table) -> Scores:
       take a frame where nothing was found in the truth (nor, but for cmp_kp.py, in the result).
 
     Raises:
-      InputError: the tables are not of the same frames, or not of the same kind.
+      InputError: the tables are not of one detector, of the same frames, or of the same kind.
     """
-    _check_frames(truth, result)
-    kind = _kind([*truth.values(), *result.values()])
+    _check_detectors(truth.detector, result.detector)
+    _check_frames(truth.frames, result.frames)
+    kind = _kind([*truth.frames.values(), *result.frames.values()])
     distances, missing = [], []
-    for frame, true in truth.items():
-        ours = result[frame]
+    for frame, true in truth.frames.items():
+        ours = result.frames[frame]
         if true is None:
             continue
         if kind == "embedding":
@@ -104,10 +121,10 @@ def compare_tables(truth: Table, result: Table) -> Scores:
         akd=distance if kind == "points" else None,
         mkr=float(np.mean(missing)) if missing else None,
         aed=distance if kind == "embedding" else None,
-        frames=len(truth),
+        frames=len(truth.frames),
         compared=len(distances),
-        missing_in_truth=_count_missing(truth),
-        missing_in_result=_count_missing(result),
+        missing_in_truth=_count_missing(truth.frames),
+        missing_in_result=_count_missing(result.frames),
     )
 
 
@@ -118,27 +135,39 @@ def read_table(path: Path) -> Table:
       path: a text file, compressed if its name ends in .gz.
 
     Returns:
-      Frame -> value. Clips are named up to the first dot, as pose-evaluation names them, so that
-      a truth of mp4s and a result of PNGs match.
+      The table, its clips named by `clip_key`.
 
     Raises:
       InputError: it is not such a table.
     """
-    table: Table = {}
+    frames: Frames = {}
+    detectors = set()
     with _open_text(path) as lines:
         try:
             for number, line in enumerate(lines, 1):
                 if line.strip():
                     where = f"{path}, line {number}"
-                    frame, value = _parse(line, where)
-                    if frame in table:
+                    frame, value, detector = _parse(line, where)
+                    if frame in frames:
                         raise InputError(f"{where}: {frame[0]} has a frame {frame[1]} already")
-                    table[frame] = value
+                    frames[frame] = value
+                    detectors.add(detector)
         except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error, EOFError):
             raise InputError(f"{path} is no text table, or cut short") from None
-    if not table:
+    if not frames:
         raise InputError(f"{path} holds no frames")
-    return table
+    if len(detectors) > 1:
+        one, other = sorted(name or "one without a name" for name in detectors)[:2]
+        raise InputError(f"{path} is by two detectors, {one} and {other}")
+    return Table(frames, detectors.pop())
+
+
+def clip_key(name: str) -> str:
+    """A clip's name up to the first dot, as pose-evaluation names clips.
+
+    So a truth of mp4s and a result of PNGs match.
+    """
+    return name.split(".")[0]
 
 
 def _open_text(path: Path) -> TextIO:
@@ -151,10 +180,11 @@ def _open_text(path: Path) -> TextIO:
     return path.open(encoding="utf-8")
 
 
-def _parse(line: str, where: str) -> tuple[tuple[str, int], np.ndarray | None]:
+def _parse(line: str, where: str) -> tuple[tuple[str, int], np.ndarray | None, str]:
     try:
         row = json.loads(line)
         name, number, value = row["file_name"], row["frame_number"], row["value"]
+        detector = str(row.get("detector", ""))
     except (ValueError, TypeError, KeyError, RecursionError):
         raise InputError(
             f'{where}: not a JSON object with "file_name", "frame_number" and "value"'
@@ -162,7 +192,7 @@ def _parse(line: str, where: str) -> tuple[tuple[str, int], np.ndarray | None]:
     if not isinstance(name, str) or type(number) is not int:
         raise InputError(f"{where}: file_name must be text and frame_number a whole number")
     if value is None:
-        return (name.split(".")[0], number), None
+        return (clip_key(name), number), None, detector
     try:
         array = np.asarray(value, np.float64)
     except (ValueError, TypeError):
@@ -173,7 +203,7 @@ def _parse(line: str, where: str) -> tuple[tuple[str, int], np.ndarray | None]:
         raise InputError(
             f"{where}: value must be key points [[x, y], ...], an embedding [a, b, ...] or null"
         )
-    return (name.split(".")[0], number), array
+    return (clip_key(name), number), array, detector
 
 
 def _shape_kind(value: np.ndarray) -> str | None:
@@ -197,15 +227,24 @@ def _lost(points: np.ndarray) -> np.ndarray:
     return (points == _NOT_FOUND).all(axis=1)
 
 
-def _count_missing(table: Table) -> int:
-    return sum(value is None or _shows_nothing(value) for value in table.values())
+def _count_missing(frames: Frames) -> int:
+    return sum(value is None or _shows_nothing(value) for value in frames.values())
 
 
 def _shows_nothing(value: np.ndarray) -> bool:
     return _shape_kind(value) == "points" and bool(_lost(value).all())
 
 
-def _check_frames(truth: Table, result: Table) -> None:
+def _check_detectors(truth: str, result: str) -> None:
+    if truth != result:
+        truth, result = truth or "a detector without a name", result or "one without a name"
+        raise InputError(
+            f"the truth's table is by {truth} and the result's by {result}: numbers compare only "
+            "within one detector"
+        )
+
+
+def _check_frames(truth: Frames, result: Frames) -> None:
     for name, frames in (("result", truth.keys() - result.keys()),
                          ("truth", result.keys() - truth.keys())):  # fmt: skip
         if frames:
@@ -222,7 +261,10 @@ def main() -> None:
     parser.add_argument("--truth", type=Path, required=True, help="table of the real clips")
     parser.add_argument("--result", type=Path, required=True, help="table of the animated clips")
     args = parser.parse_args()
-    print_scores(compare_tables(read_table(args.truth), read_table(args.result)))
+    truth = read_table(args.truth)
+    print_scores(compare_tables(truth, read_table(args.result)))
+    if truth.detector:
+        print(f"by {truth.detector}: numbers compare only within one detector")
 
 
 def print_scores(scores: Scores) -> None:
