@@ -18,6 +18,7 @@ from tests.small import draw_variables
 from tests.tiny_training import SIZE, tiny_batch, tiny_config
 from tpsm_jax.checkpoints import load_checkpoint, save_checkpoint
 from tpsm_jax.errors import run_script
+from tpsm_jax.evaluation.models import choose_models
 from tpsm_jax.models.motion_model import build_model
 from tpsm_jax.orbax_trees import save_tree
 
@@ -191,6 +192,12 @@ def test_steps_and_averages_of_a_run_beside_a_converted_checkpoint(run, tmp_path
     run(tmp_path / "plain", "--clips", 2, "--no_ema", checkpoint=("run",))
     plain = json.loads((tmp_path / "plain/metrics.json").read_text())
     assert plain["models"][0]["totals"]["l1"] != first["l1"]
+
+
+def test_a_step_is_for_workdirs_alone_whatever_a_folder_is_called(inputs, tmp_path):
+    shutil.copytree(inputs / "converted", tmp_path / "a@2")
+    chosen = choose_models([str(tmp_path / "a@2"), str(inputs / "run")], step="best")
+    assert [(model.name, model.step) for model in chosen] == [("a@2", None), ("run@1", 1)]
 
 
 def test_pairs(run, tmp_path):
