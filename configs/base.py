@@ -42,7 +42,7 @@ def _our_fields() -> dict:
         "log_every": 50,  # steps
         "picture_every": 1000,  # steps
         "checkpoint_every": 1000,  # steps; there is one at every epoch's end besides
-        "keep_checkpoints": 3,  # the last few; the best is kept too
+        "keep_checkpoints": 3,  # the last few; the best is kept besides
         "skip_nonfinite_steps": 0,  # in a row; one more stops the run
         "tensorboard": False,
         # --- evaluation meanwhile, see docs/evaluation.md

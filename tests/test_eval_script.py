@@ -24,6 +24,7 @@ from tests.test_torch_names import vgg19_checkpoint
 from tests.tiny_training import SIZE
 from tpsm_jax.checkpoints import load_checkpoint
 from tpsm_jax.errors import run_script
+from tpsm_jax.evaluation.models import choose_models
 from tpsm_jax.models.vgg19 import VGG19
 from tpsm_jax.torch_weights import read_torch_file, vgg19_from_torch, write_torch_file
 
@@ -288,6 +289,12 @@ def test_vgg19_gives_the_perceptual_distance(run, inputs, tmp_path, monkeypatch)
     assert 0 < model["totals"]["perceptual"] != model["static"]["perceptual"]
     assert "<h3>VGG-19</h3>" in (tmp_path / "out/report.html").read_text()
     refused(run(tmp_path / "no", "--vgg19", inputs / "converted"), "--vgg19")
+
+
+def test_a_step_is_for_workdirs_alone_whatever_a_folder_is_called(inputs, tmp_path):
+    shutil.copytree(inputs / "converted", tmp_path / "a@2")
+    chosen = choose_models([str(tmp_path / "a@2"), str(inputs / "run")], step="best")
+    assert [(model.name, model.step) for model in chosen] == [("a@2", None), ("run@1", 1)]
 
 
 def test_pairs(run, tmp_path):

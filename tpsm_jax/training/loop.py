@@ -244,7 +244,7 @@ def _run(
         log.advance()
         held_out: dict[str, float] = {}
         if evaluate and (_due(step, config.eval_every) or step == total):
-            unseen.look()  # nor evaluated
+            unseen.look()  # what is not finite is not evaluated either
             with log.pausing():
                 held_out = evaluate(state.variables(), preemption.reached)
         if held_out or step % config.log_every == 0 or step == total:
