@@ -32,7 +32,7 @@ test-beam: $(BEAM_STAMP) ## data.prepare --beam, on Beam's own runner here
 
 test-browser: $(STAMP) ## the pages in headless Chromium (Debian: apt install chromium chromium-driver)
 	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[browser]'
-	$(BIN)/python -m pytest tests/check_user_study.py
+	$(BIN)/python -m pytest tests/check_user_study.py tests/check_report.py
 
 test-detector: $(DETECTOR_STAMP) ## MediaPipe on a photograph, and the tables that are made with it
 	$(DETECTOR_VENV)/bin/python -m pytest -W default --noconftest tests/check_detector.py

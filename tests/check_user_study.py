@@ -4,16 +4,13 @@ Run by `make test-browser`: it needs chromium and chromedriver, which pip cannot
 """
 
 import json
-import shutil
-import time
 
 import imageio.v3 as imageio
 import numpy as np
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
+from tests.headless_chromium import open_browser, wait_for
 from tpsm_jax.metrics.user_study.counting import count_answers
 from tpsm_jax.metrics.user_study.page import make_page
 
@@ -43,34 +40,8 @@ def page(tmp_path_factory):
 
 @pytest.fixture
 def browser(tmp_path):
-    programs = {name: shutil.which(name) for name in ("chromium", "chromedriver")}
-    missing = [name for name, path in programs.items() if path is None]
-    assert not missing, f"install {' and '.join(missing)} (Debian: chromium chromium-driver)"
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs["chromium"]
-    for flag in (
-        "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run",
-        "disable-background-networking", "disable-component-update", "disable-sync",
-        f"user-data-dir={tmp_path / 'profile'}", "window-size=1000,900",
-    ):  # fmt: skip
-        options.add_argument(f"--{flag}")
-    downloads = tmp_path / "downloads"
-    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, Service(programs["chromedriver"]))
-    driver.downloads = downloads
-    yield driver
-    errors = [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
-    driver.quit()
-    assert not errors
-
-
-def wait_for(check, seconds=20):
-    end = time.monotonic() + seconds
-    while not (found := check()):
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.05)
-    return found
+    with open_browser(tmp_path) as driver:
+        yield driver
 
 
 def click(browser, name):

@@ -35,13 +35,17 @@ def distribution(
     plot = _WIDTH - _LEFT - 12
     height = _ROW * len(values) + _BOTTOM
     parts = [
-        f'<svg viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" role="img" '
+        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" '
         f'aria-label="distribution of {name} over clips">'
     ]
     for row, (key, numbers) in enumerate(values.items()):
         base = (row + 1) * _ROW
-        label = key if len(key) < 24 else f"{key[:22]}\u2026"
-        parts.append(f'<text x="0" y="{base - 14}">{html.escape(label)}</text>')
+        label = html.escape(key)
+        # A picture within the picture cuts off what is too long.
+        parts.append(
+            f'<svg y="{base - _ROW}" width="{_LEFT - 10}" height="{_ROW}">'
+            f'<title>{label}</title><text y="{_ROW - 14}">{label}</text></svg>'
+        )
         parts.append(
             f'<line x1="{_LEFT}" x2="{_LEFT + plot}" y1="{base}" y2="{base}" class="axis"/>'
         )
@@ -54,7 +58,7 @@ def distribution(
             parts.append(
                 f'<rect x="{_LEFT + plot * index / _BINS:.1f}" y="{base - tall:.1f}" '
                 f'width="{plot / _BINS - 1:.1f}" height="{tall:.1f}" fill="{colours[key]}">'
-                f"<title>{count} clips: {between}</title></rect>"
+                f"<title>{count} of {len(numbers)}: {between}</title></rect>"
             )
         median = float(np.median(numbers))
         x = _LEFT + plot * (median - low) / (high - low)

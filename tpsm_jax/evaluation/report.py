@@ -38,9 +38,12 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 2em auto
   color: #1d2129; }
 h1 { font-size: 1.6em; } h2 { font-size: 1.2em; margin-top: 2em; border-bottom: 1px solid #dde; }
 h3 { font-size: 1em; margin-bottom: .3em; }
+h1, h2, h3, p, li, dd, td:first-child { overflow-wrap: anywhere; }
+.table { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25em .8em; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
+th, td { padding: .25em .5em; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; white-space: normal; min-width: 12em;
+  padding-left: 0; }
 tr + tr { border-top: 1px solid #e4e6ea; } td.best { font-weight: 650; }
 tr.other { color: #6a707a; }
 figure { margin: 0 0 1.5em; } figcaption { color: #555b66; font-size: .92em; }
@@ -49,9 +52,11 @@ video { width: 100%; max-width: 880px; background: #111; }
 .cells { display: grid; grid-template-columns: repeat(var(--cells), 1fr); max-width: 880px;
   font-size: .85em;
   color: #555b66; text-align: center; }
-.plots { display: flex; flex-wrap: wrap; gap: 1em 2em; } svg text { font-size: 11px; fill: #444; }
+.plots { display: grid; gap: 0 2em;
+  grid-template-columns: repeat(auto-fit, minmax(min(420px, 100%), 1fr)); }
+.plots > div > svg { width: 100%; max-width: 560px; } svg text { font-size: 11px; fill: #444; }
 svg .axis { stroke: #c8ccd4; } svg .median { stroke: #111; stroke-width: 1.5; }
-summary { cursor: pointer; color: #2b6cb0; } .warn { color: #9b2c2c; }
+details { margin: .5em 0; } summary { cursor: pointer; color: #2b6cb0; } .warn { color: #9b2c2c; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1em 1em; } dd { margin: 0; }
 """
 
@@ -109,7 +114,7 @@ def _choose(model: Mapping[str, Any]) -> list[_Shown]:
     ordered = sorted(model["clips"], key=key)
     roles = {0: "best", len(ordered) // 2: "median", len(ordered) - 1: "worst"}
     if len(ordered) < 3:
-        roles = dict(zip(range(len(ordered)), ("best", "worst"), strict=False))
+        roles = {0: "best", 1: "worst"} if len(ordered) == 2 else {0: "all there is"}
     return [_Shown(role, ordered[index]) for index, role in sorted(roles.items())]
 
 
@@ -149,7 +154,7 @@ def _figure(role: str, clip: Mapping[str, Any], video: Path, sheet: Path | None)
         f'<div class="cells" style="--cells:{len(cells)}">'
         + "".join(f"<span>{cell}</span>" for cell in cells)
         + "</div>",
-        f"<figcaption>{clip['frames']} frames. {numbers}</figcaption>",
+        f"<figcaption>{_count(clip['frames'], 'frame')}. {numbers}</figcaption>",
     ]
     if sheet is not None:
         parts.append(
@@ -188,8 +193,8 @@ def _page(metrics: Mapping[str, Any], sections: str) -> str:
     unit = "clips" if is_reconstruction else "pairs"
     first = metrics["models"][0]
     intro = (
-        f"{len(first['clips'])} {'test ' * is_reconstruction}{unit} of {data}, "
-        f"{first['frames']} frames. "
+        f"{_count(len(first['clips']), 'test clip' if is_reconstruction else 'pair')} of {data}, "
+        f"{_count(first['frames'], 'frame')}. "
         + (
             "Each is reconstructed from its first frame and its own motion. Means are over all "
             "frames of all clips."
@@ -210,10 +215,15 @@ def _page(metrics: Mapping[str, Any], sections: str) -> str:
         '<meta name=viewport content="width=device-width">'
         f"<title>{what} of {data}</title><style>{_STYLE}</style><body>"
         f"<h1>{what}</h1><p>{intro}</p>{left_out}{_table(metrics, table)}{_explained(table)}"
-        f"<h2>Over {unit}</h2><div class=plots>{_plots(metrics)}</div>"
+        f"<h2>Over {unit}</h2><p>Higher bars are more {unit}; the black line is the median.</p>"
+        f"<div class=plots>{_plots(metrics)}</div>"
         f"{sections}"
         f"<h2>Made with</h2><p>{html.escape(software)}</p></body></html>\n"
     )
+
+
+def _count(number: int, unit: str) -> str:
+    return f"{number} {unit}{'s' * (number != 1)}"
 
 
 def _finite(values: Iterable[float]) -> list[float]:
