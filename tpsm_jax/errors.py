@@ -12,6 +12,13 @@ class InputError(Exception):
     """Something the caller gave cannot be used: one line that says what, and what to do."""
 
 
+def told(error: InputError | OSError) -> str:
+    """One line for an error, with the file that it is about where it names one."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """Tells wrong flags as all bad input is told; shows a script's docstring as it is laid out."""
 
@@ -57,7 +64,7 @@ def run_script(main: Callable[[], None]) -> None:
     except OSError as error:
         if error.filename is None:
             raise
-        _fail(f"{error.filename}: {error.strerror}")
+        _fail(told(error))
     except KeyboardInterrupt:
         print("interrupted; nothing was left half-written", file=sys.stderr)
         sys.exit(130)
