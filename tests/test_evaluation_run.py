@@ -87,6 +87,26 @@ def test_a_folder_is_looked_at_before_it_is_claimed(tmp_path):
     check_output(tmp_path / "new", settings, resume=True)
 
 
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"clips": ["a", "c"], "models": [{"weights_crc32": "1"}]}, 'its clips is "b" and not "c"'),
+        (
+            {"clips": ["a"], "models": [{"weights_crc32": "1"}]},
+            r'its clips is \["a", "b"\] and not',
+        ),
+        ({"clips": ["a", "b"], "models": [{"weights_crc32": "2"}]}, 'its weights_crc32 is "1" and'),
+        ({"clips": ["a", "b"]}, "its models is .* and not null"),
+    ],
+)
+def test_another_run_tells_what_differs(tmp_path, settings, told):
+    before = {"clips": ["a", "b"], "models": [{"weights_crc32": "1"}]}
+    claim_output(tmp_path, before)
+    check_output(tmp_path, before, resume=True)
+    with pytest.raises(InputError, match=told):
+        check_output(tmp_path, settings, resume=True)
+
+
 def test_what_tells_a_checkpoint_from_others():
     entry = {"name": "a", "checkpoint": "x/a", "step": 1, "ema": True, "weights_crc32": "7"}
 

@@ -1,6 +1,7 @@
 """How bad input is told: one line, exit code 2, no traceback."""
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -52,6 +53,8 @@ def run_script(main: Callable[[], None]) -> None:
     Raises:
       SystemExit: always.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # of files' names that are not UTF-8
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         main()

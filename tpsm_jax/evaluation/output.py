@@ -61,13 +61,12 @@ def check_output(output: Path, settings: Mapping[str, Any], *, resume: bool) -> 
             f"{output} holds other things than an evaluation ({present[0]}): name a new folder"
         )
     before = _read_object(output / RUN, "name a new folder")
-    for field in sorted(before.keys() | settings.keys()):
-        old, new = before.get(field), settings.get(field)
-        if old != new:
-            raise InputError(
-                f"{output} is another run's: its {field} is {_short(old)} and not {_short(new)}; "
-                "name a new folder"
-            )
+    if before != settings:
+        field, old, new = _first_difference("", before, settings)
+        raise InputError(
+            f"{output} is another run's: its {field} is {_short(old)} and not {_short(new)}; "
+            "name a new folder"
+        )
     if not resume:
         raise InputError(
             f"{output} holds this evaluation already: --resume goes on with it, or name a new one"
@@ -207,6 +206,18 @@ def side_by_side(source: np.ndarray, driving: np.ndarray, result: np.ndarray) ->
     difference = np.abs(result.astype(np.int16) - driving) * DIFFERENCE_GAIN
     cells = [source, driving, result, np.minimum(difference, 255).astype(np.uint8)]
     return np.concatenate(cells, axis=1)
+
+
+def _first_difference(name: str, old: Any, new: Any) -> tuple[str, Any, Any]:
+    """The field in which two differ, and what either has there."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        fields = sorted(old.keys() | new.keys())
+        pairs = [(field, old.get(field), new.get(field)) for field in fields]
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = [(name, *each) for each in zip(old, new, strict=True)]
+    else:
+        return name, old, new
+    return next(_first_difference(*pair) for pair in pairs if pair[1] != pair[2])
 
 
 def _short(value: Any) -> str:
