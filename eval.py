@@ -48,6 +48,8 @@ def main() -> None:
         lambda: choose_models(args.checkpoint, step=args.step, ema=not args.no_ema)
     )
     is_animation = args.pairs or args.random_pairs
+    loaded = load_models(models)
+    clips = on_every_process(lambda: find_clips(loaded[0].config, args))
     settings = Settings(
         args.data,
         mode=args.mode if is_animation else "reconstruction",
@@ -58,18 +60,8 @@ def main() -> None:
         detectors=[find_detector(text) for text in args.detector],
         options=options(args),
     )
-    loaded = load_models(models)
-    metrics = evaluate(
-        models,
-        loaded,
-        lambda config: find_clips(config, args),
-        args.output,
-        settings,
-        resume=args.resume,
-    )
-    on_first_process(
-        lambda: write_report(args.output, metrics, lambda config: find_clips(config, args), loaded)
-    )
+    metrics = evaluate(models, loaded, clips, args.output, settings, resume=args.resume)
+    on_first_process(lambda: write_report(args.output, metrics, clips, loaded))
     if jax.process_index() == 0:
         print(as_text(make_table(metrics)))
         frames = sum(model["frames"] for model in metrics["models"])
@@ -107,7 +99,7 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
     """Those flags that decide which clips there are, or what is done to them."""
     given: dict[str, Any] = {"resize": args.resize}
     if args.pairs:
-        given["pairs"] = str(args.pairs)
+        given["pairs"] = str(Path(args.pairs).resolve())
     elif args.random_pairs:
         given |= {"random_pairs": args.random_pairs, "seed": args.seed}
     elif args.clips:

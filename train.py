@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from data.evaluation_clips import clips_for_test
 from data.loader import open_dataset
-from tpsm_jax.checkpoints import load_checkpoint, load_vgg19
+from tpsm_jax.checkpoints import check_vgg19, load_checkpoint, load_vgg19
 from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache
 from tpsm_jax.config_files import apply_overrides, read_config
 from tpsm_jax.cpu_training import prepare_cpu
@@ -81,7 +81,10 @@ def make_model_trainer(
         initial = initial_networks(
             load_checkpoint(config.init_from).variables, config.init_networks
         )
-    vgg19 = load_vgg19(config.vgg19_dir) if config.perceptual_features == "vgg19" else None
+    vgg19 = None
+    if config.perceptual_features == "vgg19":
+        on_every_process(lambda: check_vgg19(config.vgg19_dir))
+        vgg19 = load_vgg19(config.vgg19_dir)
     return ModelTrainer(
         config,
         make_mesh(),

@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def clips_for_test(
     if limit is not None and limit < len(clips):
         clips = [clips[index * len(clips) // limit] for index in range(limit)]
     return [
-        EvaluationClip(clip.name, _reader(clip, config, resize), _frame_rate(clip))
+        EvaluationClip(clip.name, _reader(clip, config, resize), partial(_frame_rate, clip))
         for clip in clips
     ]
 
@@ -71,7 +72,7 @@ def pairs_of_clips(
             EvaluationClip(
                 f"{source.name}--{driving.name}",
                 _reader(driving, config, resize),
-                _frame_rate(driving),
+                partial(_frame_rate, driving),
                 _reader(source, config, resize),
             )
         )

@@ -1,6 +1,8 @@
 """What is handed to jax.distributed.initialize under which launcher."""
 
+import errno
 import json
+import os
 
 import jax
 import numpy as np
@@ -148,10 +150,18 @@ def test_on_every_process():
     assert on_every_process(lambda: 3) == 3
     with pytest.raises(InputError, match="no clips"):
         on_every_process(lambda: fail("no clips"))
+    with pytest.raises(InputError, match="No space left"):
+        on_every_process(lambda: fail_to_write(None))
+    with pytest.raises(InputError, match=r"^x\.json: No space left on device$"):
+        on_every_process(lambda: fail_to_write("x.json"))
 
 
 def fail(message):
     raise InputError(message)
+
+
+def fail_to_write(path):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """Frames side by side in one picture."""
 
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.evaluation import wide_picture
 from tpsm_jax.evaluation.wide_picture import WidePicture
 
 
@@ -29,6 +31,32 @@ def test_nothing_is_left_of_one_that_failed(tmp_path):
     picture = WidePicture(tmp_path / "x.png")
     picture.write(np.zeros((1, 4, 4, 3), np.uint8))
     picture.__exit__(ValueError, ValueError("of a clip"), None)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_long_clip_does_not_fill_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(wide_picture, "_BLOCK", 2**16)
+    frames = np.random.default_rng(0).integers(0, 256, (25, 64, 64, 3), np.uint8)
+    tracemalloc.start()
+    try:
+        with WidePicture(tmp_path / "x.png") as picture:
+            for _ in range(10):
+                picture.write(frames)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * frames.nbytes / 4  # a row is 1 / 64 of them; zlib takes a part too
+    with Image.open(tmp_path / "x.png") as image:
+        found = np.asarray(image)
+    np.testing.assert_array_equal(found, np.concatenate([*frames] * 10, axis=1))
+
+
+def test_frames_that_do_not_fit_on_the_disk(tmp_path):
+    picture = WidePicture(tmp_path / "x.png")
+    picture._frames.close()
+    picture._frames = open("/dev/full", "wb")  # noqa: SIM115  # closed by __exit__
+    with pytest.raises(InputError, match="x.png: No space left"), picture:
+        picture.write(np.zeros((1, 4, 4, 3), np.uint8))
     assert os.listdir(tmp_path) == []
 
 

@@ -181,8 +181,26 @@ def find_step(folder: str | Path, step: int | str = "latest") -> int | None:
     return number
 
 
+def check_vgg19(folder: str | Path) -> None:
+    """Looks whether there are weights of VGG-19; unlike reading them, this waits for no process.
+
+    Args:
+      folder: of the checkpoint.
+
+    Raises:
+      InputError: if there are none.
+    """
+    if not (Path(folder) / _VGG19).is_dir():
+        raise InputError(
+            f"{folder} has no VGG-19 weights: add them by "
+            f"`python convert_torch_weights.py --vgg19 vgg19-dcbb9e9d.pth --output {folder}`"
+        )
+
+
 def load_vgg19(folder: str | Path) -> Variables:
     """Reads the weights of VGG-19 that `save_checkpoint` or `save_vgg19` wrote.
+
+    To be called by all processes, because Orbax waits for all; see `check_vgg19`.
 
     Args:
       folder: of the checkpoint.
@@ -193,13 +211,8 @@ def load_vgg19(folder: str | Path) -> Variables:
     Raises:
       InputError: if there are none, or they are damaged.
     """
-    folder = Path(folder)
-    if not (folder / _VGG19).is_dir():
-        raise InputError(
-            f"{folder} has no VGG-19 weights: add them by "
-            f"`python convert_torch_weights.py --vgg19 vgg19-dcbb9e9d.pth --output {folder}`"
-        )
-    return jax.device_put(load_tree(folder / _VGG19))
+    check_vgg19(folder)
+    return jax.device_put(load_tree(Path(folder) / _VGG19))
 
 
 def _read_config(folder: Path) -> ConfigDict:

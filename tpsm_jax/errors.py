@@ -1,6 +1,7 @@
 """How bad input is told: one line, exit code 2, no traceback."""
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -10,6 +11,13 @@ from typing import Any, NoReturn
 
 class InputError(Exception):
     """Something the caller gave cannot be used: one line that says what, and what to do."""
+
+
+def told(error: InputError | OSError) -> str:
+    """One line for an error, with the file that it is about where it names one."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -45,6 +53,8 @@ def run_script(main: Callable[[], None]) -> None:
     Raises:
       SystemExit: always.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # of files' names that are not UTF-8
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         main()
@@ -57,7 +67,7 @@ def run_script(main: Callable[[], None]) -> None:
     except OSError as error:
         if error.filename is None:
             raise
-        _fail(f"{error.filename}: {error.strerror}")
+        _fail(told(error))
     except KeyboardInterrupt:
         print("interrupted; nothing was left half-written", file=sys.stderr)
         sys.exit(130)

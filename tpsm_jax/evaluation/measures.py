@@ -16,7 +16,11 @@ BETWEEN_FRAMES = ("flicker", "change_ratio")
 
 
 class Measure(NamedTuple):
-    """How a number is shown: title, digits, whether more is better (None: neither), meaning."""
+    """How a number is shown: title, digits, whether more is better, meaning.
+
+    Where it is None the largest is none the better, nor the smallest; or checkpoints cannot be
+    ranked by it, because each judges itself.
+    """
 
     title: str
     digits: int
@@ -33,9 +37,9 @@ MEASURES = {
     "keypoints": Measure(
         "Keypoints",
         4,
-        False,
+        None,
         "distance of the model's own keypoints in the result from those asked for; 1 is half the "
-        "side",
+        "side; 0 is best, but each model judges itself, so that this ranks none",
     ),
     "flicker": Measure("Flicker", 4, False, "mean absolute change of the error between frames"),
     "change_ratio": Measure(

@@ -1,14 +1,15 @@
 """The checkpoints of an evaluation: their names, and which weights they are."""
 
+import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from tpsm_jax.checkpoints import find_step
+from tpsm_jax.checkpoints import Checkpoint, find_step
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.output import TRUTH
 
@@ -76,3 +77,29 @@ def digest(variables: Any) -> str:
     for leaf in jax.tree.leaves(variables):
         checksum = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8).data, checksum)
     return f"{checksum:08x}"
+
+
+def model_entry(model: ModelSpec, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What metrics.json says of a checkpoint besides the numbers."""
+    return {
+        "name": model.name,
+        "checkpoint": str(model.folder),
+        "step": model.step,
+        "ema": model.ema,
+        "weights_crc32": digest(checkpoint.variables),
+        "config": checkpoint.config.to_dict(),
+    }
+
+
+def identity(entry: Mapping[str, Any], checkpoint: Checkpoint) -> dict[str, Any]:
+    """What tells a checkpoint from all others, wherever it lies."""
+    config = checkpoint.config.to_dict()
+    decide = [config["image_size"], config["model_params"]]
+    decide.append((config.get("dataset_params") or {}).get("frame_shape"))
+    same = {field: entry[field] for field in ("name", "step", "ema", "weights_crc32")}
+    return {**same, "config_crc32": crc32(decide)}
+
+
+def crc32(value: Any) -> str:
+    """A checksum of plain JSON, as eight digits."""
+    return f"{zlib.crc32(json.dumps(value, sort_keys=True).encode()):08x}"

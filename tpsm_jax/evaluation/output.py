@@ -15,7 +15,7 @@ import contextlib
 import json
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -31,12 +31,13 @@ from tpsm_jax.video_writer import FrameWriter
 RUN, METRICS, REPORT = "run.json", "metrics.json", "report.html"
 PNG, VIDEO, CLIPS, SHEETS, TABLES = "png", "video", "clips", "sheets", "tables"
 TRUTH = "truth"  # beside the models' folders
+_RECORD = ("name", "frames", "metrics", "static")
 _BATCHES_WAITING = 2  # to be written, while more are computed
 DIFFERENCE_GAIN = 4
 
 
-def claim_output(output: Path, settings: Mapping[str, Any], *, resume: bool) -> None:
-    """Makes the folder, or makes sure that what is in it can be gone on with.
+def check_output(output: Path, settings: Mapping[str, Any], *, resume: bool) -> None:
+    """Makes sure that there is nothing in the folder, or what can be gone on with.
 
     Args:
       output: the folder.
@@ -54,25 +55,37 @@ def claim_output(output: Path, settings: Mapping[str, Any], *, resume: bool) -> 
     except OSError as error:
         raise InputError(f"{output} cannot be written: {error.strerror or error}") from error
     if not present:
-        write_json(output / RUN, settings)
         return
     if RUN not in present:
         raise InputError(
             f"{output} holds other things than an evaluation ({present[0]}): name a new folder"
         )
-    before = read_json(output / RUN)
-    for field in sorted(before.keys() | settings.keys()):
-        old, new = before.get(field), settings.get(field)
-        if old != new:
-            raise InputError(
-                f"{output} is another run's: its {field} is {_short(old)} and not {_short(new)}; "
-                "name a new folder"
-            )
+    before = _read_object(output / RUN, "name a new folder")
+    if before != settings:
+        field, old, new = _first_difference("", before, settings)
+        raise InputError(
+            f"{output} is another run's: its {field} is {_short(old)} and not {_short(new)}; "
+            "name a new folder"
+        )
     if not resume:
         raise InputError(
             f"{output} holds this evaluation already: --resume goes on with it, or name a new one"
         )
-    # What a run that was killed had in its hands; no other process has begun yet.
+
+
+def claim_output(output: Path, settings: Mapping[str, Any]) -> None:
+    """Marks a folder that `check_output` let through; no other process may have begun.
+
+    Args:
+      output: the folder.
+      settings: see `check_output`.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    if not (output / RUN).exists():
+        write_json(output / RUN, settings)
+    # What a run that was killed had in its hands.
     for unfinished in output.glob("*/*/.*"):
         if unfinished.is_file():
             unfinished.unlink()
@@ -91,20 +104,26 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_json(path: Path) -> Any:
-    """Raises: InputError: it is missing or damaged."""
+def _read_object(path: Path, what_to_do: str, fields: Sequence[str] = ()) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged: delete it, and give --resume") from error
+        value = json.loads(path.read_text())
+        if isinstance(value, dict) and value.keys() >= set(fields):
+            return value
+    except ValueError:
+        pass
+    raise InputError(f"{path} is damaged: {what_to_do}")
 
 
 def finished_clip(folder: Path, name: str) -> dict[str, Any] | None:
-    """The record of a clip whose files are all there, or None."""
+    """The record of a clip whose files are all there, or None.
+
+    Raises:
+      InputError: it is damaged.
+    """
     path = folder / CLIPS / f"{name}.json"
     if not path.is_file():
         return None
-    record = read_json(path)
+    record = _read_object(path, "delete it, and give --resume", _RECORD)
     for key in ("metrics", "static"):
         numbers = record[key].items()
         record[key] = {each: math.nan if value is None else value for each, value in numbers}
@@ -187,6 +206,18 @@ def side_by_side(source: np.ndarray, driving: np.ndarray, result: np.ndarray) ->
     difference = np.abs(result.astype(np.int16) - driving) * DIFFERENCE_GAIN
     cells = [source, driving, result, np.minimum(difference, 255).astype(np.uint8)]
     return np.concatenate(cells, axis=1)
+
+
+def _first_difference(name: str, old: Any, new: Any) -> tuple[str, Any, Any]:
+    """The field in which two differ, and what either has there."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        fields = sorted(old.keys() | new.keys())
+        pairs = [(field, old.get(field), new.get(field)) for field in fields]
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        pairs = [(name, *each) for each in zip(old, new, strict=True)]
+    else:
+        return name, old, new
+    return next(_first_difference(*pair) for pair in pairs if pair[1] != pair[2])
 
 
 def _short(value: Any) -> str:

@@ -287,7 +287,12 @@ def _measure(
         if vgg19 is not None:
             features = functools.partial(VGG19().apply, vgg19)
         numbers["result"] |= compare(results, targets, features)
-        numbers["static"] |= compare(still, targets, features)
+        numbers["static"] |= compare(still, targets, None)
+        if features is not None:
+            # One picture, that all of them repeat.
+            numbers["static"]["perceptual"] = pictures.perceptual(
+                features(source["source"]), features(targets[1:])
+            )
         numbers["static"]["keypoints"] = pictures.keypoint_distance(
             jnp.broadcast_to(source["kp_source"], wanted.shape), wanted
         )

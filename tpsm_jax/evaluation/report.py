@@ -22,9 +22,8 @@ from tpsm_jax.evaluation.measures import MEASURES
 from tpsm_jax.evaluation.output import DIFFERENCE_GAIN, REPORT, SHEETS, VIDEO
 from tpsm_jax.evaluation.plots import COLOURS, STATIC_COLOUR, distribution
 from tpsm_jax.evaluation.reconstruction import Reconstructor
-from tpsm_jax.evaluation.run import FindClips
 from tpsm_jax.evaluation.table import STATIC, Table, format_number, make_table
-from tpsm_jax.replace_file import replace_text
+from tpsm_jax.replace_file import replace_bytes, replace_text
 from tpsm_jax.video import ffmpeg_command
 from tpsm_jax.visualize import animation_sheet
 
@@ -69,7 +68,7 @@ class _Shown(NamedTuple):
 def write_report(
     output: Path,
     metrics: Mapping[str, Any],
-    find_clips: FindClips,
+    clips: Sequence[EvaluationClip],
     loaded: Sequence[Checkpoint],
 ) -> None:
     """Writes report.html, and the sheets of the clips that it shows.
@@ -77,7 +76,7 @@ def write_report(
     Args:
       output: the folder of the evaluation.
       metrics: what `evaluate` returned.
-      find_clips: as given to it.
+      clips: as given to it.
       loaded: likewise.
 
     Raises:
@@ -86,18 +85,16 @@ def write_report(
     sections = []
     for model, checkpoint in zip(metrics["models"], loaded, strict=True):
         shown = _choose(model)
-        clips = {clip.name: clip for clip in find_clips(checkpoint.config)}
         folder = output / model["name"]
-        (folder / SHEETS).mkdir(exist_ok=True)
-        reconstructor = Reconstructor(checkpoint) if metrics["mode"] == "reconstruction" else None
+        counts: dict[str, int] = {}  # there is a sheet only where there is a truth
+        if metrics["mode"] == "reconstruction":
+            counts = {clip["name"]: clip["frames"] for _, clip in shown}
+            _draw_sheets(checkpoint, clips, counts, folder / SHEETS)
         figures = []
         for role, clip in shown:
-            sheet = None
-            if reconstructor is not None:
-                sheet = folder / SHEETS / f"{clip['name']}.png"
-                if not sheet.is_file():
-                    _draw_sheet(reconstructor, clips[clip["name"]], clip["frames"], sheet)
-            figures.append(_figure(role, clip, folder / VIDEO / f"{clip['name']}.mp4", sheet))
+            name = clip["name"]
+            sheet = folder / SHEETS / f"{name}.png" if name in counts else None
+            figures.append(_figure(role, clip, folder / VIDEO / f"{name}.mp4", sheet))
         sections.append(f"<h2>{html.escape(model['name'])}</h2>" + "".join(figures))
     page = _page(metrics, "".join(sections))
     replace_text(output / REPORT, page)
@@ -118,6 +115,22 @@ def _choose(model: Mapping[str, Any]) -> list[_Shown]:
     return [_Shown(role, ordered[index]) for index, role in sorted(roles.items())]
 
 
+def _draw_sheets(
+    checkpoint: Checkpoint,
+    clips: Sequence[EvaluationClip],
+    counts: Mapping[str, int],
+    folder: Path,
+) -> None:
+    """Draws those of `counts`, the numbers of frames by the clips' names, that are not there."""
+    places = {name: folder / f"{name}.png" for name in counts}
+    missing = [clip for clip in clips if clip.name in counts and not places[clip.name].is_file()]
+    if missing:
+        folder.mkdir(exist_ok=True)
+        reconstructor = Reconstructor(checkpoint)
+        for clip in missing:
+            _draw_sheet(reconstructor, clip, counts[clip.name], places[clip.name])
+
+
 def _draw_sheet(reconstructor: Reconstructor, clip: EvaluationClip, count: int, path: Path) -> None:
     wanted = [count * (index + 1) // (_SHEET_FRAMES + 1) for index in range(_SHEET_FRAMES)]
     frames = checked_frames(clip.frames, clip.name, reconstructor.size)
@@ -131,9 +144,9 @@ def _draw_sheet(reconstructor: Reconstructor, clip: EvaluationClip, count: int, 
     driving = np.stack([chosen[min(index + 1, len(chosen) - 1)] for index in range(_SHEET_FRAMES)])
     outputs = reconstructor.sheet(source, driving)
     sheet = animation_sheet(outputs, source[None], driving, size=_SHEET_CELL, wrap=10)
-    partial = path.with_name(f".{path.name}.partial")
-    Image.fromarray(sheet).save(partial, "PNG")
-    partial.replace(path)
+    buffer = io.BytesIO()
+    Image.fromarray(sheet).save(buffer, "PNG")
+    replace_bytes(path, buffer.getvalue())
 
 
 def _figure(role: str, clip: Mapping[str, Any], video: Path, sheet: Path | None) -> str:
@@ -175,7 +188,10 @@ def _small_video(path: Path) -> bytes:
         command += ["-movflags", "+faststart", str(small)]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
         if done.returncode:
-            raise InputError(f"ffmpeg cannot read {path}: delete its record, and --resume")
+            lines = done.stderr.decode(errors="replace").strip().splitlines()
+            raise InputError(
+                f"ffmpeg cannot make {path} smaller for the page: {lines[-1] if lines else '?'}"
+            )
         return small.read_bytes()
 
 

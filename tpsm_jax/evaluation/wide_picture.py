@@ -1,5 +1,7 @@
 """One wide lossless picture of all frames of a clip side by side, written without holding it."""
 
+import contextlib
+import os
 import struct
 import tempfile
 import zlib
@@ -11,7 +13,7 @@ import numpy as np
 
 from tpsm_jax.errors import InputError
 
-_ROWS = 16  # gathered from the frames at a time
+_BLOCK = 2**22  # bytes of rows gathered from the frames at a time, or one row
 _UP = 2  # PNG's filter: the difference from the row above
 
 
@@ -60,7 +62,8 @@ class WidePicture:
         except OSError as failure:
             raise self._failure(failure) from None
         finally:
-            self._frames.close()
+            with contextlib.suppress(OSError):  # of a full disk it was told already
+                self._frames.close()
             self._partial.unlink(missing_ok=True)
 
     def _failure(self, error: OSError) -> InputError:
@@ -69,22 +72,36 @@ class WidePicture:
     def _encode(self) -> None:
         height, width, _ = self._shape
         self._frames.flush()
-        clip = np.memmap(self._frames, np.uint8, "r", shape=(self._count, *self._shape))
         packer = zlib.compressobj(level=3)
         with open(self._partial, "wb") as file:
             file.write(b"\x89PNG\r\n\x1a\n")
             size = struct.pack(">IIBBBBB", self._count * width, height, 8, 2, 0, 0, 0)
             file.write(_chunk(b"IHDR", size))
-            above = np.zeros((1, self._count * width * 3), np.uint8)
-            for top in range(0, height, _ROWS):
-                rows = clip[:, top : top + _ROWS].swapaxes(0, 1).reshape(-1, above.shape[1])
-                change = rows - np.concatenate([above, rows[:-1]])
-                above = rows[-1:]
-                data = packer.compress(np.pad(change, ((0, 0), (1, 0)), constant_values=_UP).data)
+            length = self._count * width * 3
+            above = np.zeros((1, length), np.uint8)
+            step = max(1, _BLOCK // length)
+            for top in range(0, height, step):
+                rows = self._read_rows(top, min(step, height - top))
+                change = np.full((len(rows), 1 + length), _UP, np.uint8)
+                np.subtract(rows[:1], above, out=change[:1, 1:])
+                np.subtract(rows[1:], rows[:-1], out=change[1:, 1:])
+                above = rows[-1:].copy()
+                data = packer.compress(change.data)
                 if data:
                     file.write(_chunk(b"IDAT", data))
             file.write(_chunk(b"IDAT", packer.flush()))
             file.write(_chunk(b"IEND", b""))
+
+    def _read_rows(self, top: int, count: int) -> np.ndarray:
+        """[count, width of the picture * 3]; read, as mapped pages would count as memory."""
+        height, width, _ = self._shape
+        line = width * 3
+        rows = np.empty((count, self._count, line), np.uint8)
+        for frame in range(self._count):
+            start = (frame * height + top) * line
+            part = os.pread(self._frames.fileno(), count * line, start)
+            rows[:, frame] = np.frombuffer(part, np.uint8).reshape(count, line)
+        return rows.reshape(count, -1)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

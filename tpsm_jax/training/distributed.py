@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, told
 
 ADDRESS, COUNT, ID = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 _SLURM_TASK = (
@@ -98,7 +98,7 @@ def on_first_process(action: Callable[[], None]) -> None:
       action: as writing a file.
 
     Raises:
-      InputError: if `action` did.
+      InputError: if `action` did, or an OSError.
     """
     on_every_process(action if jax.process_index() == 0 else lambda: None)
 
@@ -113,15 +113,16 @@ def on_every_process(action: Callable[[], T]) -> T:
       What `action` returned in this process.
 
     Raises:
-      InputError: if `action` did in any process; the first one's.
+      InputError: if `action` did in any process, or an OSError, as of a full disk; the first
+        one's.
     """
-    message = ""
+    message, cause = "", None
     try:
         result = action()
-    except InputError as error:
-        message = str(error)
+    except (InputError, OSError) as error:
+        message, cause = told(error), error
     if message := next(filter(None, gathered(message)), ""):
-        raise InputError(message)
+        raise InputError(message) from cause
     return result
 
 

@@ -1,0 +1,130 @@
+"""The clips that one process computes, and what was found in those of all."""
+
+import contextlib
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from tpsm_jax.errors import InputError
+from tpsm_jax.evaluation.clips import BrokenClipError, EvaluationClip, checked_frames
+from tpsm_jax.evaluation.measures import total
+from tpsm_jax.evaluation.output import CLIPS, ClipFiles, finished_clip, write_json
+from tpsm_jax.evaluation.reconstruction import Reconstructor
+
+
+def unfinished(clips: Sequence[EvaluationClip], folders: Sequence[Path]) -> list[EvaluationClip]:
+    """Those clips that some model, of the folders, has no record of."""
+    return [
+        clip for clip in clips if any(finished_clip(each, clip.name) is None for each in folders)
+    ]
+
+
+def run_share(
+    reconstructor: Reconstructor, folder: Path, clips: Sequence[EvaluationClip]
+) -> dict[str, str]:
+    """Computes those clips that are not finished yet, and writes their files.
+
+    Args:
+      reconstructor: of the model.
+      folder: likewise.
+      clips: of this process.
+
+    Returns:
+      Name -> reason, of clips that cannot be read.
+
+    Raises:
+      InputError: a file cannot be written, or a clip has another size.
+    """
+    broken = {}
+    hidden = jax.process_index() > 0
+    # A clip's picture is packed when its last frame has come; the next clip needs not wait.
+    with ThreadPoolExecutor(1, "end_of_clip") as thread:
+        ending: Future[None] | None = None
+        for clip in tqdm(clips, folder.name, unit="clip", disable=hidden):
+            if finished_clip(folder, clip.name) is not None:
+                continue
+            try:
+                files, record = _run_clip(reconstructor, folder, clip)
+            except BrokenClipError as error:
+                broken[clip.name] = str(error)
+                tqdm.write(f"left out: {error}", file=sys.stderr)
+                continue
+            earlier, ending = ending, thread.submit(_end_clip, files, folder, record)
+            if earlier is not None:
+                earlier.result()
+        if ending is not None:
+            ending.result()
+    return broken
+
+
+def _run_clip(
+    reconstructor: Reconstructor, folder: Path, clip: EvaluationClip
+) -> tuple[contextlib.ExitStack, dict[str, Any]]:
+    """Computes a clip: its files, which are still to be closed, and its record."""
+    size = reconstructor.size
+    source = None
+    if clip.source is not None:
+        with contextlib.closing(checked_frames(clip.source, clip.name, size)) as frames:
+            source = next(frames)
+    bar = tqdm(desc=clip.name, unit="frame", leave=False, disable=jax.process_index() > 0)
+    with bar, contextlib.ExitStack() as stack:
+        files = stack.enter_context(ClipFiles(folder, clip.name, clip.frame_rate(), source))
+
+        def write(driving: np.ndarray, results: np.ndarray) -> None:
+            files.write(driving, results)
+            bar.update(len(results))
+
+        result = reconstructor.run(
+            checked_frames(clip.frames, clip.name, size), source=source, sink=write
+        )
+        return stack.pop_all(), {"name": clip.name, **result._asdict()}
+
+
+def _end_clip(files: contextlib.ExitStack, folder: Path, record: dict[str, Any]) -> None:
+    files.close()
+    write_json(folder / CLIPS / f"{record['name']}.json", record)
+
+
+def with_numbers(
+    entry: Mapping[str, Any],
+    folder: Path,
+    clips: Sequence[EvaluationClip],
+    broken: Mapping[str, str],
+) -> dict[str, Any]:
+    """Adds to a model's entry what was found in its clips.
+
+    Args:
+      entry: of metrics.json.
+      folder: of the model.
+      clips: all of them, whichever process had them.
+      broken: those that could not be read, and why.
+
+    Returns:
+      The entry.
+
+    Raises:
+      InputError: a clip has neither numbers nor such a reason.
+    """
+    records = []
+    for clip in clips:
+        if record := finished_clip(folder, clip.name):
+            records.append(record)
+        elif clip.name not in broken:
+            raise InputError(
+                f"{folder} has no record of the clip {clip.name}: --output must lie on a disk "
+                "that all hosts see"
+            )
+    return {
+        **entry,
+        "frames": sum(record["frames"] for record in records),
+        "totals": total(records, "metrics"),
+        "static": total(records, "static"),
+        "detections": [],
+        "clips": records,
+    }
