@@ -23,9 +23,8 @@ import numpy as np
 from data.video_frames import FrameIndex, read_frames
 from tpsm_jax.errors import InputError
 from tpsm_jax.pictures import read_image, resize
-from tpsm_jax.video import PICTURE_SUFFIXES, FrameSource, open_video
+from tpsm_jax.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES, FrameSource, open_video
 
-VIDEO_SUFFIXES = frozenset((".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
 STRIP_SUFFIXES = frozenset((".jpeg", ".jpg", ".png"))
 SPLITS = ("train", "test")
 TEST_SHARE = 0.2  # of the clips of a folder without train/ and test/
@@ -123,7 +122,8 @@ class VideoClip(Clip):
     Of a gif, and of a video that is damaged, turned or unsteady (see `data.video_frames`), Pillow
     or ffmpeg decode all from the start up to the later frame. How many frames such a clip has is
     known only once all have been decoded: the first pair takes two passes. Of a file that breaks
-    off, the part before counts. What was found out about a file is kept, some hundred bytes.
+    off, pairs are of the part before; `frames`, which numbers are made of, tells it as an error.
+    What was found out about a file is kept, some hundred bytes.
     """
 
     def __init__(self, path: Path):
@@ -140,7 +140,7 @@ class VideoClip(Clip):
 
     def frames(self) -> Iterator[np.ndarray]:
         """See `Clip`."""
-        return iter(open_video(self.path))
+        return iter(open_video(self.path, whole=True))
 
     def pair(self, first: float, second: float) -> Frames:
         """See `Clip`."""

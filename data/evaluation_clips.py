@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 from data.clips import Clip, fit
 from data.loader import open_clips
 from tpsm_jax.errors import InputError
-from tpsm_jax.evaluation.clips import FRAME_RATE, EvaluationClip
+from tpsm_jax.evaluation.clips import EvaluationClip
+from tpsm_jax.video import DEFAULT_FPS
 
 Names = list[tuple[str, str]]
 
@@ -158,6 +159,6 @@ def _reader(clip: Clip, config: ConfigDict, resize: bool) -> Callable[[], Iterat
 
 def _frame_rate(clip: Clip) -> float:
     try:
-        return clip.frame_rate or FRAME_RATE
+        return clip.frame_rate or DEFAULT_FPS
     except InputError:
-        return FRAME_RATE  # it is told as broken when its frames are read
+        return DEFAULT_FPS  # it is told as broken when its frames are read

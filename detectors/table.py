@@ -45,7 +45,7 @@ def main() -> None:
         raise InputError(f"there is no folder {output.parent} to write {output.name} to")
     clips = find_clips(Path(args.input), args.frame_shape)
     detector = make_detector(args.detector or KINDS[args.kind])
-    with replace_text(output) as file:
+    with table_file(output) as file:
         lines = write_rows(file, clips, detector, args.frame_shape if args.resize else None)
     print(f"wrote {output}: {detector.name}", *lines, sep="\n")
 
@@ -136,7 +136,7 @@ def write_rows(
 
 
 @contextmanager
-def replace_text(path: Path) -> Iterator[TextIO]:
+def table_file(path: Path) -> Iterator[TextIO]:
     """A text file that is in its place once it is whole, compressed if its name ends in .gz.
 
     Args:

@@ -275,9 +275,9 @@ def test_of_a_gif_that_breaks_off_the_part_before_counts(tmp_path: Path) -> None
     write_video(path, 1, 6)
     path.write_bytes(path.read_bytes()[:-200])
     clip = only(tmp_path)
-    count = len(labels(clip))
-    assert 1 <= count < 6
-    assert label(clip.pair(0.0, JUST_BELOW_ONE)[1]) == (1, count - 1)
+    assert 1 <= label(clip.pair(0.0, JUST_BELOW_ONE)[1])[1] < 5
+    with pytest.raises(InputError, match=r"cannot read frame \d of .*train/a\.gif"):
+        labels(clip)
 
 
 @pytest.mark.parametrize("part", ["end", "picture"])

@@ -1,6 +1,7 @@
 """Pictures from disk as 8-bit RGB, resized as the reference's demo resizes them."""
 
 import functools
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ UNREADABLE = (
     SyntaxError,
     RuntimeError,
     EOFError,
+    IndexError,
+    struct.error,
     Image.DecompressionBombError,
 )
 

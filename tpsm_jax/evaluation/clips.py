@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tpsm_jax.errors import InputError
-
-FRAME_RATE = 25.0  # of clips that do not tell theirs
+from tpsm_jax.video import DEFAULT_FPS
 
 
 class EvaluationClip(NamedTuple):
@@ -22,7 +21,7 @@ class EvaluationClip(NamedTuple):
 
     name: str
     frames: Callable[[], Iterator[np.ndarray]]
-    frame_rate: float = FRAME_RATE
+    frame_rate: float = DEFAULT_FPS
     source: Callable[[], Iterator[np.ndarray]] | None = None
 
 
