@@ -47,10 +47,9 @@ def main() -> None:
     models = on_every_process(
         lambda: choose_models(args.checkpoint, step=args.step, ema=not args.no_ema)
     )
-    is_animation = args.pairs or args.random_pairs
     settings = Settings(
         args.data,
-        mode=args.mode if is_animation else "reconstruction",
+        mode=args.mode or ("relative" if args.pairs or args.random_pairs else "reconstruction"),
         batch_size=args.batch_size,
         dataset=args.dataset or "",
         vgg19=args.vgg19,
@@ -86,7 +85,7 @@ def find_clips(config: ConfigDict, args: argparse.Namespace) -> list[EvaluationC
     if args.pairs:
         return pairs_of_clips(config, read_pairs(args.pairs), resize=args.resize)
     if args.random_pairs:
-        pairs = random_pairs(config, args.random_pairs, args.seed)
+        pairs = random_pairs(config, args.random_pairs, args.seed or 0)
         return pairs_of_clips(config, pairs, resize=args.resize)
     return clips_for_test(config, limit=args.clips, resize=args.resize)
 
@@ -109,7 +108,7 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
     if args.pairs:
         given["pairs"] = str(args.pairs)
     elif args.random_pairs:
-        given |= {"random_pairs": args.random_pairs, "seed": args.seed}
+        given |= {"random_pairs": args.random_pairs, "seed": args.seed or 0}
     elif args.clips:
         given["limit"] = args.clips
     return given
@@ -165,11 +164,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     add("--pairs", metavar="CSV", help="with columns source and driving, names of test clips")
     add("--random_pairs", type=positive, metavar="N", help="draw N pairs of test clips instead")
-    add("--seed", type=int, default=0, help="of --random_pairs")
+    add("--seed", type=int, help="of --random_pairs, 0 or more (0)")
     add(
         "--mode",
         choices=("relative", "standard"),
-        default="relative",
         help="of pairs: motion since the first frame (default), or the driving pose as it is",
     )
     add_cache_flag(parser)
@@ -180,6 +178,10 @@ def parse_arguments() -> argparse.Namespace:
 
 def check_arguments(args: argparse.Namespace) -> None:
     """Raises: InputError: flags that do not go together."""
+    if args.seed is not None and (args.random_pairs is None or args.seed < 0):
+        raise InputError("--seed is 0 or more, and for --random_pairs")
+    if args.mode and not (args.pairs or args.random_pairs):
+        raise InputError("--mode is for --pairs and --random_pairs: a clip drives itself as it is")
     if args.pairs and args.random_pairs:
         raise InputError("give --pairs or --random_pairs, not both")
     if (args.tables or args.detector) and (args.pairs or args.random_pairs):

@@ -1,6 +1,7 @@
 """The clips, and the pairs of clips, that eval.py runs over."""
 
 import csv
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from data.clips import Clip, fit
 from data.loader import open_clips
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clips import EvaluationClip
-from tpsm_jax.video import DEFAULT_FPS
+from tpsm_jax.video import DEFAULT_FPS, without_suffix
 
 Names = list[tuple[str, str]]
+# Common disks take 255 bytes, and FrameWriter writes NAME.mp4 under a longer name first.
+_LONGEST_NAME = 255 - len("..mp4.12345678.mp4")
 
 
 def clips_for_test(
@@ -36,7 +39,7 @@ def clips_for_test(
     if limit is not None and limit < len(clips):
         clips = [clips[index * len(clips) // limit] for index in range(limit)]
     return [
-        EvaluationClip(clip.name, _reader(clip, config, resize), _frame_rate(clip))
+        EvaluationClip(_checked_name(clip.name), _reader(clip, config, resize), _frame_rate(clip))
         for clip in clips
     ]
 
@@ -52,31 +55,32 @@ def pairs_of_clips(
       resize: likewise.
 
     Returns:
-      One a pair, named SOURCE--DRIVING.
+      One a pair, named SOURCE--DRIVING, each pair once.
 
     Raises:
-      InputError: there is no clip of such a name.
+      InputError: there is no clip of such a name or more than one, two pairs would write the same
+        files, or a pair's name is too long for a file.
     """
-    clips = open_clips(config, "test")
-    by_name = {Path(clip.name).stem: clip for clip in clips} | {clip.name: clip for clip in clips}
-    found = []
-    for names in pairs:
-        for name in names:
-            if name not in by_name:
-                raise InputError(
-                    f"the pairs name a clip {name!r}, which is not among the {len(clips)} test "
-                    f"clips of {config.dataset.path}"
-                )
-        source, driving = (by_name[name] for name in names)
-        found.append(
-            EvaluationClip(
-                f"{source.name}--{driving.name}",
-                _reader(driving, config, resize),
-                _frame_rate(driving),
-                _reader(source, config, resize),
+    named = _Named(open_clips(config, "test"), config.dataset.path)
+    found: dict[str, tuple[Clip, Clip]] = {}
+    for pair in pairs:
+        source, driving = (named.find(name) for name in pair)
+        name = _checked_name(f"{source.name}--{driving.name}")
+        before, _ = found.setdefault(name, (source, driving))
+        if before is not source:
+            raise InputError(
+                f"pairs with the sources {before.name} and {source.name} are both named {name}: "
+                "evaluate them apart"
             )
+    return [
+        EvaluationClip(
+            name,
+            _reader(driving, config, resize),
+            _frame_rate(driving),
+            _reader(source, config, resize),
         )
-    return found
+        for name, (source, driving) in found.items()
+    ]
 
 
 def read_pairs(path: str | Path) -> Names:
@@ -93,14 +97,17 @@ def read_pairs(path: str | Path) -> Names:
       InputError: it cannot be read, lacks a column, or holds no pair.
     """
     try:
-        with open(path, newline="") as file:
+        # Spreadsheets write a mark before the first column's name.
+        with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             rows = list(reader)
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"cannot read the pairs {path}: {error}") from None
+    columns = reader.fieldnames or ()
     for column in ("source", "driving"):
-        if column not in (reader.fieldnames or ()):
-            raise InputError(f"the pairs {path} have no column {column!r}")
+        if column not in columns:
+            there = ", ".join(map(repr, columns)) or "none"
+            raise InputError(f"the pairs {path} have no column {column!r} among theirs: {there}")
     pairs = [(row["source"] or "", row["driving"] or "") for row in rows]
     if not pairs:
         raise InputError(f"{path} holds no pair")
@@ -126,7 +133,7 @@ def random_pairs(config: ConfigDict, count: int, seed: int) -> Names:
         raise InputError(f"{config.dataset.path} has one test clip: a pair needs two")
     several = len({clip.identity for clip in clips}) > 1
     rng = np.random.default_rng(seed)
-    pairs: Names = []
+    pairs: dict[tuple[str, str], None] = {}
     # Every clip drives in its turn, so that few pairs already show many.
     while len(pairs) < count:
         before = len(pairs)
@@ -140,10 +147,46 @@ def random_pairs(config: ConfigDict, count: int, seed: int) -> Names:
                 and (clip.name, driving.name) not in pairs
             ]
             if sources and len(pairs) < count:
-                pairs.append((sources[rng.integers(len(sources))], driving.name))
+                pairs[sources[rng.integers(len(sources))], driving.name] = None
         if len(pairs) == before:
             break
-    return pairs
+    return list(pairs)
+
+
+class _Named:
+    """Clips by their names, with or without the suffix of a file."""
+
+    def __init__(self, clips: list[Clip], data: str):
+        self._data = data
+        self._whole = {clip.name: clip for clip in clips}
+        self._short: dict[str, list[Clip]] = {}
+        for clip in clips:
+            self._short.setdefault(without_suffix(clip.name), []).append(clip)
+
+    def find(self, name: str) -> Clip:
+        if name in self._whole:
+            return self._whole[name]
+        found = self._short.get(without_suffix(name), [])
+        if not found:
+            raise InputError(
+                f"the pairs name a clip {name!r}, which is not among the {len(self._whole)} test "
+                f"clips of {self._data}"
+            )
+        if len(found) > 1:
+            names = " or ".join(clip.name for clip in found)
+            raise InputError(f"the pairs name a clip {name!r}: say whether {names}")
+        return found[0]
+
+
+def _checked_name(name: str) -> str:
+    """The name of a clip or pair, if its files can have it."""
+    length = len(os.fsencode(name))
+    if length > _LONGEST_NAME:
+        raise InputError(
+            f"the name {name} has {length} bytes, and with what its files add only "
+            f"{_LONGEST_NAME} fit on a disk: shorten it"
+        )
+    return name
 
 
 def _reader(clip: Clip, config: ConfigDict, resize: bool) -> Callable[[], Iterator[np.ndarray]]:

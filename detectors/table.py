@@ -29,6 +29,7 @@ from tqdm import tqdm
 from data.clips import STRIP_SUFFIXES, VIDEO_SUFFIXES, Clip, FolderClip, StripClip, VideoClip, fit
 from detectors.interface import Detection, Detector, make_detector
 from tpsm_jax.errors import ArgumentParser, InputError, run_script
+from tpsm_jax.video import without_suffix
 
 KINDS = {"face": "detectors.mediapipe_keypoints:Face", "body": "detectors.mediapipe_keypoints:Body"}
 NOT_FOUND = [-1, -1]  # as in pose-evaluation's tables
@@ -61,7 +62,7 @@ def find_clips(folder: Path, frame_shape: tuple[int, int]) -> list[Clip]:
       At least one clip.
 
     Raises:
-      InputError: there is no such folder, no clip in it, or two of one name up to the first dot.
+      InputError: there is no such folder, no clip in it, or two of one name but for the suffix.
     """
     if not folder.is_dir():
         raise InputError(f"there is no folder of clips {folder}")
@@ -79,9 +80,9 @@ def find_clips(folder: Path, frame_shape: tuple[int, int]) -> list[Clip]:
     if not clips:
         raise InputError(f"{folder} holds no clip: wide pictures, videos, or folders of frames")
     # By so much of its name a clip's truth and its result find each other.
-    name, count = Counter(clip.name.split(".")[0] for clip in clips).most_common(1)[0]
+    name, count = Counter(without_suffix(clip.name) for clip in clips).most_common(1)[0]
     if count > 1:
-        raise InputError(f"{folder} has {count} clips {name}.*: rename them, up to the first dot")
+        raise InputError(f"{folder} has {count} clips {name} with different suffixes: rename them")
     return clips
 
 

@@ -94,6 +94,13 @@ def open_video(path: str | Path, *, fps: float | None = None, whole: bool = Fals
     return source
 
 
+def without_suffix(name: str) -> str:
+    """A clip's name without the suffixes of videos and pictures: "a.1.mp4.png" is "a.1"."""
+    stem, dot, ending = name.rpartition(".")
+    known = f".{ending.lower()}" in VIDEO_SUFFIXES | PICTURE_SUFFIXES
+    return without_suffix(stem) if stem and dot and known else name
+
+
 def _open_folder(folder: Path, fps: float) -> FrameSource:
     files = sorted(
         file
