@@ -9,6 +9,7 @@ With --pairs or --random_pairs it moves each clip's first frame by another clip 
 
 import argparse
 import shlex
+import sys
 import time
 import zlib
 from pathlib import Path
@@ -17,7 +18,14 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from data.evaluation_clips import clips_for_test, pairs_of_clips, random_pairs, read_pairs
+from data.evaluation_clips import (
+    check_names,
+    clips_for_test,
+    pairs_of_clips,
+    random_pairs,
+    read_pairs,
+    split_note,
+)
 from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache
 from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script
 from tpsm_jax.evaluation.clips import EvaluationClip
@@ -57,6 +65,8 @@ def main() -> None:
         detectors=[find_detector(text) for text in args.detector],
         options=options(args),
     )
+    if jax.process_index() == 0 and (note := split_note(Path(args.data))):
+        print(note, file=sys.stderr)
     loaded = load_models(models)
     metrics = evaluate(
         models,
@@ -82,12 +92,17 @@ def main() -> None:
 def find_clips(config: ConfigDict, args: argparse.Namespace) -> list[EvaluationClip]:
     """The clips that the flags ask for, of the size that a checkpoint takes."""
     config = data_config(config, args.data)
-    if args.pairs:
-        return pairs_of_clips(config, read_pairs(args.pairs), resize=args.resize)
-    if args.random_pairs:
-        pairs = random_pairs(config, args.random_pairs, args.seed or 0)
-        return pairs_of_clips(config, pairs, resize=args.resize)
-    return clips_for_test(config, limit=args.clips, resize=args.resize)
+    if args.pairs or args.random_pairs:
+        pairs = (
+            read_pairs(args.pairs)
+            if args.pairs
+            else random_pairs(config, args.random_pairs, args.seed or 0)
+        )
+        clips = pairs_of_clips(config, pairs, resize=args.resize)
+    else:
+        clips = clips_for_test(config, limit=args.clips, resize=args.resize)
+    check_names(clips)
+    return clips
 
 
 def data_config(config: ConfigDict, data: str) -> ConfigDict:

@@ -1,15 +1,15 @@
 """The clips, and the pairs of clips, that eval.py runs over."""
 
 import csv
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from data.clips import Clip, fit
+from data.clips import SPLITS, Clip, fit
 from data.loader import open_clips
+from data.prepared import is_prepared
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clips import EvaluationClip
 from tpsm_jax.video import DEFAULT_FPS, without_suffix
@@ -39,9 +39,19 @@ def clips_for_test(
     if limit is not None and limit < len(clips):
         clips = [clips[index * len(clips) // limit] for index in range(limit)]
     return [
-        EvaluationClip(_checked_name(clip.name), _reader(clip, config, resize), _frame_rate(clip))
+        EvaluationClip(clip.name, _reader(clip, config, resize), _frame_rate(clip))
         for clip in clips
     ]
+
+
+def split_note(path: Path) -> str:
+    """What is to be known of a folder whose test clips are chosen here; "" of any other."""
+    if not path.is_dir() or is_prepared(path) or any((path / split).is_dir() for split in SPLITS):
+        return ""
+    return (
+        f"{path} has neither train/ nor test/: of its clips only the one in five is evaluated that "
+        "training leaves out; for all of them have a folder test/"
+    )
 
 
 def pairs_of_clips(
@@ -58,14 +68,14 @@ def pairs_of_clips(
       One a pair, named SOURCE--DRIVING, each pair once.
 
     Raises:
-      InputError: there is no clip of such a name or more than one, two pairs would write the same
-        files, or a pair's name is too long for a file.
+      InputError: there is no clip of such a name or more than one, or two pairs would write the
+        same files.
     """
     named = _Named(open_clips(config, "test"), config.dataset.path)
     found: dict[str, tuple[Clip, Clip]] = {}
     for pair in pairs:
         source, driving = (named.find(name) for name in pair)
-        name = _checked_name(f"{source.name}--{driving.name}")
+        name = f"{source.name}--{driving.name}"
         before, _ = found.setdefault(name, (source, driving))
         if before is not source:
             raise InputError(
@@ -81,6 +91,24 @@ def pairs_of_clips(
         )
         for name, (source, driving) in found.items()
     ]
+
+
+def check_names(clips: Sequence[EvaluationClip]) -> None:
+    """Makes sure that files and a page can be named after clips.
+
+    Raises:
+      InputError: a name is too long, or no text.
+    """
+    for name in (clip.name for clip in clips):
+        try:
+            length = len(name.encode())
+        except UnicodeEncodeError:
+            raise InputError(f"the clip's name {name!r} is not UTF-8: rename it") from None
+        if length > _LONGEST_NAME:
+            raise InputError(
+                f"the name {name} has {length} bytes, and with what its files add only "
+                f"{_LONGEST_NAME} fit on a disk: shorten it"
+            )
 
 
 def read_pairs(path: str | Path) -> Names:
@@ -176,17 +204,6 @@ class _Named:
             names = " or ".join(clip.name for clip in found)
             raise InputError(f"the pairs name a clip {name!r}: say whether {names}")
         return found[0]
-
-
-def _checked_name(name: str) -> str:
-    """The name of a clip or pair, if its files can have it."""
-    length = len(os.fsencode(name))
-    if length > _LONGEST_NAME:
-        raise InputError(
-            f"the name {name} has {length} bytes, and with what its files add only "
-            f"{_LONGEST_NAME} fit on a disk: shorten it"
-        )
-    return name
 
 
 def _reader(clip: Clip, config: ConfigDict, resize: bool) -> Callable[[], Iterator[np.ndarray]]:

@@ -2,8 +2,9 @@
 
   python -m detectors.table --input CLIPS --output faces.jsonl
 
-CLIPS is a folder whose entries are one clip each: a wide picture of frames side by side, as eval.py
-writes them, a video, or a folder of frames. Clips that cannot be read are named and left out.
+CLIPS is a prepared data set, or a folder whose entries are one clip each: a wide picture of frames
+side by side, as eval.py writes them, a video, or a folder of frames. Clips that cannot be read are
+named and left out.
 The table has one JSON object a line and one line a frame, as `tpsm_jax.metrics.tables` reads them:
 
   {"file_name": "a.mp4", "frame_number": 0, "value": [[101.5, 87.0], [-1, -1]], "detector": "..."}
@@ -26,10 +27,11 @@ from typing import Any, TextIO
 import numpy as np
 from tqdm import tqdm
 
-from data.clips import STRIP_SUFFIXES, VIDEO_SUFFIXES, Clip, FolderClip, StripClip, VideoClip, fit
+from data.clips import STRIP_SUFFIXES, Clip, FolderClip, StripClip, VideoClip, fit
+from data.prepared import is_prepared, open_prepared
 from detectors.interface import Detection, Detector, make_detector
 from tpsm_jax.errors import ArgumentParser, InputError, run_script
-from tpsm_jax.video import without_suffix
+from tpsm_jax.video import VIDEO_SUFFIXES, without_suffix
 
 KINDS = {"face": "detectors.mediapipe_keypoints:Face", "body": "detectors.mediapipe_keypoints:Body"}
 NOT_FOUND = [-1, -1]  # as in pose-evaluation's tables
@@ -55,7 +57,8 @@ def find_clips(folder: Path, frame_shape: tuple[int, int]) -> list[Clip]:
     """The clips in a folder, or in its test/ where it has one, sorted by name.
 
     Args:
-      folder: holds wide pictures, videos and folders of frames; other files are passed over.
+      folder: holds wide pictures, videos and folders of frames, other files are passed over; or
+        it is a prepared data set.
       frame_shape: (height, width) of the frames of wide pictures; only their proportions count.
 
     Returns:
@@ -66,6 +69,8 @@ def find_clips(folder: Path, frame_shape: tuple[int, int]) -> list[Clip]:
     """
     if not folder.is_dir():
         raise InputError(f"there is no folder of clips {folder}")
+    if is_prepared(folder):
+        return open_prepared(folder, "test")
     folder = folder / "test" if (folder / "test").is_dir() else folder
     clips: list[Clip] = []
     for path in sorted(folder.iterdir(), key=lambda path: path.name):

@@ -110,6 +110,14 @@ def test_half_a_split_is_told(tmp_path: Path, there: str, missing: str) -> None:
         find(tmp_path)
 
 
+def test_an_evaluation_needs_test_alone(tmp_path: Path) -> None:
+    write_folder(tmp_path / "test" / "a", 0, 1)
+    assert names(find(tmp_path, "test")) == ["a"]
+    (tmp_path / "test").rename(tmp_path / "train")
+    with pytest.raises(InputError, match="has train/ but no test/"):
+        find(tmp_path, "test")
+
+
 @pytest.mark.parametrize(("empty", "other"), [("test", "train"), ("train", "test")])
 def test_an_empty_split_is_told(tmp_path: Path, empty: str, other: str) -> None:
     write_folder(tmp_path / other / "a", 0, 1)

@@ -1,11 +1,20 @@
 """Which clips, and pairs of clips, an evaluation is of."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from data.evaluation_clips import clips_for_test, pairs_of_clips, random_pairs, read_pairs
-from tests.clip_files import label, small_config, write_folder, write_strip
+from data.clips import StripClip
+from data.evaluation_clips import (
+    check_names,
+    clips_for_test,
+    pairs_of_clips,
+    random_pairs,
+    read_pairs,
+    split_note,
+)
+from tests.clip_files import SIZE, label, small_config, write_folder, write_strip
 from tpsm_jax.errors import InputError
 
 
@@ -14,7 +23,6 @@ def config_of(tmp_path: Path, *names: str):
     for number, name in enumerate(names):
         path = tmp_path / "test" / name
         (write_strip if name.endswith(".png") else write_folder)(path, number, 1)
-    (tmp_path / "train").mkdir()
     return small_config(tmp_path)
 
 
@@ -46,9 +54,15 @@ def test_pairs_of_one_name_are_refused(tmp_path):
 
 def test_names_too_long_for_a_file_are_refused(tmp_path):
     config = config_of(tmp_path, "a" * 110, "b" * 130)
-    assert len(clips_for_test(config)) == 2
+    check_names(clips_for_test(config))
     with pytest.raises(InputError, match="has 242 bytes, .* only 237 fit"):
-        pairs_in(config, ("a" * 110, "b" * 130))
+        check_names(pairs_of_clips(config, [("a" * 110, "b" * 130)]))
+
+
+def test_names_that_no_page_can_show_are_refused(tmp_path):
+    config = config_of(tmp_path, os.fsdecode(b"caf\xe9"))
+    with pytest.raises(InputError, match=r"'caf\\udce9' is not UTF-8"):
+        check_names(clips_for_test(config))
 
 
 def test_a_table_of_pairs_from_a_spreadsheet(tmp_path):
@@ -65,3 +79,20 @@ def test_random_pairs_are_all_there_are_at_most(tmp_path):
     pairs = random_pairs(config, 99, seed=1)
     assert len(set(pairs)) == len(pairs) == 4 * 3 - 2
     assert all(source[0] != driving[0] for source, driving in pairs)
+
+
+def test_wide_pictures_of_another_height_are_cut_in_the_proportions_of_frame_shape(tmp_path):
+    config = config_of(tmp_path, "a")
+    config.dataset_params.frame_shape = (2 * SIZE, 4 * SIZE, 3)
+    write_strip(tmp_path / "test" / "b.png", 1, 6)
+    clip = clips_for_test(config, resize=True)[1]
+    assert [picture.shape for picture in clip.frames()] == [(SIZE, SIZE, 3)] * 3
+    with pytest.raises(InputError, match=r"b\.png, 96 x 16 pixels, .* 64 x 32: "):
+        list(StripClip(tmp_path / "test" / "b.png", (32, 64), True).frames())
+
+
+def test_a_folder_whose_test_clips_are_chosen_is_told(tmp_path):
+    assert not split_note(tmp_path / "nowhere")
+    assert "neither train/ nor test/" in split_note(tmp_path)
+    (tmp_path / "test").mkdir()
+    assert not split_note(tmp_path)
