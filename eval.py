@@ -9,6 +9,7 @@ With --pairs or --random_pairs it moves each clip's first frame by another clip 
 
 import argparse
 import shlex
+import sys
 import time
 import zlib
 from pathlib import Path
@@ -17,7 +18,14 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from data.evaluation_clips import clips_for_test, pairs_of_clips, random_pairs, read_pairs
+from data.evaluation_clips import (
+    check_names,
+    clips_for_test,
+    pairs_of_clips,
+    random_pairs,
+    read_pairs,
+    split_note,
+)
 from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache
 from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script
 from tpsm_jax.evaluation.clips import EvaluationClip
@@ -47,12 +55,13 @@ def main() -> None:
     models = on_every_process(
         lambda: choose_models(args.checkpoint, step=args.step, ema=not args.no_ema)
     )
-    is_animation = args.pairs or args.random_pairs
+    if jax.process_index() == 0 and (note := split_note(Path(args.data))):
+        print(note, file=sys.stderr)
     loaded = load_models(models)
     clips = on_every_process(lambda: find_clips(loaded[0].config, args))
     settings = Settings(
         args.data,
-        mode=args.mode if is_animation else "reconstruction",
+        mode=args.mode or ("relative" if args.pairs or args.random_pairs else "reconstruction"),
         batch_size=args.batch_size,
         dataset=args.dataset or "",
         vgg19=args.vgg19,
@@ -75,12 +84,17 @@ def main() -> None:
 def find_clips(config: ConfigDict, args: argparse.Namespace) -> list[EvaluationClip]:
     """The clips that the flags ask for, of the size that a checkpoint takes."""
     config = data_config(config, args.data)
-    if args.pairs:
-        return pairs_of_clips(config, read_pairs(args.pairs), resize=args.resize)
-    if args.random_pairs:
-        pairs = random_pairs(config, args.random_pairs, args.seed)
-        return pairs_of_clips(config, pairs, resize=args.resize)
-    return clips_for_test(config, limit=args.clips, resize=args.resize)
+    if args.pairs or args.random_pairs:
+        pairs = (
+            read_pairs(args.pairs)
+            if args.pairs
+            else random_pairs(config, args.random_pairs, args.seed or 0)
+        )
+        clips = pairs_of_clips(config, pairs, resize=args.resize)
+    else:
+        clips = clips_for_test(config, limit=args.clips, resize=args.resize)
+    check_names(clips)
+    return clips
 
 
 def data_config(config: ConfigDict, data: str) -> ConfigDict:
@@ -101,7 +115,7 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
     if args.pairs:
         given["pairs"] = str(Path(args.pairs).resolve())
     elif args.random_pairs:
-        given |= {"random_pairs": args.random_pairs, "seed": args.seed}
+        given |= {"random_pairs": args.random_pairs, "seed": args.seed or 0}
     elif args.clips:
         given["limit"] = args.clips
     return given
@@ -157,11 +171,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     add("--pairs", metavar="CSV", help="with columns source and driving, names of test clips")
     add("--random_pairs", type=positive, metavar="N", help="draw N pairs of test clips instead")
-    add("--seed", type=int, default=0, help="of --random_pairs")
+    add("--seed", type=int, help="of --random_pairs, 0 or more (0)")
     add(
         "--mode",
         choices=("relative", "standard"),
-        default="relative",
         help="of pairs: motion since the first frame (default), or the driving pose as it is",
     )
     add_cache_flag(parser)
@@ -172,6 +185,10 @@ def parse_arguments() -> argparse.Namespace:
 
 def check_arguments(args: argparse.Namespace) -> None:
     """Raises: InputError: flags that do not go together."""
+    if args.seed is not None and (args.random_pairs is None or args.seed < 0):
+        raise InputError("--seed is 0 or more, and for --random_pairs")
+    if args.mode and not (args.pairs or args.random_pairs):
+        raise InputError("--mode is for --pairs and --random_pairs: a clip drives itself as it is")
     if args.pairs and args.random_pairs:
         raise InputError("give --pairs or --random_pairs, not both")
     if (args.tables or args.detector) and (args.pairs or args.random_pairs):

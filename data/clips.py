@@ -1,6 +1,7 @@
 """Finds the clips of a data set, and reads two frames of one.
 
-A folder of clips has train/ and test/, or neither. Each entry there is one clip:
+A folder of clips has train/ and test/, or neither; for an evaluation test/ alone is enough. Each
+entry there is one clip:
   - a folder of frames, in the order of their names; its own name may end in .mp4;
   - a video: .mp4, .gif, .mov, .avi, .m4v, .mkv or .webm;
   - one wide picture, .png or .jpg, of frames side by side.
@@ -22,10 +23,9 @@ import numpy as np
 
 from data.video_frames import FrameIndex, read_frames
 from tpsm_jax.errors import InputError
-from tpsm_jax.pictures import read_image, resize
-from tpsm_jax.video import PICTURE_SUFFIXES, FrameSource, open_video
+from tpsm_jax.pictures import read_image, read_wide_picture, resize
+from tpsm_jax.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES, FrameSource, open_video
 
-VIDEO_SUFFIXES = frozenset((".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
 STRIP_SUFFIXES = frozenset((".jpeg", ".jpg", ".png"))
 SPLITS = ("train", "test")
 TEST_SHARE = 0.2  # of the clips of a folder without train/ and test/
@@ -123,7 +123,8 @@ class VideoClip(Clip):
     Of a gif, and of a video that is damaged, turned or unsteady (see `data.video_frames`), Pillow
     or ffmpeg decode all from the start up to the later frame. How many frames such a clip has is
     known only once all have been decoded: the first pair takes two passes. Of a file that breaks
-    off, the part before counts. What was found out about a file is kept, some hundred bytes.
+    off, pairs are of the part before; `frames`, which numbers are made of, tells it as an error.
+    What was found out about a file is kept, some hundred bytes.
     """
 
     def __init__(self, path: Path):
@@ -140,7 +141,7 @@ class VideoClip(Clip):
 
     def frames(self) -> Iterator[np.ndarray]:
         """See `Clip`."""
-        return iter(open_video(self.path))
+        return iter(open_video(self.path, whole=True))
 
     def pair(self, first: float, second: float) -> Frames:
         """See `Clip`."""
@@ -195,7 +196,7 @@ class StripClip(Clip):
         return frames[earlier], frames[later]
 
     def _split(self) -> list[np.ndarray]:
-        strip = read_image(self.path)
+        strip = read_wide_picture(self.path)
         rows, columns = strip.shape[:2]
         height, width = self._size
         if not self._height_is_known:
@@ -203,7 +204,8 @@ class StripClip(Clip):
         if rows != height or columns % width:
             raise InputError(
                 f"the clip {self.path}, {columns} x {rows} pixels, is not made of frames of "
-                f"{width} x {height}: set dataset_params.frame_shape to (height, width, 3)"
+                f"{width} x {height}: it is dataset_params.frame_shape of the configuration that "
+                "tells their (height, width, 3)"
             )
         return np.split(strip, columns // width, axis=1)
 
@@ -215,6 +217,7 @@ def find_clips(
     image_size: tuple[int, int],
     frame_shape: Sequence[int] | None = None,
     allow_empty_folders: bool = False,
+    any_height: bool = False,
 ) -> list[Clip]:
     """The clips of a split, sorted by name.
 
@@ -230,32 +233,32 @@ def find_clips(
         as the picture, in the proportions of `image_size`.
       allow_empty_folders: whether a folder of frames without a picture, or a link that leads
         nowhere, is a clip, which cannot be read; else it is an error.
+      any_height: of `frame_shape` only the proportions count.
 
     Returns:
       At least one clip.
 
     Raises:
-      InputError: there is no such folder, only one of train/ and test/, no clip, a folder of
-        frames without a picture, or a link that leads nowhere.
+      InputError: there is no such folder, only one of train/ and test/ (test/ alone is enough for
+        'test'), no clip, a folder of frames without a picture, or a link that leads nowhere.
       ValueError: for another split.
     """
     if split not in SPLITS:
         raise ValueError(f"split is 'train' or 'test', not {split!r}")
     if not root.is_dir():
-        raise InputError(
-            f"there is no folder of clips {str(root)!r}: set --config.dataset.path (and mix_paths)"
-        )
+        raise InputError(f"there is no folder of clips {str(root)!r}")
     size = image_size if frame_shape is None else (frame_shape[0], frame_shape[1])
+    height_is_known = frame_shape is not None and not any_height
 
     present = [name for name in SPLITS if (root / name).is_dir()]
-    if len(present) == 1:
+    if len(present) == 1 and not present == [split] == ["test"]:
         missing = next(name for name in SPLITS if name not in present)
         raise InputError(
             f"{root} has {present[0]}/ but no {missing}/: have both, or neither for a random split"
         )
     folder = root / split if present else root
     clips = [
-        _open(path, size, frame_shape is not None, allow_empty_folders)
+        _open(path, size, height_is_known, allow_empty_folders)
         for path in sorted(_entries(folder), key=lambda path: path.name)
         if _is_clip(path)
     ]

@@ -220,11 +220,11 @@ def open_clips(config: ConfigDict, split: str = "test") -> list[Clip]:
     Raises:
       InputError: no clips can be found.
     """
-    return _open_path(config, Path(config.dataset.path), split, allow_broken=True)
+    return _open_path(config, Path(config.dataset.path), split, for_evaluation=True)
 
 
 def _open_path(
-    config: ConfigDict, path: Path, split: str, *, allow_broken: bool = False
+    config: ConfigDict, path: Path, split: str, *, for_evaluation: bool = False
 ) -> list[Clip]:
     if not config.dataset.path:
         raise InputError(
@@ -236,12 +236,17 @@ def _open_path(
         return open_prepared(path, split)
     if "puppets" in params and path == Path(config.dataset.path):
         draw_data_set(path, **params.puppets)
+    if not for_evaluation and not path.is_dir():
+        raise InputError(
+            f"there is no folder of clips {str(path)!r}: set --config.dataset.path (and mix_paths)"
+        )
     return find_clips(
         path,
         split,
         image_size=_image_size(config),
         frame_shape=params.get("frame_shape"),
-        allow_empty_folders=allow_broken,
+        allow_empty_folders=for_evaluation,
+        any_height=for_evaluation,
     )
 
 

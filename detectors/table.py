@@ -2,8 +2,9 @@
 
   python -m detectors.table --input CLIPS --output faces.jsonl
 
-CLIPS is a folder whose entries are one clip each: a wide picture of frames side by side, as eval.py
-writes them, a video, or a folder of frames. Clips that cannot be read are named and left out.
+CLIPS is a prepared data set, or a folder whose entries are one clip each: a wide picture of frames
+side by side, as eval.py writes them, a video, or a folder of frames. Clips that cannot be read are
+named and left out.
 The table has one JSON object a line and one line a frame, as `tpsm_jax.metrics.tables` reads them:
 
   {"file_name": "a.mp4", "frame_number": 0, "value": [[101.5, 87.0], [-1, -1]], "detector": "..."}
@@ -26,9 +27,11 @@ from typing import Any, TextIO
 import numpy as np
 from tqdm import tqdm
 
-from data.clips import STRIP_SUFFIXES, VIDEO_SUFFIXES, Clip, FolderClip, StripClip, VideoClip, fit
+from data.clips import STRIP_SUFFIXES, Clip, FolderClip, StripClip, VideoClip, fit
+from data.prepared import is_prepared, open_prepared
 from detectors.interface import Detection, Detector, make_detector
 from tpsm_jax.errors import ArgumentParser, InputError, run_script
+from tpsm_jax.video import VIDEO_SUFFIXES, without_suffix
 
 KINDS = {"face": "detectors.mediapipe_keypoints:Face", "body": "detectors.mediapipe_keypoints:Body"}
 NOT_FOUND = [-1, -1]  # as in pose-evaluation's tables
@@ -45,7 +48,7 @@ def main() -> None:
         raise InputError(f"there is no folder {output.parent} to write {output.name} to")
     clips = find_clips(Path(args.input), args.frame_shape)
     detector = make_detector(args.detector or KINDS[args.kind])
-    with replace_text(output) as file:
+    with table_file(output) as file:
         lines = write_rows(file, clips, detector, args.frame_shape if args.resize else None)
     print(f"wrote {output}: {detector.name}", *lines, sep="\n")
 
@@ -54,17 +57,20 @@ def find_clips(folder: Path, frame_shape: tuple[int, int]) -> list[Clip]:
     """The clips in a folder, or in its test/ where it has one, sorted by name.
 
     Args:
-      folder: holds wide pictures, videos and folders of frames; other files are passed over.
+      folder: holds wide pictures, videos and folders of frames, other files are passed over; or
+        it is a prepared data set.
       frame_shape: (height, width) of the frames of wide pictures; only their proportions count.
 
     Returns:
       At least one clip.
 
     Raises:
-      InputError: there is no such folder, no clip in it, or two of one name up to the first dot.
+      InputError: there is no such folder, no clip in it, or two of one name but for the suffix.
     """
     if not folder.is_dir():
         raise InputError(f"there is no folder of clips {folder}")
+    if is_prepared(folder):
+        return open_prepared(folder, "test")
     folder = folder / "test" if (folder / "test").is_dir() else folder
     clips: list[Clip] = []
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
@@ -79,9 +85,9 @@ def find_clips(folder: Path, frame_shape: tuple[int, int]) -> list[Clip]:
     if not clips:
         raise InputError(f"{folder} holds no clip: wide pictures, videos, or folders of frames")
     # By so much of its name a clip's truth and its result find each other.
-    name, count = Counter(clip.name.split(".")[0] for clip in clips).most_common(1)[0]
+    name, count = Counter(without_suffix(clip.name) for clip in clips).most_common(1)[0]
     if count > 1:
-        raise InputError(f"{folder} has {count} clips {name}.*: rename them, up to the first dot")
+        raise InputError(f"{folder} has {count} clips {name} with different suffixes: rename them")
     return clips
 
 
@@ -136,7 +142,7 @@ def write_rows(
 
 
 @contextmanager
-def replace_text(path: Path) -> Iterator[TextIO]:
+def table_file(path: Path) -> Iterator[TextIO]:
     """A text file that is in its place once it is whole, compressed if its name ends in .gz.
 
     Args:

@@ -133,7 +133,7 @@ def test_what_does_not_go_together(tmp_path):
     add_scores(tmp_path, [ours], [one, one])
     with pytest.raises(InputError, match="two detectors give AKD"):
         add_scores(tmp_path, [ours], [two, two])
-    with pytest.raises(InputError, match="one name up to the first dot"):
+    with pytest.raises(InputError, match="one name but for the suffix"):
         add_scores(tmp_path, [model({"a.mp4": 1, "a.gif": 1})], [one, one])
 
 

@@ -198,7 +198,7 @@ def test_detectors_that_are_none(
         ("nowhere", "t.jsonl", "16,16", "there is no folder of clips"),
         ("empty", "t.jsonl", "16,16", "holds no clip"),
         ("broken", "t.jsonl", "16,16", "none of the 1 clips could be read"),
-        ("twice", "t.jsonl", "16,16", "has 2 clips x.*"),
+        ("twice", "t.jsonl", "16,16", "has 2 clips x with different suffixes"),
         ("clips", "t.csv", "16,16", "end it in .jsonl or .jsonl.gz"),
         ("clips", "nowhere/t.jsonl", "16,16", "there is no folder"),
         ("clips", "t.jsonl", "256", "'256' is not HEIGHT,WIDTH"),
@@ -217,7 +217,7 @@ def test_bad_input_is_told_in_a_line(
     for name in ("empty", "broken"):
         (clips.parent / name).mkdir()
     (clips.parent / "broken" / "x.png").touch()
-    for name in ("x.mp4", "x.y"):
+    for name in ("x.mp4", "x"):
         (clips.parent / "twice" / name).mkdir(parents=True)
     code = make(
         f"{__name__}:Labels", "--frame_shape", shape, source=clips.parent / source, output=output

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tpsm_jax import pictures
 from tpsm_jax.errors import InputError
-from tpsm_jax.pictures import read_image, resize, resize_matrix
+from tpsm_jax.pictures import read_image, read_wide_picture, resize, resize_matrix
 
 GOLDEN = dict(np.load(Path(__file__).parent / "golden" / "resize.npz"))
 Y, X = np.mgrid[0:12, 0:16]
@@ -102,3 +103,20 @@ def test_a_resize_is_an_average():
         assert matrix.shape == (size_out, size_in)
         np.testing.assert_allclose(matrix.sum(axis=1), 1, atol=1e-6)
         assert matrix.min() >= 0
+
+
+def test_wide_pictures_may_be_larger_than_others(tmp_path, monkeypatch):
+    strip = np.tile(RGB, (1, 9, 1))
+    Image.fromarray(strip).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12 * 16)
+    with pytest.raises(InputError, match="decompression bomb"):
+        read_image(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_wide_picture(tmp_path / "a.png"), strip)
+    monkeypatch.setattr(pictures, "WIDE_LARGEST", 1000)
+    with pytest.raises(InputError, match="144 x 12 pixels are more than 1000"):
+        read_wide_picture(tmp_path / "a.png")
+    Image.fromarray(RGB).save(tmp_path / "jpeg.png", "JPEG")
+    with pytest.raises(InputError, match=r"there is no picture .*none\.png"):
+        read_wide_picture(tmp_path / "none.png")
+    monkeypatch.undo()
+    assert read_wide_picture(tmp_path / "jpeg.png").shape == RGB.shape

@@ -12,6 +12,7 @@ import pytest
 import data.prepared.reader
 from data.clips import group_by_identity
 from data.prepared import PreparedClip, is_prepared, open_prepared
+from detectors.table import find_clips
 from tests.prepare_files import contents, prepare, write_noise_clip, write_noise_set
 from tpsm_jax.errors import InputError
 
@@ -66,6 +67,7 @@ def test_clips_are_sorted_and_tell_what_they_are(pristine: tuple[Path, dict]) ->
     clips = open_prepared(pristine[0], "train")
     assert [clip.name for clip in clips] == ["id1#x y.mp4", "t00", "t01", "t02", "t03", "t04"]
     assert [clip.name for clip in open_prepared(pristine[0], "test")] == ["e00", "e01"]
+    assert [clip.name for clip in find_clips(pristine[0], (16, 16))] == ["e00", "e01"]
     clip = clips[0]
     assert clip.identity == "id1"
     assert isinstance(clip, PreparedClip)

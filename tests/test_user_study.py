@@ -15,7 +15,7 @@ from tpsm_jax.metrics.user_study.page import make_page
 
 def folders(tmp_path, names_a=("x.mp4", "y.gif"), names_b=("x.webm", "y.gif")):
     for folder, names in (("ours", names_a), ("theirs", names_b)):
-        (tmp_path / folder).mkdir()
+        (tmp_path / folder).mkdir(parents=True)
         for name in names:
             (tmp_path / folder / name).write_bytes(f"{folder} {name}".encode())
     return tmp_path / "ours", tmp_path / "theirs"
@@ -61,6 +61,21 @@ def test_answers_beside_the_page_are_left_alone(tmp_path):
     (tmp_path / "study" / "answers.json").write_text("{}")
     make_page(*folders(tmp_path), tmp_path / "study")
     assert (tmp_path / "study" / "answers.json").read_text() == "{}"
+
+
+def test_methods_are_named_by_where_their_folders_differ(tmp_path):
+    places = [tmp_path / run / "converted" / "video" for run in ("ours", "theirs")]
+    for folder, place in zip(folders(tmp_path / "clips"), places, strict=True):
+        place.parent.mkdir(parents=True)
+        folder.rename(place)
+    page, _ = make_page(*places, tmp_path / "study")
+    assert (data_of(page)["a"], data_of(page)["b"]) == ("ours", "theirs")
+    page, _ = make_page(*places, tmp_path / "study", ("TPSM", "MRAA"))
+    assert (data_of(page)["a"], data_of(page)["b"]) == ("TPSM", "MRAA")
+    with pytest.raises(InputError, match="are one folder"):
+        make_page(places[0], places[0] / ".." / "video", tmp_path / "study")
+    with pytest.raises(InputError, match="both methods are named x"):
+        make_page(*places, tmp_path / "study", ("x", "x"))
 
 
 @pytest.mark.parametrize(

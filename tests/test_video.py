@@ -1,5 +1,6 @@
 """Driving clips of every kind, read twice, and what is none."""
 
+import contextlib
 import subprocess
 
 import imageio_ffmpeg
@@ -131,6 +132,30 @@ def test_a_broken_end_is_left_out(tmp_path):
     cut = tmp_path / "cut.mkv"
     cut.write_bytes(whole[: len(whole) // 2])
     assert 0 < len(list(open_video(cut))) < 90
+
+
+def test_what_is_damaged_is_not_whole(tmp_path):
+    images = [Image.fromarray(frame) for frame in moving_square(3)]
+    images[0].save(tmp_path / "whole.gif", save_all=True, append_images=images[1:])
+    gif = (tmp_path / "whole.gif").read_bytes()
+    for cut in range(1, len(gif) - 20):  # nowhere anything but an InputError
+        (tmp_path / "cut.gif").write_bytes(gif[:cut])
+        with contextlib.suppress(InputError):
+            assert len(list(open_video(tmp_path / "cut.gif", whole=True))) < 3
+
+    for suffix in (".mp4", ".mkv"):
+        extra = ["-movflags", "+faststart"] if suffix == ".mp4" else []
+        path = make_clip(tmp_path / f"clip{suffix}", seconds=3, extra=extra)
+        assert len(list(open_video(path, whole=True))) == 90
+        data = bytearray(path.read_bytes())
+        middle = len(data) * 2 // 3
+        cut, overwritten = data[:middle], data.copy()
+        overwritten[middle : middle + len(data) // 5] = bytes(len(data) // 5)
+        for damaged in (cut, overwritten):
+            path.write_bytes(damaged)
+            assert list(open_video(path))
+            with pytest.raises(InputError, match=rf"clip{suffix} is damaged after \d+ frames: "):
+                list(open_video(path, whole=True))
 
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "clip.webm", "clip"])

@@ -1,11 +1,13 @@
 """Pictures from disk as 8-bit RGB, resized as the reference's demo resizes them."""
 
 import functools
+import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
 
 from tpsm_jax.errors import InputError
 
@@ -16,8 +18,12 @@ UNREADABLE = (
     SyntaxError,
     RuntimeError,
     EOFError,
+    IndexError,
+    struct.error,
     Image.DecompressionBombError,
 )
+
+WIDE_LARGEST = 2**30  # pixels, 3 GB: 11 minutes of 256 x 256 at 25 frames a second
 
 
 def read_image(path: str | Path) -> np.ndarray:
@@ -33,8 +39,41 @@ def read_image(path: str | Path) -> np.ndarray:
     Raises:
       InputError: the file is missing, or no picture that Pillow can decode.
     """
+    return _read(path, Image.open)
+
+
+def read_wide_picture(path: str | Path) -> np.ndarray:
+    """Reads a picture of frames side by side, which may be far larger than a single one.
+
+    Pillow takes pictures of more than 180 million pixels, 2,730 frames of 256 x 256, for bombs.
+
+    Args:
+      path: as `read_image`.
+
+    Returns:
+      As `read_image`.
+
+    Raises:
+      InputError: as `read_image`; or it is a PNG of more than `WIDE_LARGEST` pixels.
+    """
+    return _read(path, _open_wide)
+
+
+def _open_wide(path: str | Path) -> Image.Image:
+    with open(path, "rb") as file:
+        is_png = file.read(8) == b"\x89PNG\r\n\x1a\n"
+    if not is_png:
+        return Image.open(path)
+    image = PngImagePlugin.PngImageFile(path)  # it is Image.open that looks at the size
+    if image.width * image.height > WIDE_LARGEST:
+        image.close()
+        raise ValueError(f"{image.width} x {image.height} pixels are more than {WIDE_LARGEST}")
+    return image
+
+
+def _read(path: str | Path, open_picture: Callable[[str | Path], Image.Image]) -> np.ndarray:
     try:
-        with Image.open(path) as image:
+        with open_picture(path) as image:
             image.load()
             return rgb_array(ImageOps.exif_transpose(image))
     except FileNotFoundError:

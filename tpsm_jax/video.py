@@ -3,9 +3,11 @@
 import dataclasses
 import re
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import IO
 
 import imageio_ffmpeg
 import numpy as np
@@ -14,14 +16,16 @@ from PIL import Image, ImageSequence
 from tpsm_jax.errors import InputError
 from tpsm_jax.pictures import UNREADABLE, read_image, rgb_array
 
-FOLDER_FPS = 25.0
+DEFAULT_FPS = 25.0  # of what does not tell its own, as ffmpeg itself assumes
+VIDEO_SUFFIXES = frozenset((".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
 PICTURE_SUFFIXES = frozenset(
     (".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
 _ANIMATED_PICTURES = frozenset((".apng", ".gif", ".png", ".webp"))
 # ffmpeg tells two digits of these.
 _NTSC = {23.98: 24000 / 1001, 29.97: 30000 / 1001, 59.94: 60000 / 1001}
-_DEFAULT_FPS = 25.0  # of a video that does not tell, as ffmpeg itself assumes
+# What ffmpeg calls an error of a stream cut out of a longer one, whose frames are all there.
+_HARMLESS = re.compile("mmco: unref short failure|Last message repeated")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +57,7 @@ class FrameSource:
         return self._read()
 
 
-def open_video(path: str | Path, *, fps: float | None = None) -> FrameSource:
+def open_video(path: str | Path, *, fps: float | None = None, whole: bool = False) -> FrameSource:
     """Opens a driving clip and makes sure that it has a frame.
 
     Args:
@@ -61,29 +65,40 @@ def open_video(path: str | Path, *, fps: float | None = None) -> FrameSource:
         pictures, which are taken in the order of their names (plain string order, so numbers
         want leading zeros); hidden files and those with another suffix are passed over.
       fps: frames a second of a folder, 25 by default. Every other clip has its own.
+      whole: whether a damaged clip is an error, when it is opened or when its damage is reached.
+        Else ffmpeg paints over what it can, and what comes after a break is left out.
 
     Returns:
       The clip. A video's pixels are those of imageio's reader, which the reference uses.
 
     Raises:
       InputError: nothing is there, it has no frame, it cannot be decoded, or `fps` is given for
-        something that is not a folder or is not positive.
+        something that is not a folder or is not positive; also while a clip that must be `whole`
+        is read.
     """
     path = Path(path)
     if fps is not None and not 0 < fps < 1000:
         raise InputError(f"a frame rate of {fps:g} makes no clip: give one between 0 and 1000")
     if path.is_dir():
-        return _open_folder(path, fps or FOLDER_FPS)
+        return _open_folder(path, fps or DEFAULT_FPS)
     if not path.exists():
         raise InputError(f"there is no video, gif or folder of frames {path}")
     if fps is not None:
         raise InputError(f"{path} has its own frame rate: --fps is for a folder of frames")
     is_picture = path.suffix.lower() in _ANIMATED_PICTURES
-    source = _open_animated_picture(path) if is_picture else _open_with_ffmpeg(path)
+    open_it = _open_animated_picture if is_picture else _open_with_ffmpeg
+    source = open_it(path, whole)
     with closing(source._read()) as frames:  # type: ignore[type-var]  # a generator
         if next(frames, None) is None:
             raise InputError(f"{path} has no frame that can be decoded")
     return source
+
+
+def without_suffix(name: str) -> str:
+    """A clip's name without the suffixes of videos and pictures: "a.1.mp4.png" is "a.1"."""
+    stem, dot, ending = name.rpartition(".")
+    known = f".{ending.lower()}" in VIDEO_SUFFIXES | PICTURE_SUFFIXES
+    return without_suffix(stem) if stem and dot and known else name
 
 
 def _open_folder(folder: Path, fps: float) -> FrameSource:
@@ -102,7 +117,7 @@ def _open_folder(folder: Path, fps: float) -> FrameSource:
     return FrameSource(folder, fps, len(files), None, read)
 
 
-def _open_animated_picture(path: Path) -> FrameSource:
+def _open_animated_picture(path: Path, whole: bool) -> FrameSource:
     milliseconds, count = 0.0, 0
     try:
         with Image.open(path) as image:
@@ -112,8 +127,8 @@ def _open_animated_picture(path: Path) -> FrameSource:
                 milliseconds += frame.info.get("duration") or 100
                 count += 1
     except UNREADABLE as error:
-        if not count:
-            raise InputError(f"cannot read {path}: {error}") from None
+        if whole or not count:
+            raise InputError(f"cannot read frame {count} of {path}: {error}") from None
 
     def read() -> Iterator[np.ndarray]:
         with Image.open(path) as image:
@@ -124,7 +139,7 @@ def _open_animated_picture(path: Path) -> FrameSource:
     return FrameSource(path, 1000 * count / milliseconds, count, None, read)
 
 
-def _open_with_ffmpeg(path: Path) -> FrameSource:
+def _open_with_ffmpeg(path: Path, whole: bool) -> FrameSource:
     # Without an output ffmpeg only prints what it found, and complains that it has nothing to do.
     command = [*ffmpeg_command(), "-i", str(path.resolve())]
     found = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
@@ -134,7 +149,7 @@ def _open_with_ffmpeg(path: Path) -> FrameSource:
     if video is None:
         raise InputError(f"{path} is no video that ffmpeg can read")
     rate = re.search(r" (\d+\.?\d*) fps", video.group(1))
-    fps = float(rate.group(1)) if rate and float(rate.group(1)) > 0 else _DEFAULT_FPS
+    fps = float(rate.group(1)) if rate and float(rate.group(1)) > 0 else DEFAULT_FPS
     fps = _NTSC.get(fps, fps)
     # Clips of phones and screens have frames at odd times. At their base rate, which ffmpeg would
     # take, there would be more frames than the mean rate plays in the clip's time.
@@ -152,7 +167,7 @@ def _open_with_ffmpeg(path: Path) -> FrameSource:
         fps,
         count,
         audio.group(1) if audio else None,
-        lambda: _ffmpeg_frames(path, None if is_steady else fps),
+        lambda: _ffmpeg_frames(path, None if is_steady else fps, whole),
     )
 
 
@@ -161,28 +176,43 @@ def ffmpeg_command() -> list[str]:
     return [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-y"]
 
 
-def _ffmpeg_frames(path: Path, fps: float | None) -> Iterator[np.ndarray]:
+def _ffmpeg_frames(path: Path, fps: float | None, whole: bool) -> Iterator[np.ndarray]:
     # imageio_ffmpeg.read_frames would fork a process that already runs JAX's threads, against
     # which JAX warns. PPM pictures carry their size, so rotated clips need no special care.
-    command = [*ffmpeg_command(), "-loglevel", "quiet", "-i", str(path.resolve())]
+    command = [*ffmpeg_command(), "-loglevel", "error", *(["-xerror"] if whole else [])]
+    command += ["-i", str(path.resolve())]
     command += [] if fps is None else ["-r", repr(fps)]
     command += ["-map", "0:V:0", "-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe", "-"]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C in a terminal is for us, not for ffmpeg
-    )
-    assert process.stdout is not None
-    try:
-        while process.stdout.readline() == b"P6\n":
-            width, height = map(int, process.stdout.readline().split())
-            process.stdout.readline()  # the largest value, 255
-            data = process.stdout.read(width * height * 3)
-            if len(data) < width * height * 3:
-                return
-            yield np.frombuffer(data, np.uint8).reshape(height, width, 3)
-    finally:
-        process.kill()
-        process.stdout.close()
-        process.wait()
+    with tempfile.TemporaryFile() as complaints:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            start_new_session=True,  # Ctrl-C in a terminal is for us, not for ffmpeg
+        )
+        assert process.stdout is not None
+        count = 0
+        try:
+            while process.stdout.readline() == b"P6\n":
+                width, height = map(int, process.stdout.readline().split())
+                process.stdout.readline()  # the largest value, 255
+                data = process.stdout.read(width * height * 3)
+                if len(data) < width * height * 3:
+                    break
+                yield np.frombuffer(data, np.uint8).reshape(height, width, 3)
+                count += 1
+            if whole and (damage := _damage(process.wait(), complaints)):
+                raise InputError(f"{path} is damaged after {count} frames: {damage}")
+        finally:
+            process.kill()
+            process.stdout.close()
+            process.wait()
+
+
+def _damage(code: int, complaints: IO[bytes]) -> str:
+    """What ffmpeg complained of, if of anything; a file that ends too early does not fail it."""
+    complaints.seek(0)
+    lines = complaints.read().decode(errors="replace").splitlines()
+    bad = [line for line in lines if not _HARMLESS.search(line)]
+    return bad[0] if bad else f"ffmpeg ended with code {code}" if code else ""

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.clips import SPLITS, VIDEO_SUFFIXES, Clip
+from data.clips import SPLITS, Clip
 from tpsm_jax.errors import InputError
-from tpsm_jax.video import FrameSource, open_video
+from tpsm_jax.video import VIDEO_SUFFIXES, FrameSource, open_video
 
 COLUMNS = ("video_id", "start", "end", "bbox", "fps", "width", "height", "partition")
 

@@ -9,8 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tpsm_jax.errors import InputError
-
-FRAME_RATE = 25.0  # of clips that do not tell theirs
+from tpsm_jax.video import DEFAULT_FPS
 
 
 class EvaluationClip(NamedTuple):
@@ -25,7 +24,7 @@ class EvaluationClip(NamedTuple):
 
     name: str
     frames: Callable[[], Iterator[np.ndarray]]
-    frame_rate: Callable[[], float] = lambda: FRAME_RATE
+    frame_rate: Callable[[], float] = lambda: DEFAULT_FPS
     source: Callable[[], Iterator[np.ndarray]] | None = None
 
 

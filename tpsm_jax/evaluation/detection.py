@@ -132,7 +132,7 @@ def add_scores(output: Path, models: Sequence[dict[str, Any]], tables: Sequence[
         frames = {clip["name"]: _frames_of(clip) for clip in model["clips"]}
         wanted = {frame for of_clip in frames.values() for frame in of_clip}
         if len(wanted) < model["frames"]:
-            raise InputError("two of the clips have one name up to the first dot: rename them")
+            raise InputError("two of the clips have one name but for the suffix: rename one")
         true = _of_clips(truth, wanted, truth_path)
         ours = _of_clips(read_table(path), wanted, path)
         scores = compare_tables(true, ours)

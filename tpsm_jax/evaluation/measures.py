@@ -11,8 +11,9 @@ from tpsm_jax.metrics import pictures
 
 Numbers = dict[str, Any]
 
-# Between a frame and the one before: one less than there are frames.
-BETWEEN_FRAMES = ("flicker", "change_ratio")
+# Of all frames but the first, which has none before it, and is the source: repeating that would
+# have no bounded PSNR, and the bound that it is given would lift the mean of every short clip.
+WITHOUT_FIRST = ("flicker", "change_ratio", "psnr")
 
 
 class Measure(NamedTuple):
@@ -30,7 +31,7 @@ class Measure(NamedTuple):
 
 MEASURES = {
     "l1": Measure("L1", 4, False, "mean absolute difference from the true frame, in [0, 1]"),
-    "psnr": Measure("PSNR", 2, True, "decibels; equal frames count as 100"),
+    "psnr": Measure("PSNR", 2, True, "decibels, but for first frames; equal frames count as 100"),
     "ssim": Measure("SSIM", 4, True, "structural similarity, Wang et al. 2004"),
     "ms_ssim": Measure("MS-SSIM", 4, True, "the same over five scales, from 176 pixels a side"),
     "perceptual": Measure("VGG-19", 3, False, "difference of VGG-19 features; not LPIPS"),
@@ -89,10 +90,10 @@ class ClipNumbers:
         self.frames = 0
 
     def add(self, numbers: Mapping[str, np.ndarray], count: int) -> None:
-        """Takes the first `count` of a batch; the clip's first frame has none before it."""
+        """Takes the first `count` of a batch, but see `WITHOUT_FIRST`."""
         for name, values in numbers.items():
             chosen = np.asarray(values, np.float64)[:count]
-            if _base(name) in BETWEEN_FRAMES and self.frames == 0:
+            if _base(name) in WITHOUT_FIRST and self.frames == 0:
                 chosen = chosen[1:]
             self._sums[name] = self._sums.get(name, 0.0) + float(chosen.sum())
             self._counts[name] = self._counts.get(name, 0) + len(chosen)
@@ -121,7 +122,7 @@ def total(clips: Sequence[Mapping[str, Any]], key: str) -> dict[str, float]:
     totals = {}
     for name in names:
         having = [clip for clip in clips if name in clip[key]]
-        weights = [clip["frames"] - (name in BETWEEN_FRAMES) for clip in having]
+        weights = [clip["frames"] - (name in WITHOUT_FIRST) for clip in having]
         values = [clip[key][name] for clip in having]
         totals[name] = float(np.dot(weights, values) / np.sum(weights))
     return totals

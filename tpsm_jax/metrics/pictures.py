@@ -50,7 +50,7 @@ def psnr(prediction: jax.Array, target: jax.Array) -> jax.Array:
 
     Returns:
       [T] in decibels, at most `PSNR_LARGEST`: equal frames would be infinite, and so would the
-      mean of a clip that repeats its first frame. Rounding to 8 bits alone is 59 dB.
+      mean of a clip that has any. Rounding to 8 bits alone is 59 dB.
     """
     error = jnp.mean(jnp.square(prediction - target), axis=(1, 2, 3))
     return -10 * jnp.log10(jnp.maximum(error, 10 ** (-PSNR_LARGEST / 10)))

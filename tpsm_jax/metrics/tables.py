@@ -30,6 +30,7 @@ from typing import NamedTuple, TextIO
 import numpy as np
 
 from tpsm_jax.errors import ArgumentParser, InputError, run_script
+from tpsm_jax.video import without_suffix
 
 # (clip, frame number) -> [N, 2] key points or [D] an embedding, float64; None where nothing was
 # found.
@@ -163,11 +164,8 @@ def read_table(path: Path) -> Table:
 
 
 def clip_key(name: str) -> str:
-    """A clip's name up to the first dot, as pose-evaluation names clips.
-
-    So a truth of mp4s and a result of PNGs match.
-    """
-    return name.split(".")[0]
+    """A clip's name without the suffixes of its file, so that mp4s and PNGs of them match."""
+    return without_suffix(name)
 
 
 def _open_text(path: Path) -> TextIO:

@@ -21,11 +21,13 @@ def main() -> None:
     make.add_argument("a", type=Path, metavar="A_DIR", help="clips of one method")
     make.add_argument("b", type=Path, metavar="B_DIR", help="of the other, by the same names")
     make.add_argument("--output", type=Path, required=True, help="folder for index.html")
+    make.add_argument("--names", nargs=2, metavar=("A", "B"), help="of the methods, for the count")
     count = commands.add_parser("count", description="Adds up answers.")
     count.add_argument("answers", type=Path, nargs="+", metavar="JSON", help="what the page saved")
     args = parser.parse_args()
     if args.command == "make":
-        page, pairs = make_page(args.a, args.b, args.output)
+        names = tuple(args.names) if args.names else None
+        page, pairs = make_page(args.a, args.b, args.output, names)
         print(f"wrote {page}: {pairs} pairs, {page.stat().st_size / 1e6:.1f} MB")
     else:
         print_count(args.answers)

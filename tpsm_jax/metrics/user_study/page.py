@@ -22,21 +22,31 @@ _MEDIA_TYPES = {
 _PLACE = "STUDY_DATA"
 
 
-def make_page(a: Path, b: Path, output: Path) -> tuple[Path, int]:
+def make_page(
+    a: Path, b: Path, output: Path, names: tuple[str, str] | None = None
+) -> tuple[Path, int]:
     """Writes the page that compares the clips of two folders, pair by pair.
 
     Args:
       a: folder of one method's clips: .mp4 (H.264), .webm, .gif, .webp or .apng.
       b: folder of the other's, with the same names but for the suffix.
       output: folder for index.html; what else it holds is left alone.
+      names: of the two methods in the count, which participants do not see; if None the last
+        parts of the folders' paths that differ.
 
     Returns:
       The page, and the number of pairs. Equal clips make an equal page.
 
     Raises:
-      InputError: a folder holds no clips, or a clip has no partner.
+      InputError: the folders or names are the same, a folder holds no clips, or a clip has no
+        partner.
     """
     clips_a, clips_b = _clips(a), _clips(b)
+    if a.resolve() == b.resolve():
+        raise InputError(f"{a} and {b} are one folder: give those of two methods")
+    name_a, name_b = names or _distinct(a, b)
+    if name_a == name_b:
+        raise InputError(f"both methods are named {name_a}: give two names")
     for here, there, folder in ((clips_a, clips_b, b), (clips_b, clips_a, a)):
         alone = sorted(here.keys() - there.keys())
         if alone:
@@ -48,7 +58,7 @@ def make_page(a: Path, b: Path, output: Path) -> tuple[Path, int]:
         {"name": name, "a": _data_url(clips_a[name]), "b": _data_url(clips_b[name])}
         for name in sorted(clips_a)
     ]
-    content: dict[str, Any] = {"a": _label(a), "b": _label(b), "pairs": pairs}
+    content: dict[str, Any] = {"a": name_a, "b": name_b, "pairs": pairs}
     study = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
     content |= {"format": FORMAT, "version": VERSION, "study": study, "questions": QUESTIONS}
     # "</script>" within the data would end it.
@@ -80,8 +90,12 @@ def _data_url(path: Path) -> str:
     return f"data:{_MEDIA_TYPES[path.suffix.lower()]};base64,{base64.b64encode(data).decode()}"
 
 
-def _label(folder: Path) -> str:
-    return folder.resolve().name
+def _distinct(a: Path, b: Path) -> tuple[str, str]:
+    """The last parts of both paths that differ: of a/video and b/video a and b."""
+    parts_a, parts_b = a.resolve().parts[::-1], b.resolve().parts[::-1]
+    both = zip(parts_a, parts_b, strict=False)
+    same = next(index for index, (one, other) in enumerate(both) if one != other)
+    return parts_a[same], parts_b[same]
 
 
 def _write(output: Path, page: str) -> Path:
