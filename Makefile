@@ -16,7 +16,7 @@ PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 PYTEST_FLAGS ?= --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-beam test-browser test-detector check format detector-table parity roundtrip bench-animate bench-train bench-data golden clean
+.PHONY: help demo test test-beam test-browser test-detector check format detector-table parity roundtrip bench-animate bench-evaluate bench-train bench-data golden clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,13 +47,20 @@ format: $(STAMP) ## put the sources into their format
 	$(BIN)/ruff check --fix --exit-zero --quiet .
 	$(BIN)/ruff format .
 
-bench-animate: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time animation; REFERENCE=official-checkout beside it
-	test -n "$(CHECKPOINT)" -o -d runs/procedural || { \
-	  $(BIN)/python -m tests.procedural --config configs/vox256.py --output runs/procedural.pth.tar && \
-	  $(BIN)/python convert_torch_weights.py --checkpoint runs/procedural.pth.tar \
-	    --config configs/vox256.py --output runs/procedural; }
+bench-animate: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) $(if $(CHECKPOINT),,runs/procedural) ## time animation; REFERENCE=official-checkout beside it
 	$(BIN)/python benchmarks/animate.py --checkpoint "$(or $(CHECKPOINT),runs/procedural)" $(ARGS) \
 	  $(if $(REFERENCE),--reference "$(REFERENCE)" --reference_python $(TORCH_VENV)/bin/python)
+
+bench-evaluate: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) runs/procedural ## time evaluation; REFERENCE=official-checkout beside it
+	$(BIN)/python benchmarks/evaluate.py --checkpoint runs/procedural $(if $(DATA),--data "$(DATA)") $(ARGS) \
+	  $(if $(REFERENCE),--reference "$(REFERENCE)" --reference_python $(TORCH_VENV)/bin/python \
+	  --torch_checkpoint runs/procedural.pth.tar)
+
+# Weights made from a seed, as an official file and converted; speed does not depend on them.
+runs/procedural: | $(STAMP)
+	$(BIN)/python -m tests.procedural --config configs/vox256.py --output runs/procedural.pth.tar
+	$(BIN)/python convert_torch_weights.py --checkpoint runs/procedural.pth.tar \
+	  --config configs/vox256.py --output runs/procedural
 
 bench-train: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time a training step; REFERENCE=official-checkout beside it
 	$(BIN)/python benchmarks/train_step.py $(ARGS) \

@@ -1,13 +1,18 @@
 """What the benchmarks share: the machine, the memory, and the process of the official code."""
 
+import json
 import os
 import platform
 import resource
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import jax
+
+from tpsm_jax.replace_file import replace_text
 
 
 class ReferenceProcess:
@@ -68,3 +73,26 @@ def describe_machine() -> str:
         f"{name}, {cores} cores, {platform.system()}, Python {platform.python_version()}, "
         f"jax {jax.__version__}"
     )
+
+
+def write_results(path: str | None, *, command: str, rows: list[dict[str, Any]]) -> None:
+    """Writes what a benchmark measured as JSON, with the machine and the versions.
+
+    Args:
+      path: of the file; its folder is made. Nothing is written if None.
+      command: that measured it.
+      rows: flat. One that docs/make_benchmark_plot.py shows has "headline": true, the "question"
+        that it answers, "ours" and "reference" with their "unit", and "ratio", "ratio_low" and
+        "ratio_high": how many times as fast ours is, the median and the extremes of all rounds.
+    """
+    if path is None:
+        return
+    names = ("jax", "jaxlib", "flax", "numpy")
+    report = {
+        "command": command,
+        "machine": describe_machine(),
+        "versions": {"python": platform.python_version(), **{n: version(n) for n in names}},
+        "rows": rows,
+    }
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    replace_text(Path(path), json.dumps(report, indent=2) + "\n")

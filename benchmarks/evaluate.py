@@ -1,0 +1,218 @@
+r"""Frames a second of a reconstruction with its files and numbers, beside the official code's.
+
+  python benchmarks/evaluate.py --checkpoint DIR
+  python benchmarks/evaluate.py --checkpoint DIR --torch_checkpoint x.pth.tar \
+      --reference CHECKOUT --reference_python PYTHON
+
+Ours is what eval.py does with each clip: read, compute, measure, write the wide PNG, the video and
+the record; at several batch sizes, and once more with L1 alone and no file. Theirs is the official
+`reconstruction`, the same weights on the same clips, in a process of its own and in turns with
+ours; once as published, once without the sheets that it draws for each frame and throws away.
+Loading the weights and compiling are left out on both sides.
+"""
+
+import argparse
+import contextlib
+import shlex
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# A file here has the name of the package that reads clips, and its own folder comes first.
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[0] = str(ROOT)
+
+from benchmarks.measuring import (  # noqa: E402
+    ReferenceProcess,
+    describe_machine,
+    peak_rss_mib,
+    write_results,
+)
+from data.evaluation_clips import clips_for_test  # noqa: E402
+from data.puppets.clips import draw_clips  # noqa: E402
+from eval import data_config  # noqa: E402
+from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache  # noqa: E402
+from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script  # noqa: E402
+from tpsm_jax.evaluation.models import choose_models  # noqa: E402
+from tpsm_jax.evaluation.reconstruction import Reconstructor  # noqa: E402
+from tpsm_jax.evaluation.run import Settings, evaluate, load_models  # noqa: E402
+
+PUBLISHED, NO_SHEETS = "reference as published", "reference without its sheets"
+
+
+class Pass(NamedTuple):
+    """All clips, once: frames a second, and the mean L1 over all frames."""
+
+    speed: float
+    l1: float
+
+
+Table = dict[str, list[Pass]]
+
+
+def main() -> None:
+    """Measures, prints a table, and writes it as JSON."""
+    args = parse_arguments()
+    use_compilation_cache(args.compilation_cache)
+    if args.data is None:
+        args.data = f"runs/bench_evaluate/puppets_{args.clips}x{args.frames}"
+        if not Path(args.data).exists():
+            sizes = {"clips": args.clips, "frames": args.frames, "size": args.size}
+            draw_clips(Path(args.data), ("test", "train"), **sizes)
+    ours = Evaluation(args.checkpoint, args.data)
+    print(f"{describe_machine()}\n{args.data}: {ours.frames} frames of {len(ours.clips)} clips")
+    with contextlib.ExitStack() as stack:
+        reference = None
+        if args.reference:
+            reference = stack.enter_context(ReferenceProcess(reference_command(args)))
+            print(f"reference: {reference.name}")
+        table = measure(ours, reference, args)
+    print_table(table)
+    print(f"peak memory of ours, all batch sizes {peak_rss_mib():.0f} MiB")
+    rows = headline(table) + [row(name, passes) for name, passes in table.items()]
+    write_results(args.output, command=f"python {shlex.join(sys.argv)}", rows=rows)
+
+
+class Evaluation:
+    """The project's evaluation of one checkpoint on the clips of a folder."""
+
+    def __init__(self, checkpoint: str, data: str):
+        self._models = choose_models([checkpoint])
+        self._loaded = load_models(self._models)
+        self._data = data
+        self.clips = clips_for_test(data_config(self._loaded[0].config, data))
+        self.frames = sum(1 for clip in self.clips for _ in clip.frames())
+
+    def run(self, batch_size: int) -> Pass:
+        """What eval.py does between loading the weights and writing its page."""
+        settings = Settings(self._data, batch_size=batch_size)
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            metrics = evaluate(
+                self._models, self._loaded, lambda _: self.clips, Path(folder), settings
+            )
+            seconds = time.perf_counter() - start
+        return Pass(self.frames / seconds, metrics["models"][0]["totals"]["l1"])
+
+    def run_l1_alone(self, batch_size: int) -> Pass:
+        """The same clips without any other number, and without files."""
+        start, total = time.perf_counter(), 0.0
+        reconstructor = Reconstructor(self._loaded[0], batch_size=batch_size, l1_only=True)
+        for clip in self.clips:
+            result = reconstructor.run(clip.frames())
+            total += result.metrics["l1"] * result.frames
+        return Pass(self.frames / (time.perf_counter() - start), total / self.frames)
+
+
+def measure(
+    ours: Evaluation, reference: ReferenceProcess | None, args: argparse.Namespace
+) -> Table:
+    """Every row's passes, in turns; the first turn, in which ours compiles, does not count."""
+    table: Table = {}
+    for turn in range(1 + args.rounds):
+        passes = {f"ours, batch {size}": ours.run(size) for size in args.batch_sizes}
+        for size in args.l1_batch_sizes:
+            passes[f"ours, batch {size}, L1 alone, no files"] = ours.run_l1_alone(size)
+        if reference is not None:
+            for sheets, name in enumerate((NO_SHEETS, PUBLISHED)):
+                seconds, l1 = reference.ask(sheets)
+                passes[name] = Pass(ours.frames / seconds, l1)
+        if turn > 0:
+            for name, result in passes.items():
+                table.setdefault(name, []).append(result)
+    return table
+
+
+def reference_command(args: argparse.Namespace) -> list[str]:
+    """How to start the official code."""
+    worker = Path(__file__).with_name("reference_evaluation_worker.py")
+    yaml = args.reference_config or f"{args.reference}/config/vox-256.yaml"
+    if not Path(yaml).is_file():
+        raise InputError(f"there is no {yaml}: give --reference_config")
+    if not args.torch_checkpoint:
+        raise InputError("--reference is to have the same weights: give --torch_checkpoint")
+    command = [args.reference_python, "-W", "ignore", str(worker), "--reference", args.reference]
+    command += ["--config", yaml, "--torch_checkpoint", args.torch_checkpoint]
+    return [*command, "--data", args.data]
+
+
+def print_table(table: Table) -> None:
+    """Medians, extremes, how much faster than the reference, and L1, which all agree on."""
+    for name, passes in table.items():
+        speeds = [each.speed for each in passes]
+        line = f"{name:36} {statistics.median(speeds):6.3f} frames/s"
+        line += f" ({min(speeds):.3f} to {max(speeds):.3f}), L1 {passes[0].l1:.5f}"
+        for reference in (PUBLISHED, NO_SHEETS):
+            if reference in table and name.startswith("ours"):
+                ratio = statistics.median(ratios(table, name, reference))
+                line += f", {ratio:.2f} times the {reference}"
+        print(line)
+
+
+def ratios(table: Table, name: str, reference: str) -> list[float]:
+    """How many times as fast, turn by turn."""
+    pairs = zip(table[name], table[reference], strict=True)
+    return [ours.speed / theirs.speed for ours, theirs in pairs]
+
+
+def row(name: str, passes: list[Pass]) -> dict[str, Any]:
+    """Of the JSON file."""
+    speeds = [each.speed for each in passes]
+    return {
+        "name": name,
+        "frames_a_second": statistics.median(speeds),
+        "low": min(speeds),
+        "high": max(speeds),
+        "rounds": len(speeds),
+        "l1": passes[0].l1,
+    }
+
+
+def headline(table: Table) -> list[dict[str, Any]]:
+    """The row for the picture of all benchmarks: our fastest size beside the reference."""
+    if PUBLISHED not in table:
+        return []
+    speeds = {name: row(name, passes)["frames_a_second"] for name, passes in table.items()}
+    whole = [name for name in table if name.startswith("ours") and "L1" not in name]
+    fastest = max(whole, key=lambda name: speeds[name])
+    found = ratios(table, fastest, PUBLISHED)
+    return [
+        {
+            "headline": True,
+            "question": "evaluation of a clip",
+            "ours": speeds[fastest],
+            "reference": speeds[PUBLISHED],
+            "unit": "frames/s",
+            "ratio": statistics.median(found),
+            "ratio_low": min(found),
+            "ratio_high": max(found),
+        }
+    ]
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The flags."""
+    parser = ArgumentParser(__doc__)
+    add = parser.add_argument
+    add("--checkpoint", required=True, help="folder that convert_torch_weights.py wrote")
+    add("--data", help="folder of clips with test/ and train/; else puppets are drawn")
+    add("--clips", type=positive, default=2, help="puppets to draw")
+    add("--frames", type=positive, default=16, help="of each")
+    add("--size", type=positive, default=256, help="side in pixels")
+    add("--batch_sizes", type=positive, nargs="+", default=[1, 2, 4, 8])
+    add("--l1_batch_sizes", type=positive, nargs="*", default=[1], help="for L1 alone, no files")
+    add("--rounds", type=positive, default=3, help="turns of each")
+    add("--reference", help="checkout of the official PyTorch code")
+    add("--reference_python", default=sys.executable, help="a Python that has torch")
+    add("--reference_config", help="YAML file; CHECKOUT/config/vox-256.yaml by default")
+    add("--torch_checkpoint", help="x.pth.tar for the reference, the same weights")
+    add("--output", help="JSON file to write")
+    add_cache_flag(parser)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run_script(main)
