@@ -160,10 +160,10 @@ def _figure(role: str, clip: Mapping[str, Any], video: Path, sheet: Path | None)
     if clip["static"]:  # there is a truth
         cells.append(f"difference \u00d7 {DIFFERENCE_GAIN}")
     source = base64.b64encode(_small_video(video)).decode()
+    play = "autoplay loop" if clip["frames"] > 1 else ""  # one frame would never stop loading
     parts = [
         f"<figure><h3>{role}: {name}</h3>",
-        f'<video controls loop muted autoplay playsinline src="data:video/mp4;base64,{source}">'
-        "</video>",
+        f'<video controls muted playsinline {play} src="data:video/mp4;base64,{source}"></video>',
         f'<div class="cells" style="--cells:{len(cells)}">'
         + "".join(f"<span>{cell}</span>" for cell in cells)
         + "</div>",
