@@ -13,7 +13,7 @@ import sys
 from collections import Counter
 from typing import Any, NamedTuple
 
-from benchmarks.compiled_step import compile_step, simulate_devices
+from benchmarks.compiled_step import lower_step, simulate_devices
 from benchmarks.measuring import write_results
 from tpsm_jax.compilation_cache import use_compilation_cache
 from tpsm_jax.config_files import apply_overrides, read_config
@@ -54,8 +54,8 @@ def main() -> None:
     use_compilation_cache()
     config = read_config(args.config)
     apply_overrides(config, overrides)
-    step = compile_step(config, devices, samples=1)
-    program = step.compiled.as_text()
+    step = lower_step(config, devices, samples=1)
+    program = step.compile().as_text()
     rows = kinds(program)
     parameters = tree_bytes(step.trainer.abstract_state().params)
     print(f"parameters: {parameters / 1e6:.1f} MB")

@@ -13,38 +13,53 @@ from tpsm_jax.training.state import quick_compiler_options
 from tpsm_jax.training.step import ModelTrainer
 
 
-class CompiledStep(NamedTuple):
-    """A step, and what is known of it without running it.
+class Step(NamedTuple):
+    """A step that is traced and lowered, but not compiled.
 
     Attributes:
       trainer: whose step it is.
-      compiled: of `jax`, for its text and its memory.
-      flops: of one device's share of a step. On simulated devices XLA's count of the step as it is
-        written; by a TPU's compiler, of what it made of it.
+      lowered: of `jax`.
+      devices: how many it is for.
     """
 
     trainer: ModelTrainer
-    compiled: Any
-    flops: float
+    lowered: Any
+    devices: int
+
+    def compile(self, *, joined: bool = True) -> Any:
+        """Compiles it; on simulated devices quickly, for what is exchanged is the same.
+
+        Args:
+          joined: whether XLA may sum several arrays by one all-reduce; for simulated devices alone.
+        """
+        if self._counted() is None:
+            return self.lowered.compile()
+        options = quick_compiler_options() or {}
+        if not joined:
+            options["xla_disable_hlo_passes"] = "cpu-all-reduce-combiner"
+        return self.lowered.compile(options)
+
+    def flops(self, compiled: Any) -> float:
+        """Of one device's share: XLA's count of the step as it is written.
+
+        A TPU's compiler counts only what it made of it.
+        """
+        counted = self._counted()
+        if counted is None:
+            return compiled.cost_analysis()["flops"]
+        return counted["flops"] / self.devices
+
+    def _counted(self) -> dict[str, float] | None:
+        return self.lowered.cost_analysis()
 
 
-def compile_step(
-    config: ConfigDict,
-    devices: list[jax.Device],
-    *,
-    samples: int,
-    joined: bool = True,
-) -> CompiledStep:
-    """Compiles the step in which everything takes part, as an accelerator computes it.
+def lower_step(config: ConfigDict, devices: list[jax.Device], *, samples: int) -> Step:
+    """Traces and lowers the step in which everything takes part, as an accelerator computes it.
 
     Args:
       config: of the experiment; pretrained VGG-19 is replaced by a random one of its shape.
-      devices: simulated ones, or those of `topology_devices`.
+      devices: simulated ones, or those of `topology_devices`; nothing is placed on them.
       samples: a device.
-      joined: whether XLA may sum several arrays by one all-reduce; for simulated devices alone.
-
-    Returns:
-      The step. Nothing is placed on the devices.
     """
     config = config.copy_and_resolve_references()
     config.train_params.batch_size = samples * len(devices)
@@ -58,16 +73,7 @@ def compile_step(
     ):
         trainer = ModelTrainer(config, make_mesh(devices), steps_per_epoch=1)
         lowered = trainer.lower(Phase(background, dropout=True))
-    options = None
-    if devices[0].platform == "cpu":
-        options = quick_compiler_options() or {}  # the sums are the same
-        if not joined:
-            options["xla_disable_hlo_passes"] = "cpu-all-reduce-combiner"
-    compiled = lowered.compile(options)
-    counted = lowered.cost_analysis()
-    if counted is None:
-        return CompiledStep(trainer, compiled, compiled.cost_analysis()["flops"])
-    return CompiledStep(trainer, compiled, counted["flops"] / len(devices))
+    return Step(trainer, lowered, len(devices))
 
 
 def simulate_devices(count: int) -> list[jax.Device]:

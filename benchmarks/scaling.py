@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 from benchmarks.collectives import collectives, kinds, longest_chain
 from benchmarks.compiled_step import (
-    compile_step,
+    lower_step,
     simulate_devices,
     topology_devices,
 )
@@ -89,16 +89,21 @@ def main() -> None:
         rows = weak_scaling(config, devices, args.weak_scaling)
         columns = list(rows[0])
     else:
-        cost = step_cost(config, devices, samples=args.samples)
+        cost = step_cost(config, devices, samples=args.samples[0])
         print(
             f"{args.config}, {config.compute_dtype}: {cost.flops / 1e12:.3f} TFLOP a sample; "
             f"{cost.arrays} arrays, {cost.bytes / 1e6:.1f} MB, summed by {cost.sums} all-reduces, "
             f"{cost.chain} of them one after the other\n"
         )
-        rows = [predict(cost, name, n, args) for name in args.chip for n in args.chips]
+        rows = [
+            predict(cost, chip, chips, samples, args)
+            for chip in args.chip
+            for samples in args.samples
+            for chips in args.chips
+        ]
         columns = [
             "chip", "chips", "samples_a_chip", "compute_ms", "moving_ms", "latency_us",
-            "least_ms", "most_ms", "most_efficiency", "least_efficiency",
+            "least_ms", "most_ms", "most_efficiency", "least_efficiency", "samples_a_second",
         ]  # fmt: skip
     print(table(rows, columns))
     command = f"python -m benchmarks.scaling {shlex.join(sys.argv[1:])}"
@@ -110,26 +115,30 @@ def step_cost(config: ConfigDict, devices: list[Any], *, samples: int) -> StepCo
 
     Args:
       config: of the experiment.
-      devices: as for `compile_step`.
+      devices: as for `lower_step`.
       samples: a device.
     """
-    programs = []
+    step = lower_step(config, devices, samples=samples)
     forms = [True] if devices[0].platform == "tpu" else [False, True]
-    for joined in tqdm(forms, "compiling", unit="program", leave=False):
-        step = compile_step(config, devices, samples=samples, joined=joined)
-        programs.append(step.compiled.as_text())
-    arrays = collectives(programs[0])
+    programs = [
+        step.compile(joined=joined)
+        for joined in tqdm(forms, "compiling", unit="program", leave=False)
+    ]
+    texts = [compiled.as_text() for compiled in programs]
+    arrays = collectives(texts[0])
     return StepCost(
-        flops=step.flops / samples,
+        flops=step.flops(programs[0]) / samples,
         bytes=sum(array.size for array in arrays),
         arrays=len(arrays),
-        sums=sum(row["count"] for row in kinds(programs[-1])),
+        sums=sum(row["count"] for row in kinds(texts[-1])),
         # Joined sums wait for the last of what they are made of, so it is that of separate ones.
-        chain=longest_chain(programs[0]),
+        chain=longest_chain(texts[0]),
     )
 
 
-def predict(cost: StepCost, chip: str, chips: int, args: argparse.Namespace) -> dict[str, Any]:
+def predict(
+    cost: StepCost, chip: str, chips: int, samples: int, args: argparse.Namespace
+) -> dict[str, Any]:
     """A row of the table; see the formula above."""
     peak, tiers_of = CHIPS[chip]
     tiers = tiers_of(chips)
@@ -138,14 +147,14 @@ def predict(cost: StepCost, chip: str, chips: int, args: argparse.Namespace) -> 
         tiers = [Tier(chips, args.bandwidth, latency)]
     if args.latency is not None and chips > 1:
         latency = args.latency
-    compute = args.samples * cost.flops / ((args.flops or peak) * args.share)
+    compute = samples * cost.flops / ((args.flops or peak) * args.share)
     moving = sum_seconds(cost.bytes, tiers)
     least = max(compute + cost.chain * latency, moving)
     most = compute + cost.sums * latency + moving
     return {
         "chip": chip,
         "chips": chips,
-        "samples_a_chip": args.samples,
+        "samples_a_chip": samples,
         "compute_ms": 1e3 * compute,
         "moving_ms": 1e3 * moving,
         "latency_us": 1e6 * latency,
@@ -153,6 +162,7 @@ def predict(cost: StepCost, chip: str, chips: int, args: argparse.Namespace) -> 
         "most_ms": 1e3 * most,
         "most_efficiency": compute / least,
         "least_efficiency": compute / most,
+        "samples_a_second": f"{samples * chips / most:.0f} to {samples * chips / least:.0f}",
         "share": args.share,
         "peak": args.flops or peak,
         **cost._asdict(),
@@ -219,9 +229,10 @@ def weak_scaling(config: ConfigDict, devices: list[Any], counts: list[int]) -> l
     """
     rows = []
     for count in tqdm(counts, "compiling", unit="program", leave=False):
-        step = compile_step(config, devices[:count], samples=1)
-        of_count = {"devices": count, "flops": step.flops}
-        rows += [{**of_count, **row} for row in kinds(step.compiled.as_text())]
+        step = lower_step(config, devices[:count], samples=1)
+        compiled = step.compile()
+        of_count = {"devices": count, "flops": step.flops(compiled)}
+        rows += [{**of_count, **row} for row in kinds(compiled.as_text())]
     return rows
 
 
@@ -244,7 +255,7 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     add("--config", default="configs/vox256.py", help="file with get_config()")
     add("--chip", nargs="+", choices=sorted(CHIPS), default=["v5e", "h100"])
     add("--chips", type=positive, nargs="+", default=[8, 64, 256], help="how many")
-    add("--samples", type=positive, default=2, help="a chip")
+    add("--samples", type=positive, nargs="+", default=[2], help="a chip")
     add("--share", type=float, default=0.3, help="of the peak that computing reaches, assumed")
     add("--flops", type=float, help="peak FLOP/s of a chip; the published one by default")
     add("--bandwidth", type=float, help="bytes a second that a chip sends, in one ring of all")

@@ -107,7 +107,7 @@ def test_meshes_that_nobody_builds_are_refused(tiers, chips):
 
 
 def flags(**changed):
-    given = {"samples": 2, "share": 0.5, "flops": 1e12, "bandwidth": 1e9, "latency": 1e-3}
+    given = {"share": 0.5, "flops": 1e12, "bandwidth": 1e9, "latency": 1e-3}
     return argparse.Namespace(**given | changed)
 
 
@@ -115,7 +115,7 @@ COST = StepCost(flops=1e10, bytes=16_000_000, arrays=9, sums=5, chain=3)
 
 
 def test_a_prediction_by_hand():
-    row = predict(COST, "h100", 8, flags())
+    row = predict(COST, "h100", 8, 2, flags())
     assert (row["compute_ms"], row["moving_ms"]) == pytest.approx((40, 28))
     assert row["least_ms"] == pytest.approx(40 + 3)
     assert row["most_ms"] == pytest.approx(40 + 5 + 28)
@@ -124,12 +124,12 @@ def test_a_prediction_by_hand():
 
 
 def test_where_links_are_slow_they_are_the_bound():
-    row = predict(COST, "v5e", 4, flags(bandwidth=1e8))
+    row = predict(COST, "v5e", 4, 2, flags(bandwidth=1e8))
     assert row["least_ms"] == row["moving_ms"] == pytest.approx(240)
 
 
 def test_one_chip_exchanges_nothing():
-    row = predict(COST, "v5e", 1, flags())
+    row = predict(COST, "v5e", 1, 2, flags())
     assert row["least_ms"] == row["most_ms"] == row["compute_ms"]
 
 
@@ -152,4 +152,4 @@ def test_what_is_exchanged_does_not_depend_on_how_many_devices():
     assert two.pop("flops") == pytest.approx(eight.pop("flops"), rel=1e-3)
     assert two == eight
     assert two["kind"] == "all-reduce"
-    assert two["count"] > 100
+    assert two["count"] > 40  # a layer of normalisation waits forwards and backwards
