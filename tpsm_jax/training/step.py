@@ -223,7 +223,8 @@ class ModelTrainer:
 
         def losses(params: Any, batch_stats: Any, part: Any) -> tuple[jax.Array, Any]:
             variables = {"params": params, "batch_stats": batch_stats}
-            terms, batch_stats = self.losses(variables, *part, vgg19, phase=phase)
+            source, driving, draws = part
+            terms, batch_stats = self.losses(variables, source, driving, draws, vgg19, phase=phase)
             return sum(terms.values(), jnp.float32(0)), (terms, batch_stats)
 
         gradients, (terms, batch_stats) = accumulate(
