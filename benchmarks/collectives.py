@@ -1,6 +1,6 @@
-r"""Counts what the devices exchange in a training step, and estimates how long that takes.
+r"""Counts what the devices exchange in a training step.
 
-  python benchmarks/collectives.py --config configs/vox256.py --devices 8
+  python -m benchmarks.collectives --config configs/vox256.py --devices 8
 
 Nothing is trained, and no accelerator is needed: the step is compiled for simulated CPU devices,
 and its program is read. What the figures say is in docs/scaling.md.
@@ -8,30 +8,25 @@ and its program is read. What the figures say is in docs/scaling.md.
 
 import math
 import re
+import shlex
+import sys
 from collections import Counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import jax
-from ml_collections import ConfigDict
-
+from benchmarks.compiled_step import lower_step, simulate_devices
+from benchmarks.measuring import write_results
 from tpsm_jax.compilation_cache import use_compilation_cache
 from tpsm_jax.config_files import apply_overrides, read_config
-from tpsm_jax.errors import ArgumentParser, run_script
-from tpsm_jax.nn import convolution
+from tpsm_jax.errors import ArgumentParser, positive, run_script
 from tpsm_jax.orbax_trees import tree_bytes
-from tpsm_jax.training.schedule import Phase
-from tpsm_jax.training.sharding import make_mesh
-from tpsm_jax.training.step import ModelTrainer
 
 _KINDS = "all-reduce|all-gather|all-to-all|collective-permute|collective-broadcast|reduce-scatter"
 _ARRAY = re.compile(r"\b(pred|[a-z]+\d+\w*)\[([\d,]*)\]")
-# Devices, and the bytes a second that each can send, as published.
-LINKS = {
-    "8 H100, NVLink, 450 GB/s each way": (8, 450e9),
-    "64 H100, 8 a host, a 400 Gbit/s adapter each": (64, 50e9),
-    "v5e-16, 4 links of 50 GB/s each way": (16, 200e9),
-    "v5e-256, likewise": (256, 200e9),
-}
+_COLLECTIVE = re.compile(rf"= (.*?) ({_KINDS})(?:-start)?\(")
+# A line of a program: "%name = type operation(operands), attributes", or a computation's head.
+_INSTRUCTION = re.compile(r"\s*(?:ROOT )?(%[\w.-]+) = (?:\(.*?\)|\S+) ([\w-]+)\((.*?)\)(.*)")
+_COMPUTATION = re.compile(r"(ENTRY )?(%[\w.-]+) \(.*\{$")
+_NAME = re.compile(r"%[\w.-]+")
 
 
 class Collective(NamedTuple):
@@ -49,50 +44,43 @@ class Collective(NamedTuple):
 
 
 def main() -> None:
-    """Compiles the step, prints what it exchanges, and what that costs on real links."""
+    """Compiles the step, and prints what it exchanges."""
     parser = ArgumentParser(__doc__ + "\nOverrides of the config: --config.FIELD=VALUE")
     parser.add_argument("--config", default="configs/vox256.py", help="file with get_config()")
-    parser.add_argument("--devices", type=int, default=8, help="simulated, a sample each")
+    parser.add_argument("--devices", type=positive, default=8, help="simulated, a sample each")
+    parser.add_argument("--output", help="JSON file to write the table to")
     args, overrides = parser.parse_known_args()
-    jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_num_cpu_devices", args.devices)
-    # An accelerator's convolutions, whose kernels' gradients are one array each.
-    convolution.LARGE_PICTURE = convolution.LARGE_KERNEL = math.inf
+    devices = simulate_devices(args.devices)
     use_compilation_cache()
     config = read_config(args.config)
     apply_overrides(config, overrides)
-    config.train_params.batch_size = args.devices
-    if config.perceptual_features == "vgg19":
-        config.perceptual_features = "vgg19_random"
-    report(config, args.devices)
-
-
-def report(config: ConfigDict, devices: int) -> None:
-    """Prints a table of kinds, then one of links."""
-    trainer = ModelTrainer(config, make_mesh(jax.devices()[:devices]), steps_per_epoch=1)
-    background = config.model_params.common_params.bg
-    program = trainer.lower(Phase(background, dropout=True)).compile().as_text()
-    parameters = tree_bytes(trainer.abstract_state().params)
-    found = collectives(program)
-    total = sum(collective.size for collective in found)
+    step = lower_step(config, devices, samples=1)
+    program = step.compile().as_text()
+    rows = kinds(program)
+    parameters = tree_bytes(step.trainer.abstract_state().params)
     print(f"parameters: {parameters / 1e6:.1f} MB")
-    for kind, count in Counter(collective.kind for collective in found).items():
-        size = sum(collective.size for collective in found if collective.kind == kind)
-        print(f"{kind}: {count} arrays, {size / 1e6:.1f} MB a step")
-    for name, (count, bandwidth) in LINKS.items():
-        least, most = (1e3 * all_reduce_seconds(n, count, bandwidth) for n in (parameters, total))
-        print(f"{name}: {least:.1f} to {most:.1f} ms a step")
+    for row in rows:
+        megabytes = row["bytes"] / 1e6
+        print(f"{row['kind']}: {row['count']} of {row['arrays']} arrays, {megabytes:.1f} MB a step")
+    print(f"of which {longest_chain(program)} wait for one another")
+    command = f"python -m benchmarks.collectives {shlex.join(sys.argv[1:])}"
+    write_results(args.output, command=command, rows=rows)
 
 
-def all_reduce_seconds(size: int, devices: int, bandwidth: float) -> float:
-    """The time of summing `size` bytes over all devices in a ring, without its latency.
-
-    Args:
-      size: bytes, on each device.
-      devices: in the ring.
-      bandwidth: bytes a second that each device sends.
-    """
-    return 2 * (devices - 1) / devices * size / bandwidth
+def kinds(program: str) -> list[dict[str, Any]]:
+    """Of each kind how many operations, of how many arrays, and their bytes."""
+    found = collectives(program)
+    operations = Counter(match[2] for match in _COLLECTIVE.finditer(program))
+    arrays = Counter(collective.kind for collective in found)
+    return [
+        {
+            "kind": kind,
+            "count": operations[kind],
+            "arrays": arrays[kind],
+            "bytes": sum(collective.size for collective in found if collective.kind == kind),
+        }
+        for kind in sorted(operations)
+    ]
 
 
 def collectives(program: str) -> list[Collective]:
@@ -105,12 +93,38 @@ def collectives(program: str) -> list[Collective]:
       Every array of every collective, also where several are exchanged together.
     """
     found = []
-    for line in program.splitlines():
-        if match := re.search(rf"= (.*?) ({_KINDS})(?:-start)?\(", line):
-            for dtype, lengths in _ARRAY.findall(match[1]):
-                shape = tuple(int(length) for length in lengths.split(",") if length)
-                found.append(Collective(match[2], shape, math.prod(shape) * _itemsize(dtype)))
+    for match in _COLLECTIVE.finditer(program):
+        for dtype, lengths in _ARRAY.findall(match[1]):
+            shape = tuple(int(length) for length in lengths.split(",") if length)
+            found.append(Collective(match[2], shape, math.prod(shape) * _itemsize(dtype)))
     return found
+
+
+def longest_chain(program: str) -> int:
+    """How many collectives wait for one another at least, however many run at once.
+
+    Args:
+      program: as for `collectives`; one within a loop counts once.
+
+    Returns:
+      The most collectives on a path from what the program is given to what it gives.
+    """
+    chains: dict[str, int] = {}  # to each instruction of a computation, ...
+    computations: dict[str, int] = {}  # ... and the longest of a whole one
+    name = ""
+    for line in program.splitlines():
+        if head := _COMPUTATION.match(line):
+            name, chains = head[2], {}
+            computations[name] = 0
+        elif match := _INSTRUCTION.match(line):
+            instruction, operation, operands, attributes = match.groups()
+            # What it calls stands above it in the text.
+            called = [computations.get(other, 0) for other in _NAME.findall(attributes)]
+            own = bool(re.fullmatch(f"(?:{_KINDS})(?:-start)?", operation))
+            before = [chains.get(operand, 0) for operand in _NAME.findall(operands)]
+            chains[instruction] = own + max(called, default=0) + max(before, default=0)
+            computations[name] = max(computations[name], chains[instruction])
+    return computations[name]
 
 
 def _itemsize(dtype: str) -> int:

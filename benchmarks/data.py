@@ -12,7 +12,7 @@ PyTorch code, and a Python that has torch, its reader is timed beside, in turns.
 
 import argparse
 import contextlib
-import json
+import shlex
 import statistics
 import subprocess
 import sys
@@ -27,7 +27,12 @@ sys.path[0] = str(ROOT)
 import jax  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-from benchmarks.measuring import ReferenceProcess, describe_machine, peak_rss_mib  # noqa: E402
+from benchmarks.measuring import (  # noqa: E402
+    ReferenceProcess,
+    describe_machine,
+    peak_rss_mib,
+    write_results,
+)
 from configs.base import get_base_config  # noqa: E402
 from data.clips import SPLITS, find_clips, fit  # noqa: E402
 from data.loader import ClipDataset, open_dataset  # noqa: E402
@@ -46,30 +51,23 @@ def main() -> None:
     args = parse_arguments()
     make_forms(args)
     ours = {form: Reader(args.folder / form, args) for form in FORMS}
-    report: dict[str, Any] = {
-        "machine": describe_machine(),
-        "workers": args.workers,
-        "batch_size": args.batch_size,
-        "size": args.size,
-        "clips": ours["prepared"].dataset.describe(),
-        "mib_on_disk": {form: folder_bytes(args.folder / form) / 2**20 for form in FORMS},
-        "reference": None,
-        "samples_a_second": {},
-    }
+    print(describe_machine(), ours["prepared"].dataset.describe(), sep="\n")
     with contextlib.ExitStack() as stack:
         theirs: dict[str, ReferenceProcess] = {}
         for form in FORMS[1:] if args.reference else ():
             process = ReferenceProcess(reference_command(args, form))
             theirs[form] = stack.enter_context(process)
-            report["reference"] = process.name
-        print(report["machine"], report["clips"], sep="\n")
-        if report["reference"]:
-            print(f"reference: {report['reference']}")
-        report["samples_a_second"] = measure(ours, theirs, args)
-    report["peak_rss_mib"] = peak_rss_mib()
-    print_table(report)
-    if args.json:
-        Path(args.json).write_text(json.dumps(report, indent=2) + "\n")
+            print(f"reference, {form}: {process.name}")
+        rates = measure(ours, theirs, args)
+    print_table(rates)
+    rows = [row(name, values, args) for name, values in rates.items()]
+    for form in FORMS:
+        size = folder_bytes(args.folder / form) / 2**20
+        print(f"{form:20} {size:8.1f} MiB on disk")
+        rows.append({"name": f"{form} on disk", "mib": size})
+    rows.append({"name": "peak memory of ours", "mib": peak_rss_mib()})
+    rows += headlines(rates)
+    write_results(args.output, command=f"python {shlex.join(sys.argv)}", rows=rows)
 
 
 class Reader:
@@ -175,17 +173,53 @@ def reference_command(args: argparse.Namespace, form: str) -> list[str]:
     return [*command, "--batch_size", str(args.batch_size), "--workers", str(args.workers)]
 
 
-def print_table(report: dict[str, Any]) -> None:
+def print_table(rates: dict[str, list[float]]) -> None:
     """Medians, extremes, and how much faster than the reference."""
-    rates = {name: statistics.median(values) for name, values in report["samples_a_second"].items()}
-    for name, values in report["samples_a_second"].items():
-        line = f"{name:20} {rates[name]:8.1f} samples/s ({min(values):.1f} to {max(values):.1f})"
+    for name, values in rates.items():
+        median = statistics.median(values)
+        line = f"{name:20} {median:8.1f} samples/s ({min(values):.1f} to {max(values):.1f})"
         for form in FORMS[1:]:
             if f"reference {form}" in rates and not name.startswith("reference"):
-                line += f", {rates[name] / rates[f'reference {form}']:6.1f} x reference {form}"
+                ratio = median / statistics.median(rates[f"reference {form}"])
+                line += f", {ratio:6.1f} x reference {form}"
         print(line)
-    for form, size in report["mib_on_disk"].items():
-        print(f"{form:20} {size:8.1f} MiB on disk")
+
+
+def row(name: str, rates: list[float], args: argparse.Namespace) -> dict[str, Any]:
+    """Of the JSON file."""
+    return {
+        "name": name,
+        "samples_a_second": statistics.median(rates),
+        "low": min(rates),
+        "high": max(rates),
+        "rounds": len(rates),
+        "workers": args.workers,
+        "batch_size": args.batch_size,
+        "size": args.size,
+    }
+
+
+def headlines(rates: dict[str, list[float]]) -> list[dict[str, Any]]:
+    """How many times as fast ours reads what the reference reads, and the prepared form."""
+    found = []
+    for ours, form in (("prepared", "png"), ("png", "png"), ("mp4", "mp4")):
+        if f"reference {form}" not in rates:
+            continue
+        theirs = rates[f"reference {form}"]
+        ratios = [a / b for a, b in zip(rates[ours], theirs, strict=True)]
+        found.append(
+            {
+                "headline": True,
+                "question": f"reading {ours}, the reference {form}",
+                "ours": statistics.median(rates[ours]),
+                "reference": statistics.median(theirs),
+                "unit": "samples/s",
+                "ratio": statistics.median(ratios),
+                "ratio_low": min(ratios),
+                "ratio_high": max(ratios),
+            }
+        )
+    return found
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -203,7 +237,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--seconds", type=float, default=3, help="a turn; twice that for the reference")
     add("--reference", help="checkout of the official PyTorch code")
     add("--reference_python", default=sys.executable, help="a Python that has torch")
-    add("--json", help="file to write everything measured to")
+    add("--output", help="JSON file to write the rows to")
     args = parser.parse_args()
     name = args.data.resolve().name if args.data else "puppets"
     args.folder = args.folder or Path("runs/bench_data") / name

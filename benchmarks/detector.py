@@ -6,12 +6,15 @@ Each clip is compared with itself moved by 2 pixels both ways, where AKD should 
 of 1/255 on it, where it should be 0.
 """
 
+import shlex
+import sys
 import time
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.measuring import write_results
 from data.clips import fit
 from detectors.interface import Detector, make_detector
 from detectors.table import KINDS, find_clips
@@ -27,15 +30,26 @@ def main() -> None:
     parser.add_argument("--input", type=Path, required=True, help="folder of clips")
     parser.add_argument("--kind", choices=sorted(KINDS), default="face")
     parser.add_argument("--frames", type=int, default=60, help="of each clip, from its start (60)")
+    parser.add_argument("--output", help="JSON file to write the lines to")
     args = parser.parse_args()
     detector = make_detector(KINDS[args.kind])
     print(detector.name, COLUMNS.replace(" ", "  "), sep="\n")
-    rows = []
+    rows, names = [], []
     for clip in find_clips(args.input, SIZE):
         frames = [fit(frame, SIZE) for frame in islice(clip.frames(), args.frames)]
         rows.append(measure(frames, detector))
-        print(line(rows[-1]), clip.name, flush=True)
-    print(line(np.nanmedian(rows, axis=0)), "median")
+        names.append(clip.name)
+        print(line(rows[-1]), names[-1], flush=True)
+    rows.append(np.nanmedian(rows, axis=0).tolist())
+    names.append("median")
+    print(line(rows[-1]), names[-1])
+    report = []
+    for name, row in zip(names, rows, strict=True):
+        values = [value if np.isfinite(value) else None for value in row]  # JSON has no NaN
+        columns = dict(zip(COLUMNS.split(), values, strict=True))
+        report.append({"clip": name, "detector": detector.name, **columns})
+    command = f"python -m benchmarks.detector {shlex.join(sys.argv[1:])}"
+    write_results(args.output, command=command, rows=report)
 
 
 def measure(frames: list[np.ndarray], detector: Detector) -> list[float]:
@@ -71,7 +85,7 @@ def detect(frames: list[np.ndarray], detector: Detector) -> np.ndarray:
     return points
 
 
-def line(row: list[float] | np.ndarray) -> str:
+def line(row: list[float]) -> str:
     """The columns as text."""
     return "  ".join(f"{value:.3f}" for value in row)
 

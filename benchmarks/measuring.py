@@ -1,12 +1,13 @@
-"""What the benchmarks share: the machine, the memory, and the process of the official code."""
+"""What the benchmarks share: machine, memory, results as JSON, and the official code's process."""
 
+import contextlib
+import importlib.metadata
 import json
 import os
 import platform
 import resource
 import subprocess
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ from tpsm_jax.replace_file import replace_text
 
 
 class ReferenceProcess:
-    """Runs the official code, by one of the workers beside this file."""
+    """Runs the official code, by one of the workers beside this file.
+
+    Attributes:
+      name: what the worker says of itself, from "torch VERSION" on.
+      torch_version: of the one started last, for all of them have the same.
+    """
+
+    torch_version: str | None = None
 
     def __init__(self, command: list[str]):
         # As a user would start it: what the project's scripts set for themselves is not handed on.
@@ -25,6 +33,7 @@ class ReferenceProcess:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
         )
         self.name = self._answer()
+        ReferenceProcess.torch_version = self.name.split()[1].rstrip(",")
 
     def ask(self, *numbers: float) -> list[float]:
         """Sends a line of numbers, and waits for the line of numbers that answers it."""
@@ -56,43 +65,63 @@ def peak_rss_mib() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def describe_machine() -> str:
-    """Processor or accelerators, cores, and versions."""
-    devices = jax.devices()
-    name = devices[0].device_kind
-    if devices[0].platform == "cpu":
-        try:
-            lines = Path("/proc/cpuinfo").read_text().splitlines()
-            name = next(line.split(":")[1].strip() for line in lines if "model name" in line)
-        except (OSError, StopIteration):
-            name = platform.processor()
-    elif len(devices) > 1:
-        name = f"{len(devices)} x {name}"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return (
-        f"{name}, {cores} cores, {platform.system()}, Python {platform.python_version()}, "
-        f"jax {jax.__version__}"
-    )
-
-
 def write_results(path: str | None, *, command: str, rows: list[dict[str, Any]]) -> None:
     """Writes what a benchmark measured as JSON, with the machine and the versions.
 
     Args:
       path: of the file; its folder is made. Nothing is written if None.
       command: that measured it.
-      rows: flat. One that docs/make_benchmark_plot.py shows has "headline": true, the "question"
-        that it answers, "ours" and "reference" with their "unit", and "ratio", "ratio_low" and
+      rows: flat. One for the picture of all benchmarks has "headline": true, the "question" that it
+        answers, "ours" and "reference" with their "unit", and "ratio", "ratio_low" and
         "ratio_high": how many times as fast ours is, the median and the extremes of all rounds.
     """
     if path is None:
         return
-    names = ("jax", "jaxlib", "flax", "numpy")
-    report = {
+    versions = {"python": platform.python_version()}
+    for package in ("jax", "jaxlib", "flax", "numpy"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            # The detectors' environment has no flax.
+            versions[package] = importlib.metadata.version(package)
+    if ReferenceProcess.torch_version:
+        versions["torch"] = ReferenceProcess.torch_version
+    device = jax.devices()[0]
+    results = {
         "command": command,
         "machine": describe_machine(),
-        "versions": {"python": platform.python_version(), **{n: version(n) for n in names}},
+        "cpu": _cpu_model(),
+        "cores": _cores(),
+        "backend": device.platform,
+        "device": device.device_kind,
+        "devices": jax.device_count(),
+        "versions": versions,
         "rows": rows,
     }
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    replace_text(Path(path), json.dumps(report, indent=2) + "\n")
+    replace_text(Path(path), json.dumps(results, indent=2) + "\n")
+
+
+def describe_machine() -> str:
+    """Processor or accelerators, cores, and versions."""
+    devices = jax.devices()
+    name = devices[0].device_kind
+    if devices[0].platform == "cpu":
+        name = _cpu_model()
+    elif len(devices) > 1:
+        name = f"{len(devices)} x {name}"
+    return (
+        f"{name}, {_cores()} cores, {platform.system()}, Python {platform.python_version()}, "
+        f"jax {jax.__version__}"
+    )
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def _cores() -> int | None:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -2,8 +2,10 @@
 
 Needs torch and a checkout of the official code, and nothing of this project. It runs the official
 loop itself; in place of its data loader stands one that hands out the same batch again and again,
-already on the device, whenever it is asked to. Reads "batch size, steps" a line from the standard
-input, takes as many steps, and answers "seconds, peak memory of the process in MiB, of the GPU".
+already on the device, whenever it is asked to. Reads "batch size, steps, parts" a line from the
+standard input, takes as many steps, and answers "seconds, peak memory of the process in MiB, of the
+GPU". If parts is 1, it waits for the GPU before and after each part, and adds "seconds of forward,
+backward, optimiser, and of the perceptual loss with its gradient, by itself".
 """
 
 import argparse
@@ -12,7 +14,8 @@ import resource
 import sys
 import time
 import types
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
@@ -30,23 +33,25 @@ def main() -> None:
     parser.add_argument("--reference", required=True, help="the checkout")
     parser.add_argument("--config", required=True, help="YAML of the official code")
     parser.add_argument("--size", type=int, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--compiled", action="store_true", help="see train_step.py")
+    parser.add_argument("--variant", default="eager", help="see train_step.py")
     args = parser.parse_args()
+    variant = set(args.variant.split(","))
     sys.path.insert(0, args.reference)
     define_missing_operators()
     with open(args.config) as file:
         config = yaml.safe_load(file)
     # The first epoch is to have the background predictor in it, besides the dropout.
     config["train_params"] |= {"bg_start": 0, "num_epochs": 1}
-    torch.backends.cudnn.benchmark = args.compiled
-    print(describe(args.compiled), flush=True)
+    torch.backends.cudnn.benchmark = variant != {"eager"}
+    print(describe(variant), flush=True)
 
     networks = build_networks(config["model_params"])
-    memory = torch.channels_last if args.compiled else torch.contiguous_format
+    channels_last = "channels_last" in variant
+    memory = torch.channels_last if channels_last else torch.contiguous_format
     for network in networks.values():
         network.to(DEVICE, memory_format=memory)
-    batches = Batches(*args.size, memory)
-    with official_loop(batches, args.compiled) as train:
+    loop = Loop(*args.size, memory, variant)
+    with loop.official() as train:
         train(
             config,
             networks["inpainting_network"],
@@ -59,33 +64,44 @@ def main() -> None:
         )
 
 
-def describe(compiled: bool) -> str:
+def describe(variant: set[str]) -> str:
     """Version, device, and how it computes."""
-    if compiled:
-        how = "torch.compile, channels_last, bfloat16 autocast"
-    else:
-        tf32 = DEVICE.type == "cuda" and torch.backends.cudnn.allow_tf32
-        how = "eager, " + ("TF32 convolutions" if tf32 else "float32")
-    return f"torch {torch.__version__} on {DEVICE}, {torch.get_num_threads()} threads, {how}"
+    tf32 = DEVICE.type == "cuda" and torch.backends.cudnn.allow_tf32
+    how = [
+        "torch.compile" if "compile" in variant else "eager",
+        *(["channels_last"] if "channels_last" in variant else []),
+        "bfloat16 autocast"
+        if "bfloat16" in variant
+        else "TF32 convolutions"
+        if tf32
+        else "float32",
+    ]
+    threads = torch.get_num_threads()
+    return f"torch {torch.__version__} on {DEVICE}, {threads} threads, {', '.join(how)}"
 
 
-class Batches:
-    """The data loader's place: an epoch that lasts as long as steps are asked for."""
+class Loop:
+    """The official loop, and what stands in for its data loader: an epoch without end."""
 
-    def __init__(self, height: int, width: int, memory_format: torch.memory_format):
-        self._size, self._memory_format = (height, width), memory_format
+    def __init__(
+        self, height: int, width: int, memory_format: torch.memory_format, variant: set[str]
+    ):
+        self._size, self._memory_format, self._variant = (height, width), memory_format, variant
+        self._timing, self._seconds = False, Counter[str]()
+        self._perceptual: Any = None
 
-    def __call__(self, *_: Any, **__: Any) -> "Batches":
+    def __call__(self, *_: Any, **__: Any) -> "Loop":
         return self
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         for line in sys.stdin:
-            batch_size, steps = map(int, line.split())
+            batch_size, steps, parts = map(int, line.split())
             noise = np.random.default_rng(0).random((2, batch_size, 3, *self._size), np.float32)
             batch = {
                 key: torch.from_numpy(value).to(DEVICE, memory_format=self._memory_format)
                 for key, value in zip(("source", "driving"), noise, strict=True)
             }
+            self._timing, self._seconds = bool(parts), Counter()
             synchronize()
             start = time.perf_counter()
             for _ in range(steps):
@@ -93,7 +109,111 @@ class Batches:
             synchronize()
             seconds = time.perf_counter() - start
             on_gpu = torch.cuda.max_memory_allocated() / 2**20 if DEVICE.type == "cuda" else 0
-            print(seconds, peak_rss_mib(), on_gpu, flush=True)
+            answer = [seconds, peak_rss_mib(), on_gpu]
+            if parts:
+                self._time_vgg(batch, steps)
+                answer += [self._seconds[p] for p in ("forward", "backward", "optimiser", "vgg")]
+            print(*answer, flush=True)
+
+    def _timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, whose time is added to a part's where parts are timed."""
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            if not self._timing:
+                return function(*args, **kwargs)
+            synchronize()
+            start = time.perf_counter()
+            result = function(*args, **kwargs)
+            synchronize()
+            self._seconds[part] += time.perf_counter() - start
+            return result
+
+        return timed
+
+    def _time_vgg(self, batch: dict[str, torch.Tensor], steps: int) -> None:
+        """The perceptual loss of a picture with its gradient, by itself."""
+        self._timing = False
+
+        def with_gradient() -> None:
+            prediction = batch["source"].clone().requires_grad_()
+            self._perceptual(prediction, batch["driving"]).backward()
+
+        with_gradient()  # compiles
+        self._timing = True
+        timed = self._timed("vgg", with_gradient)
+        before = self._seconds["backward"]
+        for _ in range(steps):
+            timed()
+        self._seconds["backward"] = before  # which this was no part of
+
+    @contextlib.contextmanager
+    def official(self) -> Iterator[Any]:
+        """`train` of train.py, without logs and data set, and with random weights in VGG-19."""
+        stand_ins = {}
+        for module, attribute in (("logger", "Logger"), ("frames_dataset", "DatasetRepeater")):
+            stand_ins[module] = types.ModuleType(module)
+            setattr(stand_ins[module], attribute, mock.MagicMock())
+        with mock.patch.dict(sys.modules, stand_ins):
+            import train as loop
+        from modules import model
+
+        vgg19, full_model = model.models.vgg19, model.GeneratorFullModel
+
+        def make(*args: Any) -> torch.nn.Module:
+            made = full_model(*args)
+            self._perceptual = self._variant_of(Perceptual(made))
+            made = self._variant_of(made)
+            return Calling(made, self._timed("forward", made))
+
+        adam, backward = torch.optim.Adam, torch.Tensor.backward
+        with contextlib.ExitStack() as stack:
+            for where, name, instead in (
+                (model.models, "vgg19", lambda **_: vgg19(weights=None)),
+                (loop, "DataLoader", self),
+                (loop, "trange", range),
+                (loop, "GeneratorFullModel", make),
+                (loop, "clip_grad_norm_", self._timed("optimiser", loop.clip_grad_norm_)),
+                (adam, "step", self._timed("optimiser", adam.step)),
+                (torch.Tensor, "backward", self._timed("backward", backward)),
+            ):
+                stack.enter_context(mock.patch.object(where, name, instead))
+            yield loop.train
+
+    def _variant_of(self, module: torch.nn.Module) -> torch.nn.Module:
+        if "compile" in self._variant:
+            module = torch.compile(module)
+        return Autocast(module) if "bfloat16" in self._variant else module
+
+
+class Calling(torch.nn.Module):
+    """A module that is called by way of a function."""
+
+    def __init__(self, module: torch.nn.Module, function: Callable[..., Any]):
+        super().__init__()
+        self.module, self.function = module, function
+
+    def forward(self, *args: Any) -> Any:
+        """As the function's."""
+        return self.function(*args)
+
+
+class Perceptual(torch.nn.Module):
+    """The perceptual loss of the official model, with its pyramid and its VGG-19."""
+
+    def __init__(self, model: Any):
+        super().__init__()
+        self.pyramid, self.vgg = model.pyramid, getattr(model, "vgg", None)
+        self.weights, self.scales = model.loss_weights["perceptual"], model.scales
+
+    def forward(self, prediction: torch.Tensor, driving: torch.Tensor) -> torch.Tensor:
+        """The loss as a scalar."""
+        pyramids = self.pyramid(prediction), self.pyramid(driving)
+        total = torch.zeros((), device=prediction.device)
+        for scale in self.scales:
+            maps, aims = (self.vgg(pyramid[f"prediction_{scale}"]) for pyramid in pyramids)
+            for weight, ours, aim in zip(self.weights, maps, aims, strict=True):
+                total = total + weight * (ours - aim.detach()).abs().mean()
+        return total
 
 
 def synchronize() -> None:
@@ -118,32 +238,6 @@ def build_networks(model_params: dict[str, Any]) -> dict[str, torch.nn.Module]:
     if common["bg"]:
         networks["bg_predictor"] = BGMotionPredictor()
     return networks
-
-
-@contextlib.contextmanager
-def official_loop(batches: Batches, compiled: bool) -> Iterator[Any]:
-    """`train` of train.py, without logs and data set, and with random weights in VGG-19."""
-    stand_ins = {}
-    for module, attribute in (("logger", "Logger"), ("frames_dataset", "DatasetRepeater")):
-        stand_ins[module] = types.ModuleType(module)
-        setattr(stand_ins[module], attribute, mock.MagicMock())
-    with mock.patch.dict(sys.modules, stand_ins):
-        import train as loop
-    from modules import model
-
-    original, full_model = model.models.vgg19, model.GeneratorFullModel
-
-    def fast(*args: Any) -> torch.nn.Module:
-        return Autocast(torch.compile(full_model(*args)))
-
-    with contextlib.ExitStack() as stack:
-        patch = mock.patch.object
-        stack.enter_context(patch(model.models, "vgg19", lambda **_: original(weights=None)))
-        stack.enter_context(patch(loop, "DataLoader", batches))
-        stack.enter_context(patch(loop, "trange", range))
-        if compiled:
-            stack.enter_context(patch(loop, "GeneratorFullModel", fast))
-        yield loop.train
 
 
 class Autocast(torch.nn.Module):

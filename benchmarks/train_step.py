@@ -1,20 +1,22 @@
 r"""How long a training step takes, to compile and to run, and how much memory it needs.
 
-  python benchmarks/train_step.py --config configs/vox256.py
-  python benchmarks/train_step.py --config configs/vox256.py --batch_sizes 28 --dtype bfloat16 \
-      --reference CHECKOUT --reference_python PYTHON --compiled
+  python benchmarks/train_step.py --config configs/vox256.py --parts
+  python benchmarks/train_step.py --config configs/vox256.py --batch_sizes 8 28 --dtype bfloat16 \
+      --steps 10 --reference CHECKOUT --reference_python PYTHON \
+      --variants eager channels_last,compile,bfloat16
 
 With a checkout of the official PyTorch code, and a Python that has torch, it times that too: its
-own loop, in a process of its own, on the same machine, in turns with the project's. Background
-predictor and dropout of splines are on, VGG-19 has random weights, and the pictures are noise on
-the device: no data set and no download. The project's are 8-bit and its step augments them; the
-official step gets float pictures, for there the data loader does that.
+own loop, each variant in a process of its own, on the same machine, in turns with the project's.
+Background predictor and dropout of splines are on, VGG-19 has random weights, and the pictures are
+noise on the device: no data set and no download. The project's are 8-bit and its step augments
+them; the official step gets float pictures, for there the data loader does that.
 """
 
 import argparse
 import contextlib
-import json
 import re
+import shlex
+import shutil
 import statistics
 import sys
 import time
@@ -23,16 +25,22 @@ from typing import Any
 
 import jax
 import numpy as np
-from measuring import ReferenceProcess, describe_machine, peak_rss_mib
+from measuring import ReferenceProcess, describe_machine, peak_rss_mib, write_results
 from ml_collections import ConfigDict
+from step_parts import PARTS, StepParts
 
 from tpsm_jax.config_files import apply_overrides, read_config
 from tpsm_jax.cpu_training import prepare_cpu
-from tpsm_jax.errors import ArgumentParser, InputError, run_script
+from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script
 from tpsm_jax.training.schedule import phase_of
 from tpsm_jax.training.sharding import batch_sharding, make_mesh
 from tpsm_jax.training.state import TrainState
 from tpsm_jax.training.step import ModelTrainer
+
+OURS = "ours"
+# What a worker answers after the seconds: peak memory in MiB, and then seconds of the parts.
+REFERENCE_PARTS = ("forward", "backward", "optimiser", "vgg")
+Seconds = dict[str, dict[str, list[float]]]  # {code: {part: seconds a step, each round's}}
 
 
 def main() -> None:
@@ -44,64 +52,78 @@ def main() -> None:
     config.train_params.bg_start = 0
     if config.perceptual_features == "vgg19":
         config.perceptual_features = "vgg19_random"
-
-    report: dict[str, Any] = {
-        "machine": describe_machine(),
-        "config": args.config,
-        "overrides": overrides,
-        "size": list(config.image_size),
-        "dtype": config.compute_dtype,
-        "steps_a_round": args.steps,
-        "reference": None,
-        "batch_sizes": {},
-    }
+    height, width = config.image_size
+    print(describe_machine())
+    print(f"{args.config} {' '.join(overrides)}, {height} x {width}")
+    print(f"ours: {config.compute_dtype}, compiled")
+    rows = []
     with contextlib.ExitStack() as stack:
-        reference = None
-        if args.reference:
-            command = reference_command(args, config)
-            reference = stack.enter_context(ReferenceProcess(command))
-            report["reference"] = reference.name
-        print(describe(report))
+        references = {}
+        for variant in args.variants if args.reference else ():
+            process = ReferenceProcess(reference_command(args, config, variant))
+            references[f"reference {variant}"] = stack.enter_context(process)
+            print(f"reference {variant}: {process.name}")
         for batch_size in args.batch_sizes:
-            result = time_batch_size(config, batch_size, reference, args)
-            report["batch_sizes"][batch_size] = result
-            print_result(batch_size, result)
-    if args.json:
-        Path(args.json).write_text(json.dumps(report, indent=2) + "\n")
+            rows += measure(config, batch_size, references, args)
+    write_results(args.output, command=f"python {shlex.join(sys.argv)}", rows=rows)
 
 
-def time_batch_size(
+def measure(
     config: ConfigDict,
     batch_size: int,
-    reference: ReferenceProcess | None,
+    references: dict[str, ReferenceProcess],
     args: argparse.Namespace,
-) -> dict[str, Any]:
-    """Seconds a step of both codes, in turns; what compiling took, and memory at its peak."""
+) -> list[dict[str, Any]]:
+    """Times one batch size of both codes in turns, prints the rows, and returns them."""
     config = config.copy_and_resolve_references()
     config.train_params.batch_size = batch_size
-    ours = Training(config)
-    theirs: list[float] = []
-    times: list[float] = []
-    result = {
-        "trace_seconds": ours.trace_seconds,
-        "compile_seconds": ours.compile_seconds,
-        "flops": ours.flops,
-        "seconds_a_step": times,
-        "reference_seconds_a_step": theirs,
-    }
-    if reference is not None:
-        reference.ask(batch_size, args.warm_up)
-    ours.seconds(args.warm_up)
+    training = Training(config)
+    print(
+        f"batch {batch_size}: traced in {training.trace_seconds:.1f} s, compiled in "
+        f"{training.compile_seconds:.1f} s, {training.flops / 1e12:.3f} TFLOP a step, "
+        f"{training.needed_mib:.0f} MiB as compiled",
+        flush=True,
+    )
+    memory = {OURS: training.memory()}  # before its parts are compiled
+    for process in references.values():
+        process.ask(batch_size, args.warm_up, 0)
+    training.seconds(args.warm_up)
+    memory[OURS] = training.memory()
+    parts = training.parts() if args.parts else None
+    seconds: Seconds = {}
+
+    def note(code: str, part: str, total: float) -> None:
+        seconds.setdefault(code, {}).setdefault(part, []).append(total / args.steps)
+
     for _ in range(args.rounds):
-        times.append(ours.seconds(args.steps) / args.steps)
-        if reference is not None:
-            seconds, host, device = reference.ask(batch_size, args.steps)
-            theirs.append(seconds / args.steps)
-            result |= {"reference_peak_rss_mib": host, "reference_peak_device_mib": device}
-    # Of this process and of its device so far: it never falls, so sizes should rise.
-    statistics_of_device = jax.local_devices()[0].memory_stats() or {}
-    device_mib = statistics_of_device.get("peak_bytes_in_use", 0) / 2**20
-    return result | {"peak_rss_mib": peak_rss_mib(), "peak_device_mib": device_mib}
+        note(OURS, "step", training.seconds(args.steps))
+        for part in PARTS if parts else ():
+            note(OURS, part, parts.seconds(part, args.steps))
+        for code, process in references.items():
+            total, *memory[code] = process.ask(batch_size, args.steps, 0)
+            note(code, "step", total)
+            if args.parts:
+                answers = process.ask(batch_size, args.steps, 1)[3:]
+                for part, total in zip(REFERENCE_PARTS, answers, strict=True):
+                    note(code, part, total)
+    shared = {
+        "batch_size": batch_size,
+        "dtype": config.compute_dtype,
+        "trace_seconds": training.trace_seconds,
+        "compile_seconds": training.compile_seconds,
+        "flops": training.flops,
+        "needed_mib": training.needed_mib,
+    }
+    rows = []
+    for code, of_code in seconds.items():
+        for part, values in of_code.items():
+            row = {"code": code, "part": part, "batch_size": batch_size, **spread(values)}
+            if part == "step":
+                row |= dict(zip(("peak_rss_mib", "peak_device_mib"), memory[code], strict=True))
+                row |= shared if code == OURS else {}
+            rows.append(row)
+            print(f"  {describe(row, training.flops)}")
+    return rows + headlines(batch_size, seconds)
 
 
 class Training:
@@ -111,6 +133,8 @@ class Training:
       trace_seconds: to trace and lower a step.
       compile_seconds: to compile it.
       flops: of a step as it is written, over all devices; what compiling adds or saves is not in.
+      needed_mib: what XLA says that a step needs of one device: arguments, results that take no
+        argument's place, and all between.
     """
 
     def __init__(self, config: ConfigDict):
@@ -127,9 +151,16 @@ class Training:
         start = time.perf_counter()
         lowered = self._trainer.lower(phase_of(config, epoch=0))
         self.trace_seconds = time.perf_counter() - start
-        lowered.compile()  # the step below finds it
+        compiled = lowered.compile()  # the step below finds it
         self.compile_seconds = time.perf_counter() - start - self.trace_seconds
         self.flops = lowered.cost_analysis()["flops"]
+        needs = compiled.memory_analysis()
+        self.needed_mib = (
+            needs.argument_size_in_bytes
+            + needs.output_size_in_bytes
+            - needs.alias_size_in_bytes
+            + needs.temp_size_in_bytes
+        ) / 2**20
 
     def seconds(self, steps: int) -> float:
         """Takes so many steps, one after the other, and waits for the last."""
@@ -140,55 +171,75 @@ class Training:
         jax.block_until_ready(self._state)
         return time.perf_counter() - start
 
+    def memory(self) -> list[float]:
+        """MiB at the peak of this process, and of its device, so far: sizes should rise."""
+        of_device = jax.local_devices()[0].memory_stats() or {}
+        return [peak_rss_mib(), of_device.get("peak_bytes_in_use", 0) / 2**20]
 
-def reference_command(args: argparse.Namespace, config: ConfigDict) -> list[str]:
+    def parts(self) -> StepParts:
+        """What a step is made of, compiled."""
+        return StepParts(self._trainer, self._state, self._batch)
+
+
+def reference_command(args: argparse.Namespace, config: ConfigDict, variant: str) -> list[str]:
     """How to start the official code."""
     worker = Path(__file__).with_name("reference_training_worker.py")
     name = re.sub(r"(\d+)$", r"-\1", Path(args.config).stem)  # vox256 -> vox-256
     yaml = args.reference_config or f"{args.reference}/config/{name}.yaml"
     if not Path(yaml).is_file():
         raise InputError(f"there is no {yaml}: give --reference_config")
+    if "compile" in variant.split(",") and not any(map(shutil.which, ("g++", "clang++"))):
+        raise InputError("torch.compile wants g++ or clang++: leave 'compile' out of --variants")
     command = [args.reference_python, "-W", "ignore", str(worker), "--reference", args.reference]
     command += ["--config", yaml, "--size", *map(str, config.image_size)]
-    return [*command, "--compiled"] if args.compiled else command
+    return [*command, "--variant", variant]
 
 
-def describe(report: dict[str, Any]) -> str:
-    """What is measured, on what."""
-    height, width = report["size"]
-    lines = [
-        report["machine"],
-        f"{report['config']} {' '.join(report['overrides'])}, {height} x {width}",
-        f"ours       {report['dtype']}, compiled",
-    ]
-    if report["reference"]:
-        lines.append(f"reference  {report['reference']}")
-    return "\n".join(lines)
+def spread(values: list[float]) -> dict[str, Any]:
+    """Median and extremes of a row."""
+    return {
+        "seconds": statistics.median(values),
+        "low": min(values),
+        "high": max(values),
+        "rounds": len(values),
+    }
 
 
-def print_result(batch_size: int, result: dict[str, Any]) -> None:
-    """Medians and extremes, and what follows from them."""
-    teraflop = result["flops"] / 1e12
-    print(
-        f"batch {batch_size}: traced in {result['trace_seconds']:.1f} s, compiled in "
-        f"{result['compile_seconds']:.1f} s, {teraflop:.3f} TFLOP a step"
-    )
-    rows = [("ours", result["seconds_a_step"], "")]
-    if result["reference_seconds_a_step"]:
-        rows.append(("reference", result["reference_seconds_a_step"], "reference_"))
-    for name, seconds, prefix in rows:
-        median = statistics.median(seconds)
-        line = (
-            f"  {name:10} {median:8.4f} s/step ({min(seconds):.4f} to {max(seconds):.4f}), "
-            f"{batch_size / median:8.3f} samples/s, {teraflop / median:7.3f} TFLOP/s, "
-            f"peak memory {result[prefix + 'peak_rss_mib']:.0f} MiB"
+def describe(row: dict[str, Any], flops: float) -> str:
+    """A row as text."""
+    seconds, batch_size = row["seconds"], row["batch_size"]
+    text = f"{row['code']:36} {row['part']:20} {seconds:8.4f} s/step"
+    text += f" ({row['low']:.4f} to {row['high']:.4f})"
+    if row["part"] == "step":
+        text += f", {batch_size / seconds:8.3f} samples/s, {flops / seconds / 1e12:7.3f} TFLOP/s"
+        text += f", peak memory {row['peak_rss_mib']:.0f} MiB"
+        if row["peak_device_mib"]:
+            text += f", of the device {row['peak_device_mib']:.0f} MiB"
+    return text
+
+
+def headlines(batch_size: int, seconds: Seconds) -> list[dict[str, Any]]:
+    """A row for each variant of the reference: how many times as fast ours is."""
+    rows = []
+    ours = seconds[OURS]["step"]
+    for code in seconds.keys() - {OURS}:
+        theirs = seconds[code]["step"]
+        ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
+        rows.append(
+            {
+                "headline": True,
+                "question": f"training step, batch {batch_size}",
+                "code": code,
+                "ours": statistics.median(ours),
+                "reference": statistics.median(theirs),
+                "unit": "s/step",
+                "ratio": statistics.median(ratios),
+                "ratio_low": min(ratios),
+                "ratio_high": max(ratios),
+            }
         )
-        if on_device := result[prefix + "peak_device_mib"]:
-            line += f", of the device {on_device:.0f} MiB"
-        print(line)
-    if len(rows) == 2:
-        ratio = statistics.median(rows[1][1]) / statistics.median(rows[0][1])
-        print(f"  ours is {ratio:.2f} times as fast")
+        print(f"  ours is {rows[-1]['ratio']:.2f} times as fast as {code}")
+    return rows
 
 
 def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
@@ -196,21 +247,28 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     parser = ArgumentParser(__doc__ + "\nOverrides of the config: --config.FIELD=VALUE")
     add = parser.add_argument
     add("--config", default="configs/vox256.py", help="file with get_config()")
-    add("--batch_sizes", type=int, nargs="+", default=[1], help="over all devices; rising")
+    add("--batch_sizes", type=positive, nargs="+", default=[1], help="over all devices; rising")
     add("--dtype", choices=["float32", "bfloat16"], default="float32", help="of convolutions, ours")
-    add("--rounds", type=int, default=7, help="turns of each code")
-    add("--steps", type=int, default=1, help="a round; 10 or more on a GPU")
-    add("--warm_up", type=int, default=1, help="steps of each code before the first round")
+    add("--parts", action="store_true", help="forward, backward, optimiser and VGG-19 apart, too")
+    add("--rounds", type=positive, default=7, help="turns of each code")
+    add("--steps", type=positive, default=1, help="a round; 10 or more on a GPU")
+    add("--warm_up", type=positive, default=1, help="steps of each code before the first round")
     add("--reference", help="checkout of the official PyTorch code")
     add("--reference_python", default=sys.executable, help="a Python that has torch")
     add("--reference_config", help="YAML file; by default the one of --config's name")
     add(
-        "--compiled",
-        action="store_true",
-        help="the reference with torch.compile, channels_last and bfloat16 autocast",
+        "--variants",
+        nargs="+",
+        default=["eager"],
+        help="of the reference: 'eager', as published, or several of channels_last, compile and "
+        "bfloat16 (autocast), with commas between",
     )
-    add("--json", help="file to write everything measured to")
-    return parser.parse_known_args()
+    add("--output", help="JSON file to write the rows to")
+    args, overrides = parser.parse_known_args()
+    for variant in args.variants:
+        if unknown := set(variant.split(",")) - {"eager", "channels_last", "compile", "bfloat16"}:
+            raise InputError(f"--variants has {sorted(unknown)[0]!r} (--help lists the variants)")
+    return args, overrides
 
 
 if __name__ == "__main__":

@@ -7,11 +7,14 @@ the ratio stays above 1.
 """
 
 import argparse
+import shlex
 import statistics
+import sys
 import time
 
 import jax
 import jax.numpy as jnp
+from measuring import describe_machine, write_results
 
 from tpsm_jax.nn.upsample_conv import UpsampleConv
 
@@ -29,17 +32,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    parser.add_argument("--output", help="JSON file to write the table to")
     args = parser.parse_args()
 
-    print(
-        f"jax {jax.__version__}, {jax.devices()[0].device_kind}, batch {args.batch}, {args.dtype}"
-    )
+    print(f"{describe_machine()}, batch {args.batch}, {args.dtype}")
+    rows = []
     print(f"{'input':>22} {'upsample ms':>12} {'phases ms':>10} {'ratio':>6}")
     for side, channels, features in SIZES:
         x = jax.random.normal(jax.random.key(0), (args.batch, side, side, channels))
         plain, phases = measure(x, features, jnp.dtype(args.dtype))
         size = f"{args.batch}x{side}x{side}x{channels} -> {features}"
         print(f"{size:>22} {plain * 1e3:12.2f} {phases * 1e3:10.2f} {plain / phases:6.2f}")
+        times = {"upsample_seconds": plain, "phases_seconds": phases, "ratio": plain / phases}
+        rows.append({"input": size, "dtype": args.dtype, **times})
+    write_results(args.output, command=f"python {shlex.join(sys.argv)}", rows=rows)
 
 
 def measure(x: jax.Array, features: int, dtype: jnp.dtype) -> tuple[float, float]:

@@ -240,7 +240,7 @@ def test_accumulated_parts_are_averaged_and_recomputing_changes_nothing():
     draws = trainer.draw(jax.random.key(1), jnp.int32(0), ALL)
     phase = Phase(background=False, dropout=True)
     terms, gradients, batch_stats = jax.jit(
-        lambda *args: trainer._gradients(*args, None, phase=phase), compiler_options=QUICKLY
+        lambda *args: trainer.gradients(*args, None, phase=phase), compiler_options=QUICKLY
     )(state, source, driving, draws)
 
     model = build_model(config.model_params)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from tpsm_jax.ops.coordinates import coordinate_grid
+from tpsm_jax.ops.linear_solve import solve
 
 # Added to the whole system's diagonal by the reference. The spline then does not interpolate its
 # points exactly; trained weights rely on that.
@@ -44,7 +45,7 @@ def fit_thin_plate_spline(control_points: jax.Array, targets: jax.Array) -> Thin
     system = jnp.block([[kernel, homogeneous], [homogeneous.T, jnp.zeros((3, 3))]])
     system = system + REGULARIZATION * jnp.eye(count + 3)
     right_side = jnp.concatenate([targets, jnp.zeros((3, 2))])
-    solution = jnp.linalg.solve(system, right_side)
+    solution = solve(system, right_side)
     return ThinPlateSpline(control_points, solution[:count], solution[count:].T)
 
 

@@ -196,9 +196,91 @@ class ModelTrainer:
         Returns:
           As `step`.
         """
-        terms, gradients, batch_stats = self._gradients(
+        terms, gradients, batch_stats = self.gradients(
             state, source, driving, draws, vgg19, phase=phase
         )
+        return self.apply(state, terms, gradients, batch_stats, phase=phase)
+
+    def gradients(
+        self,
+        state: TrainState,
+        source: jax.Array,
+        driving: jax.Array,
+        draws: Draws,
+        vgg19: Variables | None,
+        *,
+        phase: Phase,
+    ) -> tuple[Metrics, dict[str, Any], Any]:
+        """The first half of `update`: loss terms, their gradient, and the new statistics.
+
+        Of one batch or of several parts; arguments as for `update`.
+        """
+        # A state that is cut is put together here, once; else it would be wherever it is used, and
+        # activations be moved to where the parameters are.
+        params, batch_stats = jax.lax.with_sharding_constraint(
+            (state.params, state.batch_stats), replicated(self.mesh)
+        )
+
+        def losses(params: Any, batch_stats: Any, part: Any) -> tuple[jax.Array, Any]:
+            variables = {"params": params, "batch_stats": batch_stats}
+            source, driving, draws = part
+            terms, batch_stats = self.losses(variables, source, driving, draws, vgg19, phase=phase)
+            return sum(terms.values(), jnp.float32(0)), (terms, batch_stats)
+
+        gradients, (terms, batch_stats) = accumulate(
+            jax.grad(losses, has_aux=True),
+            params,
+            batch_stats,
+            (source, driving, draws),
+            self.config.accumulate_steps,
+        )
+        return terms, gradients, batch_stats
+
+    def losses(
+        self,
+        variables: Variables,
+        source: jax.Array,
+        driving: jax.Array,
+        draws: Draws,
+        vgg19: Variables | None,
+        *,
+        phase: Phase,
+    ) -> tuple[Metrics, Any]:
+        """Loss terms and the new statistics; arguments as for `update`."""
+        terms, _, batch_stats = training_losses(
+            self.model,
+            variables,
+            source,
+            driving,
+            draws,
+            LossSettings.of(self.config.train_params),
+            functools.partial(self._features, vgg19),
+            background=phase.background,
+            train=self._trained,
+        )
+        return terms, batch_stats
+
+    def apply(
+        self,
+        state: TrainState,
+        terms: Metrics,
+        gradients: dict[str, Any],
+        batch_stats: Any,
+        *,
+        phase: Phase,
+    ) -> tuple[TrainState, Metrics]:
+        """The second half of `update`: the optimisers' steps.
+
+        Args:
+          state: before.
+          terms: of the loss.
+          gradients: of their sum, {network: ...}.
+          batch_stats: that the losses left.
+          phase: see `Phase`.
+
+        Returns:
+          As `step`.
+        """
         loss = sum(terms.values(), jnp.float32(0))
         largest = largest_entries(gradients)
         gradients = scale_gradients(gradients, largest)
@@ -237,49 +319,6 @@ class ModelTrainer:
             "finite": finite.astype(jnp.float32),
         }
         return after.replace(step=state.step + 1), metrics
-
-    def _gradients(
-        self,
-        state: TrainState,
-        source: jax.Array,
-        driving: jax.Array,
-        draws: Draws,
-        vgg19: Variables | None,
-        *,
-        phase: Phase,
-    ) -> tuple[Metrics, dict[str, Any], Any]:
-        """Loss terms, their gradient, and the new statistics, of one batch or of several parts."""
-        settings = LossSettings.of(self.config.train_params)
-        # A state that is cut is put together here, once; else it would be wherever it is used, and
-        # activations be moved to where the parameters are.
-        params, batch_stats = jax.lax.with_sharding_constraint(
-            (state.params, state.batch_stats), replicated(self.mesh)
-        )
-
-        def losses(params: Any, batch_stats: Any, part: Any) -> tuple[jax.Array, Any]:
-            variables = {"params": params, "batch_stats": batch_stats}
-            source, driving, draws = part
-            terms, _, batch_stats = training_losses(
-                self.model,
-                variables,
-                source,
-                driving,
-                draws,
-                settings,
-                functools.partial(self._features, vgg19),
-                background=phase.background,
-                train=self._trained,
-            )
-            return sum(terms.values(), jnp.float32(0)), (terms, batch_stats)
-
-        gradients, (terms, batch_stats) = accumulate(
-            jax.grad(losses, has_aux=True),
-            params,
-            batch_stats,
-            (source, driving, draws),
-            self.config.accumulate_steps,
-        )
-        return terms, gradients, batch_stats
 
     def draw(self, rng: jax.Array, epoch: jax.Array, phase: Phase) -> Draws:
         """Draws the random numbers of a batch's losses."""
