@@ -103,7 +103,7 @@ def main() -> None:
         ]
         columns = [
             "chip", "chips", "samples_a_chip", "compute_ms", "moving_ms", "latency_us",
-            "least_ms", "most_ms", "most_efficiency", "least_efficiency", "samples_a_second",
+            "least_ms", "most_ms", "most_efficiency", "least_efficiency",
         ]  # fmt: skip
     print(table(rows, columns))
     command = f"python -m benchmarks.scaling {shlex.join(sys.argv[1:])}"
@@ -162,7 +162,6 @@ def predict(
         "most_ms": 1e3 * most,
         "most_efficiency": compute / least,
         "least_efficiency": compute / most,
-        "samples_a_second": f"{samples * chips / most:.0f} to {samples * chips / least:.0f}",
         "share": args.share,
         "peak": args.flops or peak,
         **cost._asdict(),
