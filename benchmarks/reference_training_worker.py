@@ -10,6 +10,7 @@ backward, optimiser, and of the perceptual loss with its gradient, by itself".
 
 import argparse
 import contextlib
+import functools
 import resource
 import sys
 import time
@@ -163,7 +164,7 @@ class Loop:
             made = full_model(*args)
             self._perceptual = self._variant_of(Perceptual(made))
             made = self._variant_of(made)
-            return Calling(made, self._timed("forward", made))
+            return Timed(made, functools.partial(self._timed, "forward"))
 
         adam, backward = torch.optim.Adam, torch.Tensor.backward
         with contextlib.ExitStack() as stack:
@@ -185,16 +186,16 @@ class Loop:
         return Autocast(module) if "bfloat16" in self._variant else module
 
 
-class Calling(torch.nn.Module):
-    """A module that is called by way of a function."""
+class Timed(torch.nn.Module):
+    """A module whose calls are timed."""
 
-    def __init__(self, module: torch.nn.Module, function: Callable[..., Any]):
+    def __init__(self, module: torch.nn.Module, timed: Callable[..., Any]):
         super().__init__()
-        self.module, self.function = module, function
+        self.module, self.timed = module, timed
 
     def forward(self, *args: Any) -> Any:
-        """As the function's."""
-        return self.function(*args)
+        """As the module's."""
+        return self.timed(self.module)(*args)
 
 
 class Perceptual(torch.nn.Module):

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from tpsm_jax.losses import make_features, perceptual_loss, random_vgg19
+from tpsm_jax.models.motion_model import Variables
 from tpsm_jax.training.schedule import phase_of
 from tpsm_jax.training.sharding import batch_sharding, replicated
 from tpsm_jax.training.state import TrainState
@@ -43,7 +44,6 @@ class StepParts:
         if config.perceptual_features != "pixels":
             vgg19 = jax.device_put(random_vgg19(seed=0), replicated(trainer.mesh))
         self._state = jax.tree.map(jnp.copy, state)
-        variables = {"params": state.params, "batch_stats": state.batch_stats}
         features = make_features(config.perceptual_features, dtype=compute_dtype(config))
         params = config.train_params
 
@@ -55,8 +55,9 @@ class StepParts:
             return perceptual_loss(prediction, driving, of_images, params.scales, weights)
 
         self.compile_seconds: dict[str, float] = {}
+        # Every time those of the state as it is then: the optimiser's steps give the older up.
         forward = self._compile(
-            "forward", trainer.losses, variables, source, driving, draws, vgg19, phase=phase
+            "forward", trainer.losses, self._variables(), source, driving, draws, vgg19, phase=phase
         )
         gradients = self._compile(
             "forward and backward",
@@ -71,7 +72,7 @@ class StepParts:
             return self._state, metrics
 
         self._run: dict[str, Callable[[], Any]] = {
-            "forward": lambda: forward(variables, source, driving, draws, vgg19),
+            "forward": lambda: forward(self._variables(), source, driving, draws, vgg19),
             "forward and backward": lambda: gradients(self._state, source, driving, draws, vgg19),
             "optimiser": step,
             "vgg": lambda: vgg(source, vgg19),
@@ -86,6 +87,9 @@ class StepParts:
             result = run()
         jax.block_until_ready(result)
         return time.perf_counter() - start
+
+    def _variables(self) -> Variables:
+        return {"params": self._state.params, "batch_stats": self._state.batch_stats}
 
     def _compile(
         self, part: str, function: Any, *arguments: Any, donate: Any = (), **static: Any
