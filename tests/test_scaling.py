@@ -16,9 +16,7 @@ from benchmarks.scaling import (
     sum_seconds,
     table,
     v5e_tiers,
-    weak_scaling,
 )
-from tests.tiny_training import tiny_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.nn.batch_norm import BatchNorm
 from tpsm_jax.training.sharding import batch_sharding, make_mesh, replicated
@@ -138,18 +136,3 @@ def test_the_table_is_markdown():
     assert table(rows, ["chip", "ms"]).splitlines() == [
         "| chip | ms |", "| --- | --- |", "| v5e | 12.3 |", "| h100 | 1 |",
     ]  # fmt: skip
-
-
-@pytest.mark.slow
-def test_what_is_exchanged_does_not_depend_on_how_many_devices():
-    config = tiny_config()
-    config.model_params.common_params.bg = False
-    config.train_params.scales = (1,)
-    config.train_params.loss_weights.equivariance_value = 0
-    config.dataset_params.augmentation_params = None
-    rows = weak_scaling(config, jax.devices(), [2, 8])
-    two, eight = ({**row, "devices": None} for row in rows)
-    assert two.pop("flops") == pytest.approx(eight.pop("flops"), rel=1e-3)
-    assert two == eight
-    assert two["kind"] == "all-reduce"
-    assert two["count"] > 40  # a layer of normalisation waits forwards and backwards
