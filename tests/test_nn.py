@@ -69,16 +69,6 @@ def test_batch_norm_normalises_by_the_biased_variance():
     np.testing.assert_allclose(out, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(("mean", "running"), [(3, 0), (30, 30.5), (300, 299)])
-def test_batch_norm_keeps_the_digits_of_a_small_deviation(mean, running):
-    x = np.random.default_rng(0).standard_normal((512, 3)).astype(np.float32) + np.float32(mean)
-    statistics = {"mean": jnp.full(3, running, jnp.float32), "var": jnp.ones(3)}
-    variables = {**BatchNorm().init(jax.random.key(0), x), "batch_stats": statistics}
-    _, updates = BatchNorm().apply(variables, x, train=True, mutable=["batch_stats"])
-    exact = 0.9 + 0.1 * np.var(np.asarray(x, np.float64), 0, ddof=1)
-    np.testing.assert_allclose(updates["batch_stats"]["var"], exact, rtol=1e-6)
-
-
 def test_batch_norm_over_a_sharded_batch_uses_the_whole_batch():
     x = jax.random.normal(jax.random.key(0), (8, 3))
     mesh = jax.make_mesh((4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))

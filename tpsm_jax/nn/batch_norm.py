@@ -41,14 +41,8 @@ class BatchNorm(nn.Module):
 
         x = x.astype(jnp.float32)
         if train:
-            # Mean and mean square are known at once, so that devices exchange them together, and
-            # wait once and not twice, forwards and backwards. Taken about the running mean, which
-            # is near, so that their difference keeps its digits.
             axes = tuple(range(x.ndim - 1))
-            centred = x - running_mean.value.reshape((1,) * (x.ndim - 1) + (channels,))
-            offset = jnp.mean(centred, axes)
-            mean = running_mean.value + offset
-            var = jnp.maximum(jnp.mean(jnp.square(centred), axes) - jnp.square(offset), 0)
+            mean, var = jnp.mean(x, axes), jnp.var(x, axes)
             if not self.is_initializing():
                 count = x.size // channels
                 unbiased = var * (count / max(count - 1, 1))
