@@ -18,7 +18,6 @@ from benchmarks.scaling import (
     v5e_tiers,
 )
 from tpsm_jax.errors import InputError
-from tpsm_jax.nn.batch_norm import BatchNorm
 from tpsm_jax.training.sharding import batch_sharding, make_mesh, replicated
 
 
@@ -54,28 +53,6 @@ def test_a_chain_within_a_loop_counts():
         return jax.lax.fori_loop(0, 3, lambda _, mean: (x * mean[None]).mean(0), x.mean(0))
 
     assert longest_chain(program_of(loop, (8, 3))) == 2
-
-
-def test_batch_norm_waits_once_forwards_and_once_backwards():
-    module = BatchNorm()
-    variables = module.init(jax.random.key(0), jnp.zeros((1, 4, 4, 3)))
-
-    def forward(x):
-        return module.apply(variables, x, train=True, mutable=["batch_stats"])
-
-    def loss(params, x):
-        given = {**variables, "params": params}
-        out, changed = module.apply(given, x, train=True, mutable=["batch_stats"])
-        return jnp.sum(out**3), changed
-
-    def gradient(x):
-        # As in a network, what was before it gets a gradient, too.
-        of_params, of_x = jax.grad(loss, (0, 1), has_aux=True)(variables["params"], x)[0]
-        return of_params, of_x.sum(0)
-
-    assert longest_chain(program_of(lambda x: forward(x)[1], (8, 4, 4, 3))) == 1
-    # Forwards, backwards, and the sum that stands for the gradient of a kernel.
-    assert longest_chain(program_of(gradient, (8, 4, 4, 3))) == 3
 
 
 def test_a_ring_sends_twice_what_it_sums():
