@@ -91,9 +91,7 @@ class Evaluation:
         settings = Settings(self._data, batch_size=batch_size)
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
-            metrics = evaluate(
-                self._models, self._loaded, lambda _: self.clips, Path(folder), settings
-            )
+            metrics = evaluate(self._models, self._loaded, self.clips, Path(folder), settings)
             seconds = time.perf_counter() - start
         return Pass(self.frames / seconds, metrics["models"][0]["totals"]["l1"])
 
