@@ -82,6 +82,15 @@ def test_grid_sample_sums_the_gradient_of_bfloat16_in_float32():
     assert gradient[1, 1, 0] == 64 * 64
 
 
+@pytest.mark.parametrize("outside", [-1.5, 2.0, 1e10])
+def test_grid_sample_adds_nothing_to_one_pixel_from_everywhere_outside(outside):
+    """Nothing times infinity tells where nothing is added: by each sample to a pixel of its own."""
+    grid = jnp.full((6, 8, 2), outside)
+    _, pull = jax.vjp(lambda image: grid_sample(image, grid), jnp.zeros((6, 8, 1)))
+    (gradient,) = pull(jnp.full((6, 8, 1), jnp.inf))
+    assert np.isnan(gradient).all()
+
+
 def test_grid_sample_refuses_another_padding():
     with pytest.raises(ValueError, match="border"):
         grid_sample(random_image(2, 2), jnp.zeros((1, 1, 2)), padding_mode="border")

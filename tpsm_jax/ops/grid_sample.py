@@ -34,7 +34,7 @@ def grid_sample(
     x = (grid[..., 0] + 1) * ((width - 1) / 2)
     y = (grid[..., 1] + 1) * ((height - 1) / 2)
     if padding_mode == "zeros":
-        x, y = _stop_beyond_border(x, width), _stop_beyond_border(y, height)
+        x, y = _stop_outside(x, width), _stop_outside(y, height)
     elif padding_mode == "reflection":
         x, y = _reflect(x, width), _reflect(y, height)
     else:
@@ -44,26 +44,27 @@ def grid_sample(
     right_weight, bottom_weight = x - left, y - top
     # Before anything is taken: the gradient is a sum over samples, which in bfloat16 ends at 2^8.
     values = image.astype(jnp.float32)
+    own_row = jnp.arange(grid.shape[0])[:, None] % height
+    own_column = jnp.arange(grid.shape[1])[None, :] % width
     sampled = jnp.zeros((), jnp.float32)
     for row, row_weight in ((top, 1 - bottom_weight), (top + 1, bottom_weight)):
         for column, column_weight in ((left, 1 - right_weight), (left + 1, right_weight)):
             inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
             weight = jnp.where(inside, row_weight * column_weight, 0)
-            # Clipped, then weighted by 0: a plain gather, and no index is ever out of range.
-            row_index = jnp.clip(row, 0, height - 1).astype(jnp.int32)
-            column_index = jnp.clip(column, 0, width - 1).astype(jnp.int32)
+            # Outside, any pixel weighted by 0: a plain gather, and no index is ever out of range.
+            # Each sample its own, for on a GPU it is slow where many gradients add to one pixel.
+            row_index = jnp.where(inside, row.astype(jnp.int32), own_row)
+            column_index = jnp.where(inside, column.astype(jnp.int32), own_column)
             sampled = sampled + weigh(values[row_index, column_index], weight)
     return sampled.astype(image.dtype)
 
 
-def _stop_beyond_border(position: jax.Array, size: int) -> jax.Array:
-    """Moves positions further than a pixel outside to one pixel outside: the value there is 0 too.
+def _stop_outside(position: jax.Array, size: int) -> jax.Array:
+    """Moves positions two pixels outside or further to where no pixel of the picture is near.
 
-    Keeps the weights of finite extremes finite. `where` rather than `clip`, so that the gradient
-    of a position exactly one pixel outside stays that of the pixel inside, as in PyTorch.
+    Keeps the weights of finite extremes finite.
     """
-    position = jnp.where(position < -1, -1, position)
-    return jnp.where(position > size, size, position)
+    return jnp.clip(position, -2, size + 1)
 
 
 def _reflect(position: jax.Array, size: int) -> jax.Array:
