@@ -8,6 +8,7 @@ import pytest
 
 from tpsm_jax.nn import upsample_conv
 from tpsm_jax.nn.batch_norm import BatchNorm
+from tpsm_jax.nn.instance_norm import InstanceNorm
 from tpsm_jax.nn.layers import conv, max_pool
 from tpsm_jax.nn.upsample_conv import UpsampleConv
 
@@ -85,6 +86,24 @@ def test_batch_norm_over_a_sharded_batch_uses_the_whole_batch():
         apply(jax.device_put(x, sharding)),
         apply(x),
     )
+
+
+def test_instance_norm_is_flaxs_and_so_are_its_gradients():
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal((2, 6, 5, 3)) * 2 + 1, jnp.float32)
+    weights = jnp.asarray(rng.standard_normal(x.shape), jnp.float32)
+    params = {"scale": jnp.array([1.0, 0.5, 2.0]), "bias": jnp.array([0.0, 1.0, -1.0])}
+
+    def values(module):
+        def total(params, x):
+            out = module.apply({"params": params}, x)
+            return jnp.sum(out * weights), out
+
+        return jax.value_and_grad(total, (0, 1), has_aux=True)(params, x)
+
+    expected = values(nn.InstanceNorm(epsilon=1e-5, use_fast_variance=False))
+    actual = values(InstanceNorm())
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), actual, expected)
 
 
 @pytest.mark.slow

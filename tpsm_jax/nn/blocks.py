@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from tpsm_jax.nn.layers import Dtype, conv, instance_norm
+from tpsm_jax.nn.instance_norm import InstanceNorm
+from tpsm_jax.nn.layers import Dtype, conv
 from tpsm_jax.nn.upsample_conv import UpsampleConv
 
 
@@ -21,7 +22,7 @@ class SameBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = conv(x.shape[-1], self.features, self.kernel_size, dtype=self.dtype, name="conv")(x)
-        return nn.relu(instance_norm(self.dtype, "norm")(x))
+        return nn.relu(InstanceNorm(self.dtype, name="norm")(x))
 
 
 class DownBlock(nn.Module):
@@ -33,7 +34,7 @@ class DownBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = conv(x.shape[-1], self.features, 3, dtype=self.dtype, name="conv")(x)
-        x = nn.relu(instance_norm(self.dtype, "norm")(x))
+        x = nn.relu(InstanceNorm(self.dtype, name="norm")(x))
         batch, height, width, channels = x.shape
         # As a mean over axes: the gradient of a pooling window is slower on a CPU.
         return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
@@ -48,7 +49,7 @@ class UpBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = UpsampleConv(self.features, dtype=self.dtype, name="conv")(x)
-        return nn.relu(instance_norm(self.dtype, "norm")(x))
+        return nn.relu(InstanceNorm(self.dtype, name="norm")(x))
 
 
 class ResBlock(nn.Module):
@@ -59,8 +60,8 @@ class ResBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         features = x.shape[-1]
-        out = nn.relu(instance_norm(self.dtype, "norm1")(x))
+        out = nn.relu(InstanceNorm(self.dtype, name="norm1")(x))
         out = conv(features, features, 3, dtype=self.dtype, name="conv1")(out)
-        out = nn.relu(instance_norm(self.dtype, "norm2")(out))
+        out = nn.relu(InstanceNorm(self.dtype, name="norm2")(out))
         out = conv(features, features, 3, dtype=self.dtype, name="conv2")(out)
         return out + x

@@ -1,4 +1,4 @@
-"""Convolution, linear layer and instance normalisation with PyTorch's conventions."""
+"""Convolution, linear layer and pooling with PyTorch's conventions."""
 
 import functools
 import math
@@ -87,12 +87,6 @@ def linear(
         precision=jax.lax.Precision.HIGHEST,
         name=name,
     )
-
-
-def instance_norm(dtype: Dtype, name: str) -> nn.InstanceNorm:
-    """Affine instance normalisation; mean and variance are taken in float32."""
-    # The fast variance, E[x^2] - E[x]^2, loses digits that parity needs.
-    return nn.InstanceNorm(epsilon=1e-5, use_fast_variance=False, dtype=dtype, name=name)
 
 
 def max_pool(x: jax.Array, window: int, *, padding: int = 0) -> jax.Array:
