@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tpsm_jax.nn import convolution
+from tpsm_jax.nn import convolution, few_features
 from tpsm_jax.nn.convolution import convolve
 
 
@@ -32,6 +32,8 @@ def plain(x, kernel, strides, padding):
         ((2, 2, 2, 6), 3, 4, 1, 1),  # smaller than the kernel
         ((2, 1, 4, 6), 3, 4, 1, 1),
         ((2, 8, 10, 3), 7, 4, 2, 3),
+        ((2, 9, 12, 8), 7, 1, 1, 3),  # few features
+        ((2, 6, 5, 9), 4, 2, 1, 1),
     ],
 )
 @pytest.mark.parametrize("detours", [True, False])
@@ -55,7 +57,7 @@ def test_values_and_gradients(monkeypatch, detours, shape, size, features, strid
 
 @pytest.mark.parametrize(
     ("shape", "features", "large_picture", "large_kernel"),
-    [((1, 64, 64, 33), 4, True, False), ((1, 4, 4, 96), 96, False, True), ((1, 8, 8, 8), 8, 0, 0)],
+    [((1, 64, 64, 33), 17, True, False), ((1, 4, 4, 96), 96, False, True), ((1, 8, 8, 8), 8, 0, 0)],
 )
 def test_detours_are_chosen_by_size(shape, features, large_picture, large_kernel):
     called = []
@@ -71,3 +73,12 @@ def test_detours_are_chosen_by_size(shape, features, large_picture, large_kernel
         jax.grad(lambda x, kernel: convolve(x, kernel, padding=1).sum(), (0, 1))(x, kernel)
     expected = ["_input_gradient"] * large_kernel + ["_kernel_gradient"] * large_picture
     assert called == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "channels", "features", "few"),
+    [(7, 37, 1, True), (7, 148, 11, True), (7, 64, 3, True), (7, 3, 64, False), (3, 2048, 512, 0)],
+)
+def test_masks_pictures_and_maps_have_few_features(size, channels, features, few):
+    kernel = jax.ShapeDtypeStruct((size, size, channels, features), jnp.float32)
+    assert few_features.suits(kernel) == few

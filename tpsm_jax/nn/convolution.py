@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from tpsm_jax.nn import few_features
+
 _NHWC = ("NHWC", "HWIO", "NHWC")
 # From how many input values on a matrix product computes the gradient of a kernel, ...
 LARGE_PICTURE = 2**17
@@ -39,6 +41,8 @@ def convolve(x: jax.Array, kernel: jax.Array, *, strides: int = 1, padding: int)
         return _convolve(x, kernel, strides, padding)
     if min(sides) < size:
         return _convolve_small(x, kernel, padding)
+    if x.dtype == jnp.float32 and few_features.suits(kernel):
+        return few_features.convolve_to_few(x, kernel, padding)
     if x.dtype != jnp.bfloat16:
         return _convolve_differently_backwards(x, kernel, padding)
     return _convolve(x, kernel, strides, padding)
