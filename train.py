@@ -21,6 +21,7 @@ from tpsm_jax.config_files import apply_overrides, read_config
 from tpsm_jax.cpu_training import prepare_cpu
 from tpsm_jax.errors import ArgumentParser, InputError, run_script
 from tpsm_jax.evaluation.in_training import InTrainingEvaluation
+from tpsm_jax.gpu_training import prepare_gpu
 from tpsm_jax.orbax_trees import finished_steps
 from tpsm_jax.training.avd import AVDTrainer
 from tpsm_jax.training.distributed import initialize, on_every_process, same_everywhere
@@ -124,5 +125,6 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
 
 
 if __name__ == "__main__":
+    prepare_gpu()
     prepare_cpu()  # which may start this script anew, so not within `main`
     run_script(main)

@@ -32,6 +32,7 @@ from step_parts import PARTS, StepParts
 from tpsm_jax.config_files import apply_overrides, read_config
 from tpsm_jax.cpu_training import prepare_cpu
 from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script
+from tpsm_jax.gpu_training import prepare_gpu
 from tpsm_jax.training.schedule import phase_of
 from tpsm_jax.training.sharding import batch_sharding, make_mesh
 from tpsm_jax.training.state import TrainState
@@ -274,5 +275,6 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
 
 
 if __name__ == "__main__":
+    prepare_gpu()
     prepare_cpu()
     run_script(main)
