@@ -34,11 +34,12 @@ def plain(x, kernel, strides, padding):
         ((2, 8, 10, 3), 7, 4, 2, 3),
         ((2, 9, 12, 8), 7, 1, 1, 3),  # few features
         ((2, 6, 5, 9), 4, 2, 1, 1),
+        ((2, 6, 8, 5), 3, 7, 1, 1),  # even, as Winograd's way wants it
     ],
 )
 @pytest.mark.parametrize("detours", [True, False])
 def test_values_and_gradients(monkeypatch, detours, shape, size, features, strides, padding):
-    for name in ("LARGE_PICTURE", "LARGE_KERNEL"):
+    for name in ("LARGE_PICTURE", "LARGE_KERNEL", "WINOGRAD_PIXELS", "WINOGRAD_CHANNELS"):
         monkeypatch.setattr(convolution, name, 0 if detours else math.inf)
     rng = np.random.default_rng(0)
     x = rng.standard_normal(shape).astype(np.float32)
@@ -82,3 +83,22 @@ def test_detours_are_chosen_by_size(shape, features, large_picture, large_kernel
 def test_masks_pictures_and_maps_have_few_features(size, channels, features, few):
     kernel = jax.ShapeDtypeStruct((size, size, channels, features), jnp.float32)
     assert few_features.suits(kernel) == few
+
+
+@pytest.mark.parametrize(
+    ("shape", "features", "size", "padding", "expected"),
+    [
+        ((1, 32, 32, 64), 64, 3, 1, True),
+        ((5, 16, 64, 64), 64, 3, 1, True),
+        ((5, 16, 32, 64), 64, 3, 1, False),  # the batch does not count
+        ((1, 32, 33, 64), 64, 3, 1, False),
+        ((1, 32, 32, 32), 64, 3, 1, False),
+        ((1, 32, 32, 64), 32, 3, 1, False),
+        ((1, 32, 32, 64), 64, 3, 0, False),
+        ((1, 32, 32, 64), 64, 7, 3, False),
+    ],
+)
+def test_winograd_is_chosen_by_size(shape, features, size, padding, expected):
+    x, kernel = jnp.zeros(shape), jnp.zeros((size, size, shape[-1], features))
+    assert convolution._suits_winograd(x, kernel, padding) == expected
+    assert not convolution._suits_winograd(x.astype(jnp.bfloat16), kernel, padding)

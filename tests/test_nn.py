@@ -14,7 +14,7 @@ from tpsm_jax.nn.upsample_conv import UpsampleConv
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["upsample", "phases"])
+@pytest.mark.parametrize("form", ["upsample", "products"])
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 5), (8, 7)])
 def test_upsample_conv_is_a_convolution_of_the_enlarged_picture(form, height, width):
     x = jax.random.normal(jax.random.key(0), (2, height, width, 3))
@@ -38,18 +38,18 @@ def test_both_forms_of_upsample_conv_have_the_same_gradient():
 
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5),
-        gradient("phases"),
+        gradient("products"),
         gradient("upsample"),
     )
 
 
 def test_upsample_conv_takes_the_measured_form(monkeypatch):
     x = jnp.ones((1, 4, 4, 1))
-    monkeypatch.setattr(upsample_conv, "PHASES_PAY_FROM", {"cpu": 16})
-    assert upsample_conv._faster_form(x) == "phases"
-    monkeypatch.setattr(upsample_conv, "PHASES_PAY_FROM", {"cpu": 17})
+    monkeypatch.setattr(upsample_conv, "PRODUCTS_PAY_FROM", {"cpu": 16})
+    assert upsample_conv._faster_form(x) == "products"
+    monkeypatch.setattr(upsample_conv, "PRODUCTS_PAY_FROM", {"cpu": 17})
     assert upsample_conv._faster_form(x) == "upsample"
-    monkeypatch.setattr(upsample_conv, "PHASES_PAY_FROM", {})
+    monkeypatch.setattr(upsample_conv, "PRODUCTS_PAY_FROM", {})
     assert upsample_conv._faster_form(x) == "upsample"
 
 

@@ -11,8 +11,12 @@ import jax
 import jax.numpy as jnp
 
 from tpsm_jax.nn import few_features
+from tpsm_jax.nn.winograd import winograd
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
+# From how many pixels of a picture and how many channels on, in and out, Winograd's way is faster.
+WINOGRAD_PIXELS = 32 * 32
+WINOGRAD_CHANNELS = 64
 # From how many input values on a matrix product computes the gradient of a kernel, ...
 LARGE_PICTURE = 2**17
 # ... and from how many times a picture's size on a kernel is not to be turned.
@@ -84,11 +88,26 @@ def _convolve_small(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _convolve_differently_backwards(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
     """With gradients by matrix products where XLA's own are slow."""
+    if _suits_winograd(x, kernel, padding):
+        return winograd(x, kernel)
     return _convolve(x, kernel, 1, padding)
 
 
+def _suits_winograd(x: jax.Array, kernel: jax.Array, padding: int) -> bool:
+    # By the picture and not by the batch, so that a frame is the same in any.
+    _, height, width, _ = x.shape
+    size, _, *channels = kernel.shape
+    return (
+        x.dtype == jnp.float32
+        and (size, padding) == (3, 1)
+        and height % 2 == width % 2 == 0
+        and height * width >= WINOGRAD_PIXELS
+        and min(channels) >= WINOGRAD_CHANNELS
+    )
+
+
 def _forward(x: jax.Array, kernel: jax.Array, padding: int) -> tuple[jax.Array, Any]:
-    return _convolve(x, kernel, 1, padding), (x, kernel)
+    return _convolve_differently_backwards(x, kernel, padding), (x, kernel)
 
 
 def _backward(padding: int, kept: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -96,7 +115,9 @@ def _backward(padding: int, kept: Any, gradient: jax.Array) -> tuple[jax.Array, 
     of_x, of_kernel = jax.vjp(lambda x, kernel: _convolve(x, kernel, 1, padding), x, kernel)[1](
         gradient
     )
-    if kernel.size > LARGE_KERNEL * gradient.size:
+    if _suits_winograd(x, kernel, padding):
+        of_x = winograd(gradient, kernel, transposed=True)
+    elif kernel.size > LARGE_KERNEL * gradient.size:
         of_x = _input_gradient(gradient, kernel, padding)
     if x.size > LARGE_PICTURE:
         of_kernel = _kernel_gradient(x, gradient, kernel.shape[0], padding)

@@ -7,26 +7,29 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from tpsm_jax.nn.convolution import convolve
+from tpsm_jax.nn.convolution import convolve, precision_of
 from tpsm_jax.nn.layers import Dtype, uniform_by_fan_in
 
-Form = Literal["upsample", "phases"]
+Form = Literal["upsample", "products"]
 
-# From how many input pixels (batch included) the folded kernel pays for its folding, by backend, as
-# measured by benchmarks/upsample_conv.py. Where nothing was measured, the plain form.
-PHASES_PAY_FROM = {"cpu": 256}
+# From how many pixels of an input picture on the folded kernel pays for its folding, by backend, as
+# measured by benchmarks/convolutions.py. Where nothing was measured, the plain form.
+PRODUCTS_PAY_FROM = {"cpu": 64}
 
 
 class UpsampleConv(nn.Module):
     """conv3x3(nearest_x2(x)), with the parameters of a 3x3 `nn.Conv`.
 
-    Every output pixel sees only 2x2 different input pixels, so the 3x3 kernel folds into four 2x2
-    kernels, one for each position (phase) of an output pixel within its input pixel: the same
-    result with 2.25 times fewer multiplications, as one convolution with four times the features.
+    Along one axis, of the taps a, b and c, the two results above an input pixel are
+
+        (a + b + c) x - a (x - left)    and    (a + b + c) x - c (x - right)
+
+    with three multiplications of an input pixel. So along both axes nine do, by a kernel that is
+    folded once, instead of 36: one matrix product of all pixels, and sums of its shifted parts.
 
     Attributes:
       features: channels out.
-      form: "upsample" (as written above), "phases" (four 2x2 kernels), or None for the one that
+      form: "upsample" (as written first), "products" (as written above), or None for the one that
         was measured to be faster on the default backend at this size.
       dtype: to compute in.
     """
@@ -43,13 +46,13 @@ class UpsampleConv(nn.Module):
         bias = self.param("bias", initialize, (self.features,))
         form = self.form or _faster_form(x)
         x = x.astype(self.dtype)
-        apply = _upsample_then_convolve if form == "upsample" else _convolve_in_phases
+        apply = _upsample_then_convolve if form == "upsample" else _add_products
         return apply(x, kernel, self.dtype) + bias.astype(self.dtype).reshape(1, 1, 1, -1)
 
 
 def _faster_form(x: jax.Array) -> Form:
-    pays_from = PHASES_PAY_FROM.get(jax.default_backend(), math.inf)
-    return "phases" if x.size // x.shape[-1] >= pays_from else "upsample"
+    pays_from = PRODUCTS_PAY_FROM.get(jax.default_backend(), math.inf)
+    return "products" if x.shape[1] * x.shape[2] >= pays_from else "upsample"
 
 
 def _upsample_then_convolve(x: jax.Array, kernel: jax.Array, dtype: Dtype) -> jax.Array:
@@ -57,27 +60,38 @@ def _upsample_then_convolve(x: jax.Array, kernel: jax.Array, dtype: Dtype) -> ja
     return convolve(upsampled, kernel.astype(dtype), padding=1)
 
 
-def _convolve_in_phases(x: jax.Array, kernel: jax.Array, dtype: Dtype) -> jax.Array:
+def _add_products(x: jax.Array, kernel: jax.Array, dtype: Dtype) -> jax.Array:
     batch, height, width, _ = x.shape
-    features = kernel.shape[-1]
-    phases = [_fold(_fold(kernel, 0, p), 1, q) for p in range(2) for q in range(2)]
-    folded = jnp.concatenate(phases, axis=-1).astype(dtype)
-    # A border of one pixel makes one window too many along each axis: the last is phase 0's to
-    # drop, the first phase 1's. The barrier keeps the border out of the convolution: for the
-    # gradient of a small kernel XLA would otherwise leave its fast routine, at 20 times the time.
-    bordered = jax.lax.optimization_barrier(jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))))
-    windows = convolve(bordered, folded, padding=0)
-    windows = windows.reshape(batch, height + 1, width + 1, 2, 2, features)
-    rows = [
-        jnp.stack([windows[:, p : p + height, q : q + width, p, q] for q in range(2)], axis=3)
-        for p in range(2)
-    ]
-    # [B, H, 2, W, 2, features]: each phase beside its neighbours.
-    return jnp.stack(rows, axis=2).reshape(batch, 2 * height, 2 * width, features)
+    folded = _fold(_fold(kernel, 0), 1).astype(dtype)
+    products = jnp.einsum(
+        "bhwc,ijcf->bhwijf",
+        x,
+        folded,
+        precision=precision_of(dtype),
+        preferred_element_type=jnp.float32,  # there are differences yet to be taken
+    )
+    rows = _join(*(products[..., i, :, :] for i in range(3)), axis=1)
+    parts = [_join(*(row[..., j, :] for j in range(3)), axis=2) for row in rows]
+    # [B, H, 2, W, 2, features]
+    out = jnp.stack([jnp.stack(pair, axis=3) for pair in parts], axis=2)
+    return out.reshape(batch, 2 * height, 2 * width, kernel.shape[-1]).astype(dtype)
 
 
-def _fold(kernel: jax.Array, axis: int, phase: int) -> jax.Array:
-    """Adds the two of three taps that fall on the same input pixel."""
+def _fold(kernel: jax.Array, axis: int) -> jax.Array:
+    """The first tap, the sum of all three, and the last."""
     first, middle, last = jnp.split(kernel, 3, axis)
-    taps = (first, middle + last) if phase == 0 else (first + middle, last)
-    return jnp.concatenate(taps, axis)
+    return jnp.concatenate([first, first + middle + last, last], axis)
+
+
+def _join(
+    first: jax.Array, whole: jax.Array, last: jax.Array, *, axis: int
+) -> tuple[jax.Array, jax.Array]:
+    """The two results above each pixel, of its products with the folded taps."""
+    return whole - first + _shift(first, 1, axis), whole - last + _shift(last, -1, axis)
+
+
+def _shift(x: jax.Array, by: int, axis: int) -> jax.Array:
+    """Moves by a pixel forwards (1) or backwards (-1); zeros come in."""
+    padding = [(0, 0, 0)] * x.ndim
+    padding[axis] = (by, -by, 0)
+    return jax.lax.pad(x, jnp.zeros((), x.dtype), padding)
