@@ -15,6 +15,7 @@ from tqdm import tqdm
 from tpsm_jax.animation import Animator
 from tpsm_jax.checkpoints import load_checkpoint
 from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache
+from tpsm_jax.cpu_memory import keep_freed_memory
 from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script
 from tpsm_jax.pictures import read_image
 from tpsm_jax.video import FrameSource, open_video
@@ -26,6 +27,7 @@ def main() -> None:
     start = time.perf_counter()
     args = parse_arguments()
     use_compilation_cache(args.compilation_cache)
+    keep_freed_memory()
 
     driving = open_video(args.driving, fps=args.fps)
     source = read_image(args.source)

@@ -27,6 +27,7 @@ from data.evaluation_clips import (
     split_note,
 )
 from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache
+from tpsm_jax.cpu_memory import keep_freed_memory
 from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script
 from tpsm_jax.evaluation.clips import EvaluationClip
 from tpsm_jax.evaluation.detection import Detector
@@ -51,6 +52,7 @@ def main() -> None:
     args = parse_arguments()
     initialize()
     use_compilation_cache(args.compilation_cache)
+    keep_freed_memory()
     start = time.perf_counter()
     models = on_every_process(
         lambda: choose_models(args.checkpoint, step=args.step, ema=not args.no_ema)
