@@ -11,6 +11,8 @@ GOLDEN = Path(__file__).parent / "golden"
 
 # Largest absolute differences allowed in float32 on CPU; gradients relative to a tensor's scale.
 KEYPOINTS, FLOW, MASKS, PREDICTION, GRADIENT = 2e-6, 5e-6, 5e-5, 1e-4, 1e-4
+# Before the name of a stage: how far the official code's float32 is from its own float64.
+ROUNDING = "rounding of "
 BOUNDS = {
     "kp_source": KEYPOINTS,
     "kp_driving": KEYPOINTS,

@@ -2,7 +2,8 @@
 
   make parity REFERENCE=CHECKOUT CHECKPOINT=vox.pth.tar
 
-CHECKOUT is GitHub yoyo-nb/Thin-Plate-Spline-Motion-Model. Ends with 1 when a bound is broken.
+CHECKOUT is GitHub yoyo-nb/Thin-Plate-Spline-Motion-Model. A bound is that of the tests, or twice
+what the official code rounds on these pictures. Ends with 1 when one is broken.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from tests.golden_cases import BOUNDS, FLOW, number_outputs, stage_of
+from tests.golden_cases import BOUNDS, FLOW, ROUNDING, number_outputs, stage_of
 from tpsm_jax.animation import Animator, Mode
 from tpsm_jax.config_files import read_config
 from tpsm_jax.errors import InputError, run_script
@@ -109,15 +110,26 @@ def run_ours(
 
 def print_table(ours: dict[str, np.ndarray], official: dict[str, np.ndarray]) -> bool:
     """Prints a line a stage; returns whether every bound holds."""
+    official = dict(official)
+    rounding = {
+        name.removeprefix(ROUNDING): float(official.pop(name))
+        for name in [*official]
+        if name.startswith(ROUNDING)
+    }
     if ours.keys() != official.keys():
         print(f"stages of one side only: {sorted(ours.keys() ^ official.keys())}")
         return False
     holds = True
-    print(f"{'stage':26s} {'max |diff|':>11s} {'mean |diff|':>11s} {'bound':>8s}")
+    print(
+        f"{'stage':26s} {'max |diff|':>11s} {'mean |diff|':>11s} {'bound':>8s}"
+        f"{'':10s}official code from its own float64"
+    )
     for name, value in ours.items():
         difference = np.abs(value.astype(np.float64) - official[name])
-        bound = _bound(stage_of(name), value.shape)
-        holds &= _print_line(name, difference.max(), difference.mean(), bound)
+        # Where edges are sharp the official code itself rounds farther than the bound.
+        bound = max(_bound(stage_of(name), value.shape), 2 * rounding[name])
+        note = f"{rounding[name]:8.1e}"
+        holds &= _print_line(name, difference.max(), difference.mean(), bound, note)
         if name.endswith("/prediction"):
             steps = np.abs(np.rint(value * 255.0) - np.rint(official[name] * 255.0))
             holds &= _print_line(f"{name} of 255", steps.max(), steps.mean(), 1)
@@ -133,10 +145,11 @@ def _bound(stage: str, shape: tuple[int, ...]) -> float:
     return pixels * (4 if stage == "warped_encoder_maps" else 1)
 
 
-def _print_line(name: str, largest: float, mean: float, bound: float) -> bool:
+def _print_line(name: str, largest: float, mean: float, bound: float, note: str = "") -> bool:
     # A NaN is no difference within the bound.
     holds = bool(largest <= bound)
-    print(f"{name:26s} {largest:11.1e} {mean:11.1e} {bound:8.0e}  {'ok' if holds else 'BROKEN'}")
+    verdict = "ok" if holds else "BROKEN"
+    print(f"{name:26s} {largest:11.1e} {mean:11.1e} {bound:8.1e}  {verdict:8s}{note}".rstrip())
     return holds
 
 
