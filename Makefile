@@ -16,7 +16,7 @@ PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 PYTEST_FLAGS ?= --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-beam test-browser test-detector check format detector-table parity roundtrip bench-animate bench-evaluate bench-train bench-data golden clean
+.PHONY: help demo test test-beam test-browser test-detector check format detector-table parity roundtrip bench bench-animate bench-evaluate bench-train bench-data bench-ops bench-parts golden clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -47,14 +47,29 @@ format: $(STAMP) ## put the sources into their format
 	$(BIN)/ruff check --fix --exit-zero --quiet .
 	$(BIN)/ruff format .
 
-bench-animate: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) $(if $(CHECKPOINT),,runs/procedural) ## time animation; REFERENCE=official-checkout beside it
+# What each benchmark is told where the official code is to be timed beside.
+BESIDE := $(if $(REFERENCE),--reference "$(REFERENCE)" --reference_python $(TORCH_VENV)/bin/python)
+
+bench: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) runs/procedural ## all of the below within 15 minutes: runs/bench/; with REFERENCE=official-checkout docs/images/speed.png
+	$(BIN)/python benchmarks/animate.py --checkpoint runs/procedural --batch_sizes 1 --rounds 5 \
+	  --frames 5 --memory_frames --output runs/bench/animate.json $(BESIDE)
+	$(BIN)/python benchmarks/train_step.py --rounds 5 --output runs/bench/train_step.json $(BESIDE)
+	$(BIN)/python benchmarks/evaluate.py --checkpoint runs/procedural --frames 8 --batch_sizes 1 \
+	  --output runs/bench/evaluate.json $(BESIDE) $(if $(REFERENCE),--torch_checkpoint runs/procedural.pth.tar)
+	$(BIN)/python benchmarks/data.py --rounds 3 --seconds 2 --output runs/bench/data.json $(BESIDE)
+	$(BIN)/python benchmarks/ops.py --rounds 3 --output runs/bench/ops.json $(BESIDE)
+	$(BIN)/python benchmarks/parts.py --rounds 3 --output runs/bench/parts_of_frame.json $(BESIDE)
+	$(BIN)/python benchmarks/parts.py --training --rounds 3 --output runs/bench/parts_of_step.json $(BESIDE)
+	$(if $(REFERENCE),$(BIN)/python docs/make_benchmark_plot.py runs/bench)
+
+bench-animate: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) $(if $(CHECKPOINT),,runs/procedural) ## time animation; REFERENCE=official-checkout beside it, VARIANTS="eager onnxruntime" in these ways
+	$(if $(VARIANTS),$(TORCH_VENV)/bin/python -m pip install $(PIP_FLAGS) -r benchmarks/requirements.txt)
 	$(BIN)/python benchmarks/animate.py --checkpoint "$(or $(CHECKPOINT),runs/procedural)" $(ARGS) \
-	  $(if $(REFERENCE),--reference "$(REFERENCE)" --reference_python $(TORCH_VENV)/bin/python)
+	  $(BESIDE) $(if $(VARIANTS),--variants $(VARIANTS))
 
 bench-evaluate: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) runs/procedural ## time evaluation; REFERENCE=official-checkout beside it
 	$(BIN)/python benchmarks/evaluate.py --checkpoint runs/procedural $(if $(DATA),--data "$(DATA)") $(ARGS) \
-	  $(if $(REFERENCE),--reference "$(REFERENCE)" --reference_python $(TORCH_VENV)/bin/python \
-	  --torch_checkpoint runs/procedural.pth.tar)
+	  $(BESIDE) $(if $(REFERENCE),--torch_checkpoint runs/procedural.pth.tar)
 
 # Weights made from a seed, as an official file and converted; speed does not depend on them.
 runs/procedural: | $(STAMP)
@@ -63,12 +78,16 @@ runs/procedural: | $(STAMP)
 	  --config configs/vox256.py --output runs/procedural
 
 bench-train: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time a training step; REFERENCE=official-checkout beside it
-	$(BIN)/python benchmarks/train_step.py $(ARGS) \
-	  $(if $(REFERENCE),--reference "$(REFERENCE)" --reference_python $(TORCH_VENV)/bin/python)
+	$(BIN)/python benchmarks/train_step.py $(ARGS) $(BESIDE)
 
 bench-data: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time the reader of clips; REFERENCE=official-checkout beside it
-	$(BIN)/python benchmarks/data.py $(if $(DATA),--data "$(DATA)") $(ARGS) \
-	  $(if $(REFERENCE),--reference "$(REFERENCE)" --reference_python $(TORCH_VENV)/bin/python)
+	$(BIN)/python benchmarks/data.py $(if $(DATA),--data "$(DATA)") $(ARGS) $(BESIDE)
+
+bench-ops: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time each operation, beside the machine's limits; REFERENCE=official-checkout beside it
+	$(BIN)/python benchmarks/ops.py $(ARGS) $(BESIDE)
+
+bench-parts: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time the parts of a frame, of a step with ARGS=--training, likewise
+	$(BIN)/python benchmarks/parts.py $(ARGS) $(BESIDE)
 
 parity: need-REFERENCE need-CHECKPOINT $(TORCH_STAMP) ## compare with the official code: REFERENCE=checkout CHECKPOINT=file
 	$(TORCH_VENV)/bin/python -m tests.parity --reference "$(REFERENCE)" --checkpoint "$(CHECKPOINT)" \

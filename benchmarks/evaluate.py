@@ -35,6 +35,7 @@ from data.evaluation_clips import clips_for_test  # noqa: E402
 from data.puppets.clips import draw_clips  # noqa: E402
 from eval import data_config  # noqa: E402
 from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache  # noqa: E402
+from tpsm_jax.cpu_memory import keep_freed_memory  # noqa: E402
 from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script  # noqa: E402
 from tpsm_jax.evaluation.models import choose_models  # noqa: E402
 from tpsm_jax.evaluation.reconstruction import Reconstructor  # noqa: E402
@@ -57,6 +58,7 @@ def main() -> None:
     """Measures, prints a table, and writes it as JSON."""
     args = parse_arguments()
     use_compilation_cache(args.compilation_cache)
+    keep_freed_memory()
     if args.data is None:
         args.data = f"runs/bench_evaluate/puppets_{args.clips}x{args.frames}"
         if not Path(args.data).exists():

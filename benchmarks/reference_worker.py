@@ -1,7 +1,8 @@
-"""The official PyTorch code, animating as its demo.py does, on demand; see animate.py beside.
+"""The official PyTorch code, animating on demand; see animate.py beside.
 
 Needs torch and a checkout of the official code, and nothing of this project. Reads a number of
-frames a line from the standard input, animates as many, and answers with the seconds it took.
+frames a line from the standard input, animates as many, and answers "seconds, of the processors":
+the second is the time of all cores together.
 """
 
 import argparse
@@ -11,28 +12,40 @@ import time
 import numpy as np
 import torch
 import yaml
+from reference_variants import VARIANTS, eager
 
 _library = torch.library.Library("torchvision", "FRAGMENT")  # what it defines goes with it
 
 
 def main() -> None:
-    """Loads the networks, says so with the versions, then answers until the input ends."""
+    """Loads the networks, says how they run and how exactly, then answers until the input ends."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reference", required=True, help="the checkout")
     parser.add_argument("--config", required=True, help="YAML of the official code")
     parser.add_argument("--torch_checkpoint", help="x.pth.tar; random weights without")
     parser.add_argument("--size", type=int, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--variant", choices=VARIANTS, required=True)
     args = parser.parse_args()
     sys.path.insert(0, args.reference)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     networks = load_networks(args.config, args.torch_checkpoint, device)
-    source, driving = np.random.default_rng(0).random((2, *args.size, 3), np.float32)
-    animate(networks, source, driving, 1, device)
-    print(f"torch {torch.__version__} on {device}, {torch.get_num_threads()} threads", flush=True)
+    source, driving = smooth_pictures(*args.size)
+    expected = eager(networks, source)[0](driving)
+    animate, how = VARIANTS[args.variant](networks, source)
+    difference = np.abs(animate(driving) - expected).max()
+    print(f"{how}; largest difference from eager {difference:.1e}", flush=True)
     for line in sys.stdin:
-        start = time.perf_counter()
-        animate(networks, source, driving, int(line), device)
-        print(time.perf_counter() - start, flush=True)
+        start, of_processors = time.perf_counter(), time.process_time()
+        for _ in range(int(line)):
+            animate(driving)
+        print(time.perf_counter() - start, time.process_time() - of_processors, flush=True)
+
+
+def smooth_pictures(height: int, width: int) -> np.ndarray:
+    """A source and a driving picture, [2, height, width, 3] float32 in [0, 1]."""
+    coarse = torch.from_numpy(np.random.default_rng(0).random((2, 3, 8, 8), np.float32))
+    fine = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear")
+    return fine.permute(0, 2, 3, 1).numpy()
 
 
 def load_networks(
@@ -67,31 +80,6 @@ def define_missing_operators() -> None:
             _library.define(
                 f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
             )
-
-
-@torch.no_grad()
-def animate(
-    networks: tuple[torch.nn.Module, torch.nn.Module, torch.nn.Module],
-    source_image: np.ndarray,
-    driving_image: np.ndarray,
-    count: int,
-    device: torch.device,
-) -> None:
-    """The demo's loop in mode 'standard', which is its cheapest."""
-    detector, dense_motion_network, inpainting = networks
-    to_tensor = lambda image: torch.tensor(image[None]).permute(0, 3, 1, 2).to(device)  # noqa: E731
-    source = to_tensor(source_image)
-    kp_source = detector(source)
-    for _ in range(count):
-        dense_motion = dense_motion_network(
-            source_image=source,
-            kp_driving=detector(to_tensor(driving_image)),
-            kp_source=kp_source,
-            bg_param=None,
-            dropout_flag=False,
-        )
-        prediction = inpainting(source, dense_motion)["prediction"]
-        np.transpose(prediction.data.cpu().numpy(), [0, 2, 3, 1])
 
 
 if __name__ == "__main__":

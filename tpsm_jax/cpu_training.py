@@ -14,7 +14,7 @@ _MEMORY = {
 _FUSION = "xla_cpu_use_multi_output_fusion"
 
 
-def prepare_cpu() -> None:
+def prepare_cpu(*, join_loops: bool = True) -> None:
     """Makes training steps faster where JAX will take the CPU; to be called before JAX starts.
 
     XLA may join loops that read the same arrays, which it does not by itself: a flag that it reads
@@ -24,11 +24,15 @@ def prepare_cpu() -> None:
     hands them back and fetches them again, page by page, which takes a quarter of the time; and it
     can be told otherwise only before it starts. So on Linux, if GLIBC_TUNABLES is not set already,
     the running script is started anew, once.
+
+    Args:
+      join_loops: jaxlib 0.10.2 does so for training steps, and ends the process on some smaller
+        programs, as grid sampling with its gradient to the picture alone.
     """
     if not _on_cpu():
         return
     flags = os.environ.get("XLA_FLAGS", "")
-    if "xla_backend_extra_options" not in flags:
+    if join_loops and "xla_backend_extra_options" not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} --xla_backend_extra_options={_FUSION}=true".lstrip()
     if sys.platform == "linux" and _TUNABLES not in os.environ:
         settings = ":".join(f"glibc.malloc.{name}={value}" for name, value in _MEMORY.items())

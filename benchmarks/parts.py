@@ -1,0 +1,86 @@
+r"""What a frame, or a training step, is made of: each part alone, beside the official code's.
+
+  python benchmarks/parts.py
+  python benchmarks/parts.py --training --reference CHECKOUT --reference_python PYTHON
+
+Float32, batch 1, random weights, on whatever backend is there: time, and counted work as a share of
+what the machine can do at most. A part's bytes are those that all operations of its compiled
+program read and write. In training each part is run with its gradient, to its weights and to what
+other parts give it. What is within another part is indented.
+"""
+
+import argparse
+import contextlib
+import shlex
+import sys
+from pathlib import Path
+
+from frame_parts import frame_parts
+from measuring import ReferenceProcess, describe_machine, write_results
+from roofline import measure, print_rows
+from training_parts import training_parts
+
+from tpsm_jax.config_files import read_config
+from tpsm_jax.cpu_training import prepare_cpu
+from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script
+from tpsm_jax.gpu_training import prepare_gpu
+
+
+def main() -> None:
+    """Measures, prints a table, and writes it as JSON."""
+    args = parse_arguments()
+    print(describe_machine())
+    parts = (training_parts if args.training else frame_parts)(read_config(args.config))
+    asked = [name for name, part in parts.items() if part.theirs]
+    with contextlib.ExitStack() as stack:
+        reference = None
+        if args.reference:
+            process = ReferenceProcess(reference_command(args, asked))
+            reference = stack.enter_context(process)
+            print(f"reference: {reference.name}")
+        rows = measure(
+            {name: part.work for name, part in parts.items()},
+            reference,
+            {name: number for number, name in enumerate(asked)},
+            rounds=args.rounds,
+            seconds=args.seconds,
+        )
+    for row in rows:
+        row["count"] = parts[row["name"]].count if row["name"] in parts else 0
+    print_rows(rows)
+    whole = "step" if args.training else "frame"
+    total = sum(row["ours_s"] * row["count"] for row in rows)
+    print(f"all parts, as often as a {whole} needs them: {1e3 * total:.1f} ms")
+    write_results(args.output, command=f"python {shlex.join(sys.argv)}", rows=rows)
+
+
+def reference_command(args: argparse.Namespace, parts: list[str]) -> list[str]:
+    """How to start the official code."""
+    worker = Path(__file__).with_name("reference_parts_worker.py")
+    yaml = args.reference_config or f"{args.reference}/config/vox-256.yaml"
+    if not Path(yaml).is_file():
+        raise InputError(f"there is no {yaml}: give --reference_config")
+    command = [args.reference_python, "-W", "ignore", str(worker), "--reference", args.reference]
+    command += ["--config", yaml, "--size", *map(str, read_config(args.config).image_size)]
+    return [*command, *(["--training"] if args.training else []), "--parts", *parts]
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The flags."""
+    parser = ArgumentParser(__doc__)
+    add = parser.add_argument
+    add("--training", action="store_true", help="of a training step, not of a frame")
+    add("--config", default="configs/vox256.py", help="file with get_config()")
+    add("--rounds", type=positive, default=5, help="turns of each code")
+    add("--seconds", type=float, default=0.1, help="a turn lasts at least")
+    add("--reference", help="checkout of the official PyTorch code")
+    add("--reference_python", default=sys.executable, help="a Python that has torch")
+    add("--reference_config", help="YAML file; CHECKOUT/config/vox-256.yaml by default")
+    add("--output", help="JSON file to write")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    prepare_gpu()
+    prepare_cpu(join_loops="--training" in sys.argv)
+    run_script(main)
