@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from tpsm_jax.nn import few_features
 from tpsm_jax.nn.winograd import winograd
+from tpsm_jax.ops.backend import backend
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
 # From how many pixels of a picture and how many channels on, in and out, Winograd's way is faster.
@@ -41,7 +42,7 @@ def convolve(x: jax.Array, kernel: jax.Array, *, strides: int = 1, padding: int)
       [B, (H + 2 padding - k) // strides + 1, likewise, features].
     """
     size, sides = kernel.shape[0], x.shape[1:3]
-    if jax.default_backend() != "cpu" or strides != 1:
+    if backend() != "cpu" or strides != 1:
         return _convolve(x, kernel, strides, padding)
     if min(sides) < size:
         return _convolve_small(x, kernel, padding)

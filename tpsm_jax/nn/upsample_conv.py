@@ -9,11 +9,13 @@ from flax import linen as nn
 
 from tpsm_jax.nn.convolution import convolve, precision_of
 from tpsm_jax.nn.layers import Dtype, uniform_by_fan_in
+from tpsm_jax.ops.backend import backend
 
 Form = Literal["upsample", "products"]
 
 # From how many pixels of an input picture on the folded kernel pays for its folding, by backend, as
 # measured by benchmarks/convolutions.py. Where nothing was measured, the plain form.
+# Whatever the batch, because what is exported is for any.
 PRODUCTS_PAY_FROM = {"cpu": 64}
 
 
@@ -30,7 +32,7 @@ class UpsampleConv(nn.Module):
     Attributes:
       features: channels out.
       form: "upsample" (as written first), "products" (as written above), or None for the one that
-        was measured to be faster on the default backend at this size.
+        was measured to be faster on the backend at this size.
       dtype: to compute in.
     """
 
@@ -51,7 +53,7 @@ class UpsampleConv(nn.Module):
 
 
 def _faster_form(x: jax.Array) -> Form:
-    pays_from = PRODUCTS_PAY_FROM.get(jax.default_backend(), math.inf)
+    pays_from = PRODUCTS_PAY_FROM.get(backend(), math.inf)
     return "products" if x.shape[1] * x.shape[2] >= pays_from else "upsample"
 
 

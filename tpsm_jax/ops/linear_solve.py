@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from tpsm_jax.ops.backend import backend
+
 
 def solve(system: jax.Array, right_side: jax.Array) -> jax.Array:
     """Solves a small symmetric system; on a TPU by elimination with partial pivoting.
@@ -17,7 +19,7 @@ def solve(system: jax.Array, right_side: jax.Array) -> jax.Array:
     Returns:
       [n, m] float32: x with system x = right_side.
     """
-    if jax.default_backend() != "tpu":
+    if backend() != "tpu":
         return jnp.linalg.solve(system, right_side)
 
     def apply(x: jax.Array) -> jax.Array:

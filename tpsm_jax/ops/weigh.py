@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from tpsm_jax.ops.backend import backend
+
 
 def weigh(features: jax.Array, weights: jax.Array) -> jax.Array:
     """Multiplies all channels of a place by its weight.
@@ -14,7 +16,7 @@ def weigh(features: jax.Array, weights: jax.Array) -> jax.Array:
     Returns:
       [..., C].
     """
-    if jax.default_backend() != "cpu":
+    if backend() != "cpu":
         return features * weights[..., None]
     # The same as a product of tensors: its gradient to the weights, a sum over channels, is one
     # too, which XLA computes 25 times as fast on a CPU as the sum of a product.
