@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from tests.compilations import compilations
 from tests.small import model_params, pictures, small_model
-from tpsm_jax import animation
 from tpsm_jax.animation import BATCHES_AHEAD, Animator, read_ahead
 from tpsm_jax.errors import InputError
 from tpsm_jax.keypoints import pose_distance, relative_keypoints, relative_scale
@@ -87,14 +87,18 @@ def test_the_modes_differ(functions):
 
 
 @pytest.mark.slow
-def test_the_last_batch_and_another_source_compile_nothing(checkpoint):
-    list(make(checkpoint).animate(FRAMES[:3]))
-    before = [f._cache_size() for f in (animation._encode, animation._detect, animation._render)]
-    other = Animator(checkpoint, FRAMES[0], batch_size=3, output_dtype=np.float32)
-    for length in (1, 4, 6, 7):
-        assert len(list(other.animate(FRAMES[:length]))) == length
-    after = [f._cache_size() for f in (animation._encode, animation._detect, animation._render)]
-    assert before == after
+def test_clips_of_any_length_and_another_source_compile_nothing(checkpoint):
+    first = make(checkpoint)
+    list(first.animate(FRAMES[:3]))
+    first.find_best_frame(FRAMES[:3])
+    with compilations() as compiled:
+        other = make(checkpoint)
+        for length in (1, 4, 6, 7):
+            initial = other.find_best_frame(FRAMES[:length]).keypoints
+            frames = other.animate(FRAMES[:length], kp_driving_initial=initial)
+            assert len(list(frames)) == length
+            assert len(list(other.animate(FRAMES[:length]))) == length
+    assert compiled == []
 
 
 @pytest.mark.slow

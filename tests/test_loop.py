@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.compilations import compilations
 from tests.fake_trainer import (
     BATCH,
     FakeTrainer,
@@ -283,6 +284,28 @@ def test_the_batches_are_closed(tmp_path):
     iterators = []
     run(tmp_path, lambda start: iterators.append(kept(start)) or iterators[0], total_steps=2)
     assert closed == [0]
+
+
+def test_epochs_checkpoints_logs_and_pictures_compile_nothing_twice(tmp_path):
+    before = []
+
+    def watched(start):
+        for batch in batches(start):
+            before.append(len(compiled))
+            yield batch
+
+    with compilations() as compiled:
+        run(
+            tmp_path,
+            watched,
+            options=(("steps_per_epoch", 3),),
+            picture_every=2,
+            checkpoint_every=2,
+        )
+    # Before its first step the loop has asked for three batches: before[5] is before the fourth,
+    # when an epoch has ended, and a picture and checkpoints have been made.
+    assert len(before) == 14
+    assert compiled[before[5] :] == []
 
 
 def test_batches_need_not_be_a_generator(tmp_path):

@@ -3,12 +3,15 @@
 import numpy as np
 import pytest
 
+from tests.compilations import compilations
 from tests.halfway import Halfway
+from tests.small import model_params
 from tests.tiny_training import SIZE, tiny_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clips import BrokenClipError, FrameSizeError, checked_frames
 from tpsm_jax.evaluation.measures import total
 from tpsm_jax.evaluation.reconstruction import BATCHES_AHEAD, Reconstructor
+from tpsm_jax.models.motion_model import build_model
 
 BATCH = 8  # as many as there are devices
 
@@ -68,6 +71,20 @@ def test_standard_animation_of_another_source(checkpoint):
     assert result.static == {}
     assert result.metrics["keypoints"] == pytest.approx(75 / 255)
     assert set(result.metrics) == {"keypoints", "change_ratio"}
+
+
+def test_clips_of_any_length_compile_nothing(checkpoint):
+    reconstructor = Reconstructor(checkpoint, batch_size=BATCH)
+    reconstructor.run(grey(0, 100))
+    with compilations() as compiled:
+        for count in (1, 5, BATCH, BATCH + 1, 2 * BATCH, 2 * BATCH + 5):
+            assert reconstructor.run(grey(*range(count))).frames == count
+        another = Reconstructor(checkpoint, batch_size=BATCH)
+        assert another.run(grey(7, 8, 9)).frames == 3
+    assert compiled == []
+    # So that another checkpoint of the same networks compiles nothing, either.
+    one, other = (build_model(model_params()) for _ in range(2))
+    assert (one, hash(one)) == (other, hash(other))
 
 
 def test_few_frames_are_in_memory(checkpoint):

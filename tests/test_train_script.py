@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 import time
 
@@ -122,10 +123,10 @@ def test_an_evaluation_without_test_clips(folder, tmp_path, monkeypatch):
 # Whole runs, as processes of their own. Unoptimised, the step compiles twice as fast.
 
 
-def start(folder, workdir, *arguments):
+def start(folder, workdir, *arguments, **environ):
     # They share what they compile, which must not change a bit.
     cache = ["--compilation_cache", str(folder / "cache")]
-    environ = {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    environ |= {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     return start_python(*command(folder, workdir, *arguments), *cache, **environ)
 
 
@@ -137,9 +138,16 @@ def finish(process):
     return output
 
 
+def finish_and_list_compilations(process):
+    """What it said, its JAX_LOG_COMPILES being on, and the names of all that was compiled."""
+    output = process.communicate(timeout=600)[0]
+    assert process.returncode == 0, output
+    return output, re.findall(r"Finished XLA compilation of jit\((.+)\) in ", output)
+
+
 @pytest.fixture(scope="module")
 def interrupted(folder):
-    """A run that was terminated, and went on for three more steps."""
+    """A run that was terminated, and went on for three more steps; and what those compiled."""
     workdir = folder / "interrupted"
     process = start(folder, workdir, "--config.ema_decay=0.5")
     metrics = workdir / "metrics.jsonl"
@@ -153,13 +161,23 @@ def interrupted(folder):
     step = finished_steps(workdir)[-1]
     more = ("--config.ema_decay=0.5", f"--config.total_steps={step + 3}")
     more += ("--config.picture_every=1", "--config.eval_every=2", "--config.eval_frames=2")
-    assert "wrote" in finish(start(folder, workdir, *more))
-    return workdir, step + 3
+    process = start(folder, workdir, *more, JAX_LOG_COMPILES="1")
+    output, compiled = finish_and_list_compilations(process)
+    assert "wrote" in output
+    return workdir, step + 3, compiled
+
+
+@pytest.mark.slow
+def test_nothing_is_compiled_twice(interrupted):
+    """There were three steps and pictures, two evaluations and checkpoints."""
+    compiled = interrupted[2]
+    assert {"step", "outputs", "_drive"} <= set(compiled)
+    assert len(compiled) == len(set(compiled)), compiled
 
 
 @pytest.mark.slow
 def test_a_run_that_was_terminated_equals_one_that_was_not(folder, interrupted):
-    workdir, last = interrupted
+    workdir, last, _ = interrupted
     other = folder / "undisturbed"
     more = ("--config.ema_decay=0.5", f"--config.total_steps={last}")
     finish(start(folder, other, *more))
@@ -172,7 +190,7 @@ def test_a_run_that_was_terminated_equals_one_that_was_not(folder, interrupted):
 
 @pytest.mark.slow
 def test_what_it_leaves(interrupted):
-    workdir, last = interrupted
+    workdir, last, _ = interrupted
     config = json.loads((workdir / "config.json").read_text())
     assert (config["stage"], config["total_steps"], config["ema_decay"]) == ("model", last, 0.5)
     assert f"{last:08d}.png" in os.listdir(workdir / "pictures")
@@ -188,7 +206,7 @@ def test_what_it_leaves(interrupted):
 
 @pytest.mark.slow
 def test_its_evaluation_is_that_of_eval_py(interrupted):
-    workdir, last = interrupted
+    workdir, last, _ = interrupted
     checkpoint = load_checkpoint(workdir)
     clips = clips_for_test(checkpoint.config, limit=8, resize=True)
     jax.config.update("jax_disable_most_optimizations", True)
@@ -207,7 +225,7 @@ def test_its_evaluation_is_that_of_eval_py(interrupted):
 
 @pytest.mark.slow
 def test_the_workdir_is_a_checkpoint(interrupted, tmp_path):
-    workdir, last = interrupted
+    workdir, last, _ = interrupted
     averaged = load_checkpoint(workdir).variables
     trained = load_checkpoint(workdir, ema=False, step=last).variables
     for found, part in ((averaged["params"], "ema_params"), (trained, "variables")):
@@ -219,9 +237,11 @@ def test_the_workdir_is_a_checkpoint(interrupted, tmp_path):
 
 @pytest.mark.slow
 def test_avd_on_the_trained_model(folder, interrupted, monkeypatch):
-    workdir, _ = interrupted
+    workdir, *_ = interrupted
     stage = ("--stage", "avd", "--init", str(workdir), "--config.total_steps=2")
-    finish(start(folder, folder / "avd", *stage))
+    process = start(folder, folder / "avd", *stage, JAX_LOG_COMPILES="1")
+    _, compiled = finish_and_list_compilations(process)
+    assert compiled.index("step") == len(compiled) - 1
     assert list(losses(folder / "avd")) == [1, 2]
     before, after = load_checkpoint(workdir).variables, load_checkpoint(folder / "avd").variables
     assert "avd_network" in after["params"]
