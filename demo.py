@@ -26,6 +26,7 @@ from PIL import Image
 from data.evaluation_clips import clips_for_test
 from data.puppets import FRAMES_PER_SECOND, draw_clip, split_identities
 from tpsm_jax.checkpoints import Checkpoint, load_checkpoint
+from tpsm_jax.compilation_cache import use_compilation_cache
 from tpsm_jax.errors import InputError, run_script
 from tpsm_jax.evaluation.measures import total
 from tpsm_jax.evaluation.reconstruction import Reconstructor
@@ -47,6 +48,7 @@ SOURCE_IDENTITY, DRIVING_IDENTITY, DRIVING_MOTION = 1, 4, 9
 def main() -> None:
     """Trains, measures, animates, explains."""
     os.chdir(ROOT)  # where the config's clips are, too
+    use_compilation_cache()
     OUTPUT.mkdir(parents=True, exist_ok=True)
     workdir = OUTPUT / "training"
     run("train.py", "--config", CONFIG, "--workdir", workdir)

@@ -12,6 +12,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -131,15 +132,18 @@ def load_checkpoint(
     """
     folder = Path(folder)
     config = _read_config(folder)
+    # Side by side, because either takes a second.
+    with ThreadPoolExecutor(1) as beside:
+        described = beside.submit(variable_shapes, config["model_params"])
+        variables = _stored_variables(folder, step, ema)
     try:
         model = build_model(config["model_params"], dtype=dtype)
-        shapes = variable_shapes(config["model_params"])
+        shapes = described.result()
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise InputError(
             f"{folder / _CONFIG} describes no model ({type(error).__name__}: {error}); "
             "convert the weights again"
         ) from error
-    variables = _stored_variables(folder, step, ema)
     _check_against(shapes, variables, folder)
     if "bg_predictor" not in variables["params"]:
         model = model.clone(bg_predictor=None)

@@ -32,4 +32,6 @@ def use_compilation_cache(folder: str | Path | None = None) -> None:
     if folder == "none":
         return
     told = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    # Not only what took a second to compile: a run has many small programs.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_compilation_cache_dir", str(folder or told or default_cache_folder()))
