@@ -16,7 +16,7 @@ from tpsm_jax.animation import Animator
 from tpsm_jax.checkpoints import load_checkpoint
 from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache
 from tpsm_jax.cpu_memory import keep_freed_memory
-from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script
+from tpsm_jax.errors import ArgumentParser, InputError, picture_size, positive, run_script
 from tpsm_jax.pictures import read_image
 from tpsm_jax.video import FrameSource, open_video
 from tpsm_jax.video_writer import FrameWriter
@@ -118,21 +118,13 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="measure motion from the driving frame most like the source, not from the first",
     )
-    add("--size", type=parse_size, help="HEIGHTxWIDTH or one number (default: the checkpoint's)")
+    add("--size", type=picture_size, help="HEIGHTxWIDTH or one number (default: the checkpoint's)")
     add("--batch_size", type=positive, help="frames computed together (CPU 1, otherwise 16)")
     add("--no_audio", action="store_true", help="leave out the driving clip's sound")
     add("--fps", type=float, help="frame rate of a folder of frames (25)")
     add("--dtype", choices=("float32", "bfloat16"), default="float32", help="of convolutions")
     add_cache_flag(parser)
     return parser.parse_args()
-
-
-def parse_size(text: str) -> tuple[int, int]:
-    """'256' or '256x384' as (height, width)."""
-    sides = text.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
-        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH or one number")
-    return int(sides[0]), int(sides[-1])
 
 
 if __name__ == "__main__":

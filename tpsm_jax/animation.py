@@ -1,21 +1,26 @@
 """A source picture moved by a driving clip: frames in, frames out, never the whole clip."""
 
-import functools
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
-from typing import Any, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tpsm_jax.animation_programs import (
+    Mode,
+    animation_variables,
+    encode_source,
+    find_keypoints,
+    render,
+)
 from tpsm_jax.errors import InputError
-from tpsm_jax.keypoints import pose_distance, relative_keypoints, relative_scale
+from tpsm_jax.keypoints import pose_distance, relative_scale
 from tpsm_jax.models.motion_model import MotionModel, check_image_size
 from tpsm_jax.pictures import resize
 
-Mode = Literal["relative", "standard", "avd"]
 BATCHES_AHEAD = 2
 _Item = TypeVar("_Item")
 
@@ -60,28 +65,14 @@ class Animator:
           InputError: the mode is unknown or lacks its weights, or the networks cannot take `size`.
         """
         config, model, variables = checkpoint
-        params = variables["params"]
-        if mode not in get_args(Mode):
-            raise InputError(f"there is no mode {mode!r}: choose of {', '.join(get_args(Mode))}")
-        if mode == "avd" and "avd_network" not in params:
-            raise InputError(
-                "mode 'avd' needs the weights of avd_network, which this checkpoint does not "
-                "have: use mode 'relative' or 'standard'"
-            )
         self.size = size or (config.image_size[0], config.image_size[1])
         check_image_size(config.model_params, *self.size)
         self.batch_size = batch_size or (1 if jax.default_backend() == "cpu" else 16)
         self.mode = mode
         self._model = model
         self._output_dtype = output_dtype
-        unused = {"bg_predictor"} | ({"avd_network"} if mode != "avd" else set())
-        self._variables = jax.device_put(
-            {
-                collection: {name: tree for name, tree in networks.items() if name not in unused}
-                for collection, networks in variables.items()
-            }
-        )
-        self._encoded = _encode(model, self._variables, resize(source, *self.size)[None])
+        self._variables = jax.device_put(animation_variables(variables, [mode]))
+        self._encoded = encode_source(model, self._variables, resize(source, *self.size)[None])
 
     @property
     def kp_source(self) -> np.ndarray:
@@ -111,10 +102,10 @@ class Animator:
         pending: tuple[jax.Array, int] | None = None
         motion: tuple[Any, Any] | None = None
         for batch, count in self._batches(frames):
-            keypoints = _detect(self._model, self._variables, batch)
+            keypoints = find_keypoints(self._model, self._variables, batch)
             if motion is None:
                 motion = self._motion(keypoints, kp_driving_initial)
-            images = _render(
+            images = render(
                 self._model,
                 self._variables,
                 self._encoded,
@@ -154,7 +145,8 @@ class Animator:
         best, least = None, float("inf")
         kp_source, number = self.kp_source, 0
         for batch, count in self._batches(frames):
-            for keypoints in np.asarray(_detect(self._model, self._variables, batch))[:count]:
+            found = np.asarray(find_keypoints(self._model, self._variables, batch))
+            for keypoints in found[:count]:
                 distance = pose_distance(kp_source, keypoints)
                 if best is None or distance < least:
                     best, least = BestFrame(number, keypoints), distance
@@ -175,46 +167,6 @@ class Animator:
         return read_ahead(
             stacked((resize(frame, *self.size) for frame in frames), self.batch_size), BATCHES_AHEAD
         )
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _encode(model: MotionModel, variables: Any, source: jax.Array) -> dict[str, Any]:
-    return model.apply(variables, source, method="encode_source")
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _detect(model: MotionModel, variables: Any, frames: jax.Array) -> jax.Array:
-    # Compiled apart from `_render`: the first frame and `find_best_frame` need it alone.
-    return model.apply(variables, frames, method=lambda model, image: model.kp_detector(image))
-
-
-@functools.partial(jax.jit, static_argnums=0, static_argnames=("mode", "dtype"))
-def _render(
-    model: MotionModel,
-    variables: Any,
-    encoded: dict[str, Any],
-    kp_driving: jax.Array,
-    motion: tuple[jax.Array, jax.Array],
-    *,
-    mode: Mode,
-    dtype: Any,
-) -> jax.Array:
-    kp_source = encoded["kp_source"]
-    if mode == "relative":
-        initial, scale = motion
-        kp_driving = relative_keypoints(kp_source, kp_driving, initial[None], scale)
-    elif mode == "avd":
-        kp_driving = model.apply(
-            variables,
-            jnp.broadcast_to(kp_source, kp_driving.shape),
-            kp_driving,
-            method=lambda model, source, driving: model.avd_network(source, driving),
-        )
-    outputs = model.apply(variables, encoded, kp_driving, method="generate")
-    image = outputs["prediction"].astype(jnp.float32)
-    if np.dtype(dtype) == np.uint8:
-        return jnp.rint(jnp.clip(image, 0, 1) * 255).astype(jnp.uint8)
-    return image
 
 
 def stacked(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[tuple[np.ndarray, int]]:

@@ -42,6 +42,14 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def picture_size(text: str) -> tuple[int, int]:
+    """'256' or '256x384' as (height, width), as the value of a flag."""
+    sides = text.lower().split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH or one number")
+    return int(sides[0]), int(sides[-1])
+
+
 def run_script(main: Callable[[], None]) -> None:
     """Runs a script's `main` and exits: 0 when done, 2 on an `InputError`, 130 when interrupted.
 
