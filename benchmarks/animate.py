@@ -32,7 +32,7 @@ from tpsm_jax.animation import Animator
 from tpsm_jax.checkpoints import load_checkpoint
 from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache
 from tpsm_jax.cpu_memory import keep_freed_memory
-from tpsm_jax.errors import ArgumentParser, positive, run_script
+from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script
 from tpsm_jax.video import ffmpeg_command, open_video
 from tpsm_jax.video_writer import FrameWriter
 
@@ -127,6 +127,8 @@ def reference_command(args: argparse.Namespace, variant: str) -> list[str]:
     """How to start the official code."""
     worker = Path(__file__).with_name("reference_worker.py")
     config = args.reference_config or f"{args.reference}/config/vox-256.yaml"
+    if not Path(config).is_file():
+        raise InputError(f"there is no {config}: give --reference_config")
     size = load_checkpoint(args.checkpoint).config.image_size
     command = [args.reference_python, "-W", "ignore", str(worker), "--reference", args.reference]
     command += ["--config", config, "--size", *map(str, size), "--variant", variant]
@@ -166,7 +168,7 @@ def headline(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             shown.append(
                 {
                     "headline": True,
-                    "question": f"an animated frame, beside {row['name']}",
+                    "question": f"a frame, beside {row['name'].removeprefix('reference, ')}",
                     "ours": fastest["seconds_a_frame"],
                     "reference": row["seconds_a_frame"],
                     "unit": "s",

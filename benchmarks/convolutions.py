@@ -19,6 +19,7 @@ import jax
 from measuring import describe_machine, write_results
 
 from tpsm_jax.cpu_memory import keep_freed_memory
+from tpsm_jax.errors import ArgumentParser, positive, run_script
 from tpsm_jax.nn.convolution import precision_of
 from tpsm_jax.nn.upsample_conv import UpsampleConv
 from tpsm_jax.nn.winograd import winograd
@@ -40,18 +41,18 @@ PLAIN = [
 
 def main() -> None:
     """Measures every size, prints two tables, and writes them as JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=1)
+    parser = ArgumentParser(__doc__)
+    parser.add_argument("--batch", type=positive, default=1)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=positive, default=9)
     parser.add_argument("--output", help="JSON file to write")
     args = parser.parse_args()
     keep_freed_memory()
     print(f"{describe_machine()}, batch {args.batch}, {args.dtype}")
-    rows = [
-        *measure("nearest x2, 3x3 conv", UPSAMPLED, upsampling, ("upsample", "products"), args),
-        *measure("3x3 conv", PLAIN, plain, ("XLA", "Winograd"), args),
-    ]
+    rows = measure("nearest x2, 3x3 conv", UPSAMPLED, upsampling, ("upsample", "products"), args)
+    if args.dtype == "float32":  # Winograd's is for that alone
+        rows += measure("3x3 conv", PLAIN, plain, ("XLA", "Winograd"), args)
+        rows += measure("gradient of the input", PLAIN, turned, ("XLA", "Winograd"), args)
     write_results(args.output, command=f"python {shlex.join(sys.argv)}", rows=rows)
 
 
@@ -68,16 +69,37 @@ def plain(
 ) -> tuple[Callable[[Any, jax.Array], jax.Array], Any]:
     """A form of a convolution, and its kernel."""
 
-    def apply(kernel: jax.Array, x: jax.Array) -> jax.Array:
-        if form == "Winograd":
-            return winograd(x, kernel)
-        axes = ("NHWC", "HWIO", "NHWC")
-        precision = precision_of(x.dtype)
-        return jax.lax.conv_general_dilated(
-            x, kernel, (1, 1), "SAME", dimension_numbers=axes, precision=precision
-        )
-
+    apply = winograd_of if form == "Winograd" else convolution_of
     return jax.jit(apply), jax.random.normal(jax.random.key(1), (3, 3, x.shape[-1], features))
+
+
+def turned(
+    form: str, gradient: jax.Array, channels: int
+) -> tuple[Callable[[Any, jax.Array], jax.Array], Any]:
+    """What a gradient goes through backwards: as `plain`, with the kernel turned."""
+
+    def apply(kernel: jax.Array, gradient: jax.Array) -> jax.Array:
+        if form == "Winograd":
+            return winograd(gradient, kernel, transposed=True)
+        x = jax.ShapeDtypeStruct((*gradient.shape[:3], channels), gradient.dtype)
+        return jax.linear_transpose(lambda x: convolution_of(kernel, x), x)(gradient)[0]
+
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, channels, gradient.shape[-1]))
+    return jax.jit(apply), kernel
+
+
+def winograd_of(kernel: jax.Array, x: jax.Array) -> jax.Array:
+    """By the library's own products."""
+    return winograd(x, kernel)
+
+
+def convolution_of(kernel: jax.Array, x: jax.Array) -> jax.Array:
+    """By XLA's routine."""
+    axes = ("NHWC", "HWIO", "NHWC")
+    precision = precision_of(x.dtype)
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), "SAME", dimension_numbers=axes, precision=precision
+    )
 
 
 def measure(
@@ -111,4 +133,4 @@ def measure(
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

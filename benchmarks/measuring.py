@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 
+from tpsm_jax.errors import InputError
 from tpsm_jax.replace_file import replace_text
 
 
@@ -20,7 +21,7 @@ class ReferenceProcess:
     """Runs the official code, by one of the workers beside this file.
 
     Attributes:
-      name: what the worker says of itself, from "torch VERSION" on.
+      name: what the worker says of itself: "torch VERSION" and how, or another runtime.
       torch_version: of the one started last, for all of them have the same.
     """
 
@@ -33,25 +34,29 @@ class ReferenceProcess:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
         )
         self.name = self._answer()
-        ReferenceProcess.torch_version = self.name.split()[1].rstrip(",")
+        if self.name.startswith("torch "):
+            ReferenceProcess.torch_version = self.name.split()[1].rstrip(",")
 
     def ask(self, *numbers: float) -> list[float]:
         """Sends a line of numbers, and waits for the line of numbers that answers it."""
         assert self._process.stdin is not None
-        print(*numbers, file=self._process.stdin, flush=True)
+        # Where it has ended, its answer is missing, too.
+        with contextlib.suppress(BrokenPipeError):
+            print(*numbers, file=self._process.stdin, flush=True)
         return [float(number) for number in self._answer().split()]
 
     def _answer(self) -> str:
         assert self._process.stdout is not None
         if not (line := self._process.stdout.readline()):
-            raise RuntimeError("the reference ended; what it said is above")
+            raise InputError("the official code ended; what it said is above")
         return line.strip()
 
     def __enter__(self) -> "ReferenceProcess":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.communicate()  # closes its input, which ends it
+        with contextlib.suppress(BrokenPipeError):  # it has ended already
+            self._process.communicate()  # closes its input, which ends it
 
 
 def peak_rss_mib() -> float:

@@ -22,7 +22,7 @@ from op_cases import CASES, Case, flow, keypoints, noise
 from roofline import Work, compiled, measure, print_rows, with_gradient
 
 from tpsm_jax.cpu_training import prepare_cpu
-from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script
+from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script, seconds
 from tpsm_jax.gpu_training import prepare_gpu
 from tpsm_jax.losses import transform_frame
 from tpsm_jax.models.dense_motion import tps_warps
@@ -45,6 +45,8 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         reference = None
         if args.reference:
+            if not Path(args.reference, "modules").is_dir():
+                raise InputError(f"{args.reference} is no checkout of the official code")
             worker = Path(__file__).with_name("reference_ops_worker.py")
             command = [args.reference_python, "-W", "ignore", str(worker)]
             command += ["--reference", args.reference]
@@ -130,7 +132,7 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--only", default="", help="of the operations whose name holds this")
     add("--rounds", type=positive, default=7, help="turns of each code")
-    add("--seconds", type=float, default=0.05, help="a turn lasts at least")
+    add("--seconds", type=seconds, default=0.05, help="a turn lasts at least")
     add("--reference", help="checkout of the official PyTorch code")
     add("--reference_python", default=sys.executable, help="a Python that has torch")
     add("--output", help="JSON file to write")

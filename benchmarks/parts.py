@@ -7,6 +7,7 @@ Float32, batch 1, random weights, on whatever backend is there: time, and counte
 what the machine can do at most. A part's bytes are those that all operations of its compiled
 program read and write. In training each part is run with its gradient, to its weights and to what
 other parts give it. What is within another part is indented.
+The official code is as published: for each frame it encodes the source anew, and warps twice.
 """
 
 import argparse
@@ -21,14 +22,17 @@ from roofline import measure, print_rows
 from training_parts import training_parts
 
 from tpsm_jax.config_files import read_config
+from tpsm_jax.cpu_memory import keep_freed_memory
 from tpsm_jax.cpu_training import prepare_cpu
-from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script
+from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script, seconds
 from tpsm_jax.gpu_training import prepare_gpu
 
 
 def main() -> None:
     """Measures, prints a table, and writes it as JSON."""
     args = parse_arguments()
+    if not args.training:
+        keep_freed_memory()  # as animate.py does; train.py does more
     print(describe_machine())
     parts = (training_parts if args.training else frame_parts)(read_config(args.config))
     asked = [name for name, part in parts.items() if part.theirs]
@@ -72,7 +76,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--training", action="store_true", help="of a training step, not of a frame")
     add("--config", default="configs/vox256.py", help="file with get_config()")
     add("--rounds", type=positive, default=5, help="turns of each code")
-    add("--seconds", type=float, default=0.1, help="a turn lasts at least")
+    add("--seconds", type=seconds, default=0.1, help="a turn lasts at least")
     add("--reference", help="checkout of the official PyTorch code")
     add("--reference_python", default=sys.executable, help="a Python that has torch")
     add("--reference_config", help="YAML file; CHECKOUT/config/vox-256.yaml by default")
@@ -82,5 +86,6 @@ def parse_arguments() -> argparse.Namespace:
 
 if __name__ == "__main__":
     prepare_gpu()
-    prepare_cpu(join_loops="--training" in sys.argv)
+    if "--training" in sys.argv:
+        prepare_cpu()
     run_script(main)

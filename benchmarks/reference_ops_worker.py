@@ -24,12 +24,13 @@ def main() -> None:
     parser.add_argument("--reference", required=True, help="the checkout")
     sys.path.insert(0, parser.parse_args().reference)
     define_missing_operators()
-    print(f"torch {torch.__version__} on {DEVICE}, {torch.get_num_threads()} threads", flush=True)
     answer_with_seconds([run_of(case) for case in CASES])
 
 
 def answer_with_seconds(runs: Sequence[Callable[[], Any]]) -> None:
-    """Reads "number, count" a line, does that one so often, and answers with the seconds."""
+    """Says the versions; reads "number, count" a line, does that so often, answers the seconds."""
+    torch.backends.cudnn.allow_tf32 = False  # ours are float32 in full, too
+    print(f"torch {torch.__version__} on {DEVICE}, {torch.get_num_threads()} threads", flush=True)
     for line in sys.stdin:
         number, count = map(int, line.split())
         synchronize()

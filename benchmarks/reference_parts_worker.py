@@ -42,7 +42,6 @@ def main() -> None:
     pictures = [torch.from_numpy(picture).to(DEVICE) for picture in noise]
     make = training_parts if args.training else frame_parts
     runs = make(networks, *pictures, config["train_params"])
-    print(f"torch {torch.__version__} on {DEVICE}, {torch.get_num_threads()} threads", flush=True)
     answer_with_seconds([runs[part] for part in args.parts])
 
 

@@ -169,8 +169,9 @@ def as_tensor(picture: np.ndarray) -> torch.Tensor:
 
 
 def torch_on(device: torch.device) -> str:
-    """The version, and where it computes."""
-    return f"torch {torch.__version__} on {device}, {torch.get_num_threads()} threads"
+    """The version, and where and how it computes."""
+    tf32 = ", TF32" if device.type == "cuda" and torch.backends.cudnn.allow_tf32 else ""
+    return f"torch {torch.__version__} on {device}, {torch.get_num_threads()} threads{tf32}"
 
 
 @contextlib.contextmanager

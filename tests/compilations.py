@@ -17,8 +17,14 @@ def compilations() -> Iterator[list[str]]:
         if event == _EVENT:
             names.append(str(about["fun_name"]))
 
+    def probe(x: jax.Array) -> jax.Array:
+        return x + 1
+
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
+        jax.jit(probe)(1.0)
+        assert names == ["jit(probe)"], "JAX tells of what it compiles by another name"
+        names.clear()
         yield names
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)

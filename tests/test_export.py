@@ -75,11 +75,10 @@ def inputs(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _settings_stay():
-    handler, limit = signal.getsignal(signal.SIGTERM), jax.config.jax_traceback_in_locations_limit
+def _handler_stays():
+    handler = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, handler)
-    jax.config.update("jax_traceback_in_locations_limit", limit)
 
 
 def run(monkeypatch, checkpoint, output, *more):
@@ -138,7 +137,10 @@ def check_contents(archive):
     """The weights once, and a program a platform for any batch."""
     header = json.loads(archive["header.json"])
     assert (header["height"], header["width"], header["output_dtype"]) == (SIZE, WIDTH, "float32")
-    assert header["config"]["model_params"] == json.loads(CONFIG.model_params.to_json())
+    assert header["config"] == {
+        "image_size": [*CONFIG.image_size],
+        "model_params": json.loads(CONFIG.model_params.to_json()),
+    }
     modes = [f"next_frames_{mode}" for mode in ("relative", "avd")]
     assert list(header["functions"]) == ["encode_source", "find_keypoints", *modes]
     networks = {name.split("/")[2] for name in archive.files if name.startswith("weights/params/")}

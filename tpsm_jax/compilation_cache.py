@@ -32,6 +32,7 @@ def use_compilation_cache(folder: str | Path | None = None) -> None:
     if folder == "none":
         return
     told = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
-    # Not only what took a second to compile: a run has many small programs.
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        # Not only what took a second to compile: a run has many small programs.
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_compilation_cache_dir", str(folder or told or default_cache_folder()))

@@ -99,7 +99,11 @@ def export_animation(
         "width": size[1],
         "output_dtype": np.dtype(output_dtype).name,
         "functions": {name: SIGNATURES[name] for name in functions},
-        "config": config.to_dict(),
+        # No more of it: a path of the machine that trained is nobody's business.
+        "config": {
+            "image_size": tuple(config.image_size),
+            "model_params": config.model_params.to_dict(),
+        },
     }
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -168,16 +172,20 @@ def _variables(weights: dict[str, jax.Array]) -> Any:
 
 def _program(function: Callable[..., Any], arguments: tuple[Any, ...], backend: str) -> bytearray:
     """The function as it would be traced on that backend, serialized."""
-    with written_for(backend):
-        export = jax.export.export(jax.jit(function), platforms=[PLATFORMS[backend]])
-        return export(*arguments).serialize()
+    limit = jax.config.jax_traceback_in_locations_limit  # type: ignore[attr-defined]
+    # Or it would name the files that it comes from, as they lie on this machine.
+    jax.config.update("jax_traceback_in_locations_limit", 0)
+    try:
+        with written_for(backend):
+            export = jax.export.export(jax.jit(function), platforms=[PLATFORMS[backend]])
+            return export(*arguments).serialize()
+    finally:
+        jax.config.update("jax_traceback_in_locations_limit", limit)
 
 
 def main() -> None:
     """Parses the flags, reads the checkpoint, writes the file."""
     args = parse_arguments()
-    # Or the programs would name the files that they come from, as they lie on this machine.
-    jax.config.update("jax_traceback_in_locations_limit", 0)
     checkpoint = load_checkpoint(args.checkpoint, dtype=getattr(jnp, args.dtype), step=args.step)
     names = export_animation(
         checkpoint,

@@ -16,7 +16,7 @@ def prepare_gpu() -> None:
     compare and swap instead. That is hundreds of times slower where many add to one place, as
     gradients of grid sampling do to a pixel (jax issue 38806). A user's own options stay.
     """
-    platforms = os.environ.get("JAX_PLATFORMS", "cuda").split(",")
+    platforms = (os.environ.get("JAX_PLATFORMS") or "cuda").split(",")
     flags = os.environ.get("XLA_FLAGS", "")
     if (
         {"cuda", "gpu"} & set(platforms)

@@ -46,7 +46,7 @@ def convolve(x: jax.Array, kernel: jax.Array, *, strides: int = 1, padding: int)
         return _convolve(x, kernel, strides, padding)
     if min(sides) < size:
         return _convolve_small(x, kernel, padding)
-    if x.dtype == jnp.float32 and few_features.suits(kernel):
+    if x.dtype == jnp.float32 and padding < size and few_features.suits(kernel):
         return few_features.convolve_to_few(x, kernel, padding)
     if x.dtype != jnp.bfloat16:
         return _convolve_differently_backwards(x, kernel, padding)

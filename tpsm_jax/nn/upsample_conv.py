@@ -70,7 +70,8 @@ def _add_products(x: jax.Array, kernel: jax.Array, dtype: Dtype) -> jax.Array:
         x,
         folded,
         precision=precision_of(dtype),
-        preferred_element_type=jnp.float32,  # there are differences yet to be taken
+        # There are differences yet to be taken.
+        preferred_element_type=jnp.promote_types(dtype, jnp.float32),
     )
     rows = _join(*(products[..., i, :, :] for i in range(3)), axis=1)
     parts = [_join(*(row[..., j, :] for j in range(3)), axis=2) for row in rows]
