@@ -39,8 +39,9 @@ def plain(x, kernel, strides, padding):
 )
 @pytest.mark.parametrize("detours", [True, False])
 def test_values_and_gradients(monkeypatch, detours, shape, size, features, strides, padding):
-    for name in ("LARGE_PICTURE", "LARGE_KERNEL", "WINOGRAD_PIXELS", "WINOGRAD_CHANNELS"):
+    for name in ("LARGE_PICTURE", "LARGE_KERNEL", "WINOGRAD_CHANNELS"):
         monkeypatch.setattr(convolution, name, 0 if detours else math.inf)
+    monkeypatch.setattr(convolution, "WINOGRAD_PIXELS", (0, math.inf))
     rng = np.random.default_rng(0)
     x = rng.standard_normal(shape).astype(np.float32)
     kernel = rng.standard_normal((size, size, shape[-1], features)).astype(np.float32)
@@ -92,6 +93,8 @@ def test_masks_pictures_and_maps_have_few_features(size, channels, features, few
         ((5, 16, 64, 64), 64, 3, 1, True),
         ((5, 16, 32, 64), 64, 3, 1, False),  # the batch does not count
         ((1, 32, 33, 64), 64, 3, 1, False),
+        ((1, 128, 128, 64), 64, 3, 1, True),
+        ((1, 128, 256, 64), 64, 3, 1, False),
         ((1, 32, 32, 32), 64, 3, 1, False),
         ((1, 32, 32, 64), 32, 3, 1, False),
         ((1, 32, 32, 64), 64, 3, 0, False),

@@ -15,8 +15,8 @@ from tpsm_jax.nn.winograd import winograd
 from tpsm_jax.ops.backend import backend
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
-# From how many pixels of a picture and how many channels on, in and out, Winograd's way is faster.
-WINOGRAD_PIXELS = 32 * 32
+# How many pixels of a picture, and from how many channels on, in and out, Winograd's way is faster.
+WINOGRAD_PIXELS = (32 * 32, 128 * 128)
 WINOGRAD_CHANNELS = 64
 # From how many input values on a matrix product computes the gradient of a kernel, ...
 LARGE_PICTURE = 2**17
@@ -102,7 +102,7 @@ def _suits_winograd(x: jax.Array, kernel: jax.Array, padding: int) -> bool:
         x.dtype == jnp.float32
         and (size, padding) == (3, 1)
         and height % 2 == width % 2 == 0
-        and height * width >= WINOGRAD_PIXELS
+        and WINOGRAD_PIXELS[0] <= height * width <= WINOGRAD_PIXELS[1]
         and min(channels) >= WINOGRAD_CHANNELS
     )
 
