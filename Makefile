@@ -13,7 +13,8 @@ BEAM_STAMP := $(BEAM_VENV)/.installed
 DETECTOR_VENV := .venv-detector
 DETECTOR_STAMP := $(DETECTOR_VENV)/.installed
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
-PYTEST_FLAGS ?= --numprocesses 2 --dist loadfile
+# Files are handed out in the order of tests/conftest.py.
+PYTEST_FLAGS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-beam test-browser test-detector check format detector-table parity roundtrip bench bench-animate bench-evaluate bench-train bench-data bench-ops bench-parts golden clean

@@ -14,6 +14,10 @@ from tpsm_jax.models import avd_network
 from tpsm_jax.nn.batch_norm import BatchNorm
 from tpsm_jax.training import avd, step
 
+_CONVOLVE = jax.lax.conv_general_dilated
+# Of numbers, in a convolution that XLA's slow routine may compute.
+_FEW_PRODUCTS = 10_000_000
+
 
 class _Double:
     """NumPy or jax.numpy, whose float32 is float64."""
@@ -66,13 +70,16 @@ def _convolve(
     kernel: jax.Array,
     window_strides: tuple[int, int],
     padding: Any,
-    **_: Any,
+    **options: Any,
 ) -> jax.Array:
     """`jax.lax.conv_general_dilated`, for which XLA has no fast routine in float64 on a CPU.
 
     One matrix product a tap of the kernel, in a loop, which compiles faster than so many products.
+    XLA's own compiles faster still and is taken for what is small.
     """
     stride, size = window_strides[0], kernel.shape[0]
+    if x.size // stride**2 * kernel[..., 0, :].size <= _FEW_PRODUCTS:
+        return _CONVOLVE(x, kernel, window_strides, padding, **options)
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     batch, *sides, channels = x.shape
     height, width = ((side - size) // stride + 1 for side in sides)

@@ -6,6 +6,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+# What compiles in a quarter of the time, for whole models: see `quick_compiler_options`.
+QUICKLY = {
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+    "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false",
+}
 
 
 def start_python(*arguments: str, **environ: str) -> subprocess.Popen[str]:

@@ -8,6 +8,7 @@ import pytest
 from tests import golden_cases as cases
 from tests.golden_model import procedural_model
 from tpsm_jax.torch_weights import torch_from_variables
+from tpsm_jax.training.state import quick_compiler_options
 
 pytestmark = pytest.mark.slow
 OUTPUTS = ("flow", "prediction")
@@ -38,7 +39,11 @@ def weighted_sum_gradients(case, variables_too):
         return jnp.sum(value * cases.gradient_weights(output, value.shape))
 
     arguments = (0, 1) if variables_too else 1
-    gradient = jax.jit(jax.grad(total, argnums=arguments), static_argnums=2)
+    gradient = jax.jit(
+        jax.grad(total, argnums=arguments),
+        static_argnums=2,
+        compiler_options=quick_compiler_options(),
+    )
     return variables, {name: gradient(variables["params"], moves, name) for name in OUTPUTS}
 
 

@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 from tests.fake_trainer import lines, losses
+from tests.processes import QUICKLY, ROOT
 from tests.tiny_training import tiny_batch, tiny_config
 from tpsm_jax.orbax_trees import finished_steps, load_tree
 
-ROOT = Path(__file__).parent.parent
 TIMEOUT = 400
 # As few operations as a whole model can have, to compile in little time.
 CONFIG = """
@@ -61,7 +61,7 @@ def training(workdir, *arguments, processes, devices):
         **os.environ,
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": f"{devices}",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # compiles twice as fast
+        **QUICKLY,
     }
     started = []
     try:

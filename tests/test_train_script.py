@@ -15,7 +15,7 @@ import train
 from convert_torch_weights import export_checkpoint
 from data.evaluation_clips import clips_for_test
 from tests.fake_trainer import lines, losses
-from tests.processes import start_python
+from tests.processes import QUICKLY, start_python
 from tpsm_jax.checkpoints import load_checkpoint
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.measures import total
@@ -120,13 +120,13 @@ def test_an_evaluation_without_test_clips(folder, tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
-# Whole runs, as processes of their own. Unoptimised, the step compiles twice as fast.
+# Whole runs, as processes of their own.
 
 
 def start(folder, workdir, *arguments, **environ):
     # They share what they compile, which must not change a bit.
     cache = ["--compilation_cache", str(folder / "cache")]
-    environ |= {"JAX_PLATFORMS": "cpu", "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    environ |= {"JAX_PLATFORMS": "cpu", **QUICKLY}
     return start_python(*command(folder, workdir, *arguments), *cache, **environ)
 
 

@@ -1,7 +1,6 @@
-"""The step on one device and on eight: equal results, few collectives, and every option."""
+"""The training step with every option; on several devices, see test_sharded_step.py."""
 
 import functools
-from collections import Counter
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +8,6 @@ import numpy as np
 import optax
 import pytest
 
-from benchmarks.collectives import collectives
-from tests.double_precision import double_precision, to_double
 from tests.tiny_training import tiny_batch, tiny_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.losses import LossSettings, training_losses
@@ -22,39 +19,9 @@ from tpsm_jax.training.step import ModelTrainer, initial_networks
 
 pytestmark = pytest.mark.slow
 ALL = Phase(background=True, dropout=True)
-# The code behind XLA's own optimisations is left as it comes: it is compiled in half the time, and
-# runs once.
+# The code behind XLA's own optimisations is left as it comes: it is compiled in a fraction of the
+# time, and runs once.
 QUICKLY = quick_compiler_options()
-
-
-def double_step(count, **fields):
-    """Trainer, state and metrics after one step on the first `count` devices, in float64.
-
-    In float32 a relu that changes side by rounding moves the detector's gradient by 1e-3.
-    """
-    before = jax.device_get(first_state())
-    with double_precision():
-        mesh = make_mesh(jax.devices()[:count])
-        trainer = ModelTrainer(tiny_config(**fields), mesh, steps_per_epoch=100)
-        batch = tiny_batch(trainer.config)
-        pair = to_double([batch[key] / np.float32(255) for key in ("source", "driving")])
-        draws = trainer.draw(jax.random.key(1), jnp.int32(0), ALL)
-        source, driving, draws = jax.device_put((*pair, draws), batch_sharding(mesh))
-        state = jax.device_put(to_double(before), trainer.shardings)
-        update = jax.jit(
-            trainer.update, static_argnames="phase", out_shardings=(trainer.shardings, None)
-        )
-        arguments = (state, source, driving, draws, None)
-        step = update.lower(*arguments, phase=ALL).compile(QUICKLY)
-        state, metrics = step(*arguments)
-        return trainer, state, jax.device_get(metrics)
-
-
-@functools.cache
-def first_state():
-    return ModelTrainer(
-        tiny_config(), make_mesh(jax.devices()[:1]), steps_per_epoch=100
-    ).create_state()
 
 
 def take_step(trainer, state, compiled):
@@ -63,91 +30,6 @@ def take_step(trainer, state, compiled):
     batch = {key: jax.device_put(batch[key], sharding) for key in ("source", "driving")}
     state, metrics = compiled(state, batch, trainer._vgg19)
     return state, jax.device_get(metrics)
-
-
-def assert_same_step(actual, expected):
-    """All metrics, parameters, statistics and moments, but for the rounding of float64."""
-    assert actual[2].keys() == expected[2].keys()
-    for name, value in actual[2].items():
-        np.testing.assert_allclose(value, expected[2][name], rtol=1e-9, err_msg=name)
-    pairs = zip(
-        jax.tree.leaves_with_path(jax.device_get(actual[1])),
-        jax.tree.leaves(jax.device_get(expected[1])),
-        strict=True,
-    )
-    for (path, a), b in pairs:
-        name = jax.tree_util.keystr(path)
-        np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9, err_msg=name)
-
-
-@pytest.fixture(scope="module")
-def one():
-    return double_step(1)
-
-
-def test_eight_devices_equal_one(one):
-    assert_same_step(double_step(8), one)
-
-
-def test_a_state_cut_among_eight_devices_equals_one(one, monkeypatch):
-    monkeypatch.setattr("tpsm_jax.training.sharding._SMALLEST_SHARDED", 64)
-    cut = double_step(8, state_sharding="fsdp")
-    leaves = [leaf for leaf in jax.tree.leaves(cut[1]) if not leaf.sharding.is_fully_replicated]
-    assert len(leaves) > 50
-    assert_same_step(cut, one)
-
-
-def test_only_gradients_and_statistics_are_exchanged():
-    trainer = ModelTrainer(tiny_config(), make_mesh(jax.devices()[:8]), steps_per_epoch=100)
-    state = trainer.abstract_state()
-    found = collectives(trainer.lower(ALL).compile(QUICKLY).as_text())
-    assert {collective.kind for collective in found} == {"all-reduce"}
-    # What is larger than statistics are has a parameter's size, or 16 / 9 of it (the 3x3 kernel of
-    # an up-convolution folded into four 2x2): no share of a feature map or of the batch. On a CPU
-    # XLA sums the gradient of each pass through a network for itself.
-    sizes = Counter(int(np.prod(collective.shape)) for collective in found)
-    parameters = Counter(leaf.size for leaf in jax.tree.leaves(state.params))
-    statistic = max(leaf.size for leaf in jax.tree.leaves(state.batch_stats))
-    known = parameters.keys() | {size * 16 // 9 for size in parameters if size % 9 == 0}
-    assert not {size for size in sizes if size > statistic} - known
-    assert sum((sizes & parameters).values()) >= 0.9 * sum(parameters.values())
-    passes = {"kp_detector": 3, "bg_predictor": 2}
-    needed = sum(
-        passes.get(network, 1) * leaf.size
-        for network, tree in state.params.items()
-        for leaf in jax.tree.leaves(tree)
-    )
-    sent = sum(size * count for size, count in sizes.items())
-    assert 0.5 * needed < sent < 1.5 * needed
-
-
-def test_a_cut_state_is_put_together_once(monkeypatch):
-    monkeypatch.setattr("tpsm_jax.training.sharding._SMALLEST_SHARDED", 64)
-    config = tiny_config(state_sharding="fsdp")
-    trainer = ModelTrainer(config, make_mesh(jax.devices()[:8]), steps_per_epoch=100)
-    state = trainer.abstract_state()
-    found = collectives(trainer.lower(ALL).compile(QUICKLY).as_text())
-    assert {collective.kind for collective in found} == {"all-reduce", "all-gather"}
-    gathered = Counter(one.shape for one in found if one.kind == "all-gather")
-    cut = Counter(
-        leaf.shape
-        for leaf in jax.tree.leaves((state.params, state.batch_stats))
-        if not leaf.sharding.is_fully_replicated
-    )
-    assert gathered == cut
-
-
-def test_what_the_state_says(one):
-    _, state, metrics = one
-    assert int(state.step) == 1
-    assert state.ema_params is None
-    assert metrics["finite"] == 1
-    terms = ("perceptual", "equivariance_value", "warp_loss", "bg")
-    np.testing.assert_allclose(
-        metrics["loss"], sum(metrics[f"loss/{name}"] for name in terms), rtol=1e-6
-    )
-    counts = [int(state.opt_state[name][1].count) for name in ("generator", "bg_predictor")]
-    assert counts == [1, 1]
 
 
 def lean_config(**fields):
@@ -161,11 +43,11 @@ def lean_config(**fields):
     return config
 
 
-def lean_step(**fields):
-    """State before, state after one step, metrics, trainer, and the compiled step."""
+def lean_step(kept=None, **fields):
+    """State before (`kept`, or a new one), after one step, metrics, trainer, and compiled step."""
     config = lean_config(**fields)
     trainer = ModelTrainer(config, make_mesh(jax.devices()[:2]), steps_per_epoch=1)
-    before = trainer.create_state()
+    before = jax.device_put(kept, trainer.shardings) if kept else trainer.create_state()
     kept = jax.device_get(before)
     compiled = trainer.lower(Phase(background=False, dropout=True)).compile(QUICKLY)
     after, metrics = take_step(trainer, before, compiled)
@@ -225,17 +107,18 @@ def test_average_frozen_parameters_warm_up_and_another_optimiser(lean):
 
 
 def test_bfloat16_is_near(lean):
-    _, after, metrics, *_ = lean_step(compute_dtype="bfloat16")
+    _, after, metrics, trainer, _ = lean_step(lean[0], compute_dtype="bfloat16")
     np.testing.assert_allclose(metrics["loss"], lean[2]["loss"], rtol=0.05)
     assert metrics["loss"] != lean[2]["loss"]
-    assert {leaf.dtype for leaf in jax.tree.leaves(after.params)} == {np.dtype(np.float32)}
+    for state in (trainer.abstract_state(), after):
+        assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype(np.float32)}
 
 
-def test_accumulated_parts_are_averaged_and_recomputing_changes_nothing():
+def test_accumulated_parts_are_averaged_and_recomputing_changes_nothing(lean):
     networks = ("kp_detector", "dense_motion_network", "inpainting_network", "vgg19")
     config = lean_config(accumulate_steps=2, remat=networks)
     trainer = ModelTrainer(config, make_mesh(jax.devices()[:1]), steps_per_epoch=1)
-    state, batch = jax.device_get(trainer.create_state()), tiny_batch(config)
+    state, batch = lean[0], tiny_batch(config)
     source, driving = (batch[key].astype(np.float32) / 255 for key in ("source", "driving"))
     draws = trainer.draw(jax.random.key(1), jnp.int32(0), ALL)
     phase = Phase(background=False, dropout=True)

@@ -27,9 +27,15 @@ def use_compilation_cache(folder: str | Path | None = None) -> None:
     Args:
       folder: made if missing; "none" leaves JAX as it is. If None, what JAX was told already
         (JAX_COMPILATION_CACHE_DIR), else `default_cache_folder()`. A folder that cannot be
-        written is no error: one then compiles.
+        written is no error: one then compiles. Several processes on CPUs have none: the first
+        would find its programs and the others, whose programs JAX does not keep, would compile
+        theirs, for longer than the 30 seconds that it waits for them in its first step.
     """
     if folder == "none":
+        return
+    several = jax.distributed.is_initialized() and jax.process_count() > 1
+    if several and jax.default_backend() == "cpu":
+        jax.config.update("jax_enable_compilation_cache", False)
         return
     told = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:

@@ -1,5 +1,6 @@
 """Everything that training changes."""
 
+import importlib.metadata
 from typing import Any
 
 import jax
@@ -36,8 +37,13 @@ def quick_compiler_options() -> dict[str, Any] | None:
 
     Returns:
       Options that leave the code behind XLA's own optimisations as it comes, which a CPU compiles
-      in a quarter of the time; None on other backends, which may refuse them.
+      in a fraction of the time; None on other backends, which may refuse them.
     """
     if jax.default_backend() != "cpu":
         return None
-    return {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+    if importlib.metadata.version("jaxlib") == "0.10.2":
+        # The emitters of fused loops by way of MLIR take as long as all the rest. Another release
+        # may not know the option, and refuse it.
+        options["xla_cpu_use_fusion_emitters"] = False
+    return options
