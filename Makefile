@@ -55,7 +55,7 @@ bench: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) runs/procedural ## all of the 
 	$(BIN)/python benchmarks/animate.py --checkpoint runs/procedural --batch_sizes 1 --rounds 5 \
 	  --frames 5 --memory_frames --output runs/bench/animate.json $(BESIDE)
 	$(BIN)/python benchmarks/train_step.py --rounds 5 --output runs/bench/train_step.json $(BESIDE)
-	$(BIN)/python benchmarks/evaluate.py --checkpoint runs/procedural --frames 8 --batch_sizes 1 \
+	$(BIN)/python benchmarks/evaluate.py --checkpoint runs/procedural --frames 8 --rounds 2 --batch_sizes 1 \
 	  --output runs/bench/evaluate.json $(BESIDE) $(if $(REFERENCE),--torch_checkpoint runs/procedural.pth.tar)
 	$(BIN)/python benchmarks/data.py --rounds 3 --seconds 2 --output runs/bench/data.json $(BESIDE)
 	$(BIN)/python benchmarks/ops.py --rounds 3 --output runs/bench/ops.json $(BESIDE)

@@ -10,10 +10,14 @@ and along two axes each multiplication is again such a sum of four. In float32 i
 as coarsely as the plain sum; larger tiles, with fewer multiplications still, ten times and more.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
 
+# Jitted, so that convolutions of one size are traced once.
+@functools.partial(jax.jit, static_argnames="transposed")
 def winograd(x: jax.Array, kernel: jax.Array, *, transposed: bool = False) -> jax.Array:
     """Convolves float32 pictures with one pixel of zeros around them.
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from tpsm_jax.models.motion_model import Variables, build_model, init_variables
 from tpsm_jax.models.vgg19 import VGG19
+from tpsm_jax.ops.backend import written_for
 from tpsm_jax.ops.resample import antialias_kernel
 
 _LEAVES = {
@@ -102,7 +103,8 @@ def _variable_shapes(model_params_json: str) -> Variables:
     halvings = motion["num_blocks"] + model_params["generator_params"]["num_down_blocks"]
     # No variable depends on the size, but tracing needs one that halves so often.
     side = math.ceil(2**halvings / motion["scale_factor"])
-    return jax.eval_shape(lambda rng: init_variables(model, rng, side, side), jax.random.key(0))
+    with written_for("gpu"):  # a CPU's forms of convolutions take longer to trace
+        return jax.eval_shape(lambda rng: init_variables(model, rng, side, side), jax.random.key(0))
 
 
 def vgg19_leaves() -> list[Leaf]:
