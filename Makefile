@@ -52,12 +52,14 @@ format: $(STAMP) ## put the sources into their format
 BESIDE := $(if $(REFERENCE),--reference "$(REFERENCE)" --reference_python $(TORCH_VENV)/bin/python)
 
 bench: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) runs/procedural ## all of the below within 15 minutes: runs/bench/; with REFERENCE=official-checkout docs/images/speed.png
-	$(BIN)/python benchmarks/animate.py --checkpoint runs/procedural --batch_sizes 1 --rounds 5 \
-	  --frames 5 --memory_frames --output runs/bench/animate.json $(BESIDE)
-	$(BIN)/python benchmarks/train_step.py --rounds 5 --output runs/bench/train_step.json $(BESIDE)
-	$(BIN)/python benchmarks/evaluate.py --checkpoint runs/procedural --frames 8 --rounds 2 --batch_sizes 1 \
-	  --output runs/bench/evaluate.json $(BESIDE) $(if $(REFERENCE),--torch_checkpoint runs/procedural.pth.tar)
-	$(BIN)/python benchmarks/data.py --rounds 3 --seconds 2 --output runs/bench/data.json $(BESIDE)
+	$(BIN)/python benchmarks/animate.py --checkpoint runs/procedural --batch_sizes 1 --rounds 4 \
+	  --frames 4 --memory_frames --output runs/bench/animate.json $(BESIDE)
+	$(BIN)/python benchmarks/train_step.py --rounds 4 --output runs/bench/train_step.json $(BESIDE)
+	$(BIN)/python benchmarks/evaluate.py --checkpoint runs/procedural --clips 1 --frames 8 --rounds 2 \
+	  --batch_sizes 1 --l1_batch_sizes --output runs/bench/evaluate.json $(BESIDE) \
+	  $(if $(REFERENCE),--torch_checkpoint runs/procedural.pth.tar)
+	$(BIN)/python benchmarks/data.py --clips 10 --frames 32 --folder runs/bench_data/few --rounds 3 --seconds 2 \
+	  --output runs/bench/data.json $(BESIDE)
 	$(BIN)/python benchmarks/ops.py --rounds 3 --output runs/bench/ops.json $(BESIDE)
 	$(BIN)/python benchmarks/parts.py --rounds 3 --output runs/bench/parts_of_frame.json $(BESIDE)
 	$(BIN)/python benchmarks/parts.py --training --rounds 3 --output runs/bench/parts_of_step.json $(BESIDE)

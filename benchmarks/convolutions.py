@@ -3,7 +3,7 @@
     python benchmarks/convolutions.py [--batch 1] [--dtype float32]
 
 Decides `PRODUCTS_PAY_FROM` in tpsm_jax/nn/upsample_conv.py and `WINOGRAD_PIXELS` and
-`WINOGRAD_CHANNELS` in tpsm_jax/nn/convolution.py: where the ratio is above 1.
+`WINOGRAD_CHANNELS` in tpsm_jax/nn/convolution.py: where the ratio is well above 1.
 """
 
 import argparse

@@ -89,16 +89,16 @@ def test_masks_pictures_and_maps_have_few_features(size, channels, features, few
 @pytest.mark.parametrize(
     ("shape", "features", "size", "padding", "expected"),
     [
-        ((1, 32, 32, 64), 64, 3, 1, True),
-        ((5, 16, 64, 64), 64, 3, 1, True),
-        ((5, 16, 32, 64), 64, 3, 1, False),  # the batch does not count
-        ((1, 32, 33, 64), 64, 3, 1, False),
-        ((1, 128, 128, 64), 64, 3, 1, True),
-        ((1, 128, 256, 64), 64, 3, 1, False),
-        ((1, 32, 32, 32), 64, 3, 1, False),
-        ((1, 32, 32, 64), 32, 3, 1, False),
-        ((1, 32, 32, 64), 64, 3, 0, False),
-        ((1, 32, 32, 64), 64, 7, 3, False),
+        ((1, 32, 32, 256), 256, 3, 1, True),
+        ((5, 16, 64, 256), 512, 3, 1, True),
+        ((5, 16, 32, 256), 256, 3, 1, False),  # the batch does not count
+        ((1, 32, 33, 256), 256, 3, 1, False),
+        ((1, 128, 128, 256), 256, 3, 1, True),
+        ((1, 128, 256, 256), 256, 3, 1, False),
+        ((1, 32, 32, 255), 256, 3, 1, False),
+        ((1, 32, 32, 256), 255, 3, 1, False),
+        ((1, 32, 32, 256), 256, 3, 0, False),
+        ((1, 32, 32, 256), 256, 7, 3, False),
     ],
 )
 def test_winograd_is_chosen_by_size(shape, features, size, padding, expected):

@@ -15,9 +15,10 @@ from tpsm_jax.nn.winograd import winograd
 from tpsm_jax.ops.backend import backend
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
-# How many pixels of a picture, and from how many channels on, in and out, Winograd's way is faster.
+# Of how many pixels, and from how many channels on, in and out, Winograd's way gains enough
+# for the time that it takes to compile.
 WINOGRAD_PIXELS = (32 * 32, 128 * 128)
-WINOGRAD_CHANNELS = 64
+WINOGRAD_CHANNELS = 256
 # From how many input values on a matrix product computes the gradient of a kernel, ...
 LARGE_PICTURE = 2**17
 # ... and from how many times a picture's size on a kernel is not to be turned.
