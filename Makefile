@@ -51,7 +51,7 @@ format: $(STAMP) ## put the sources into their format
 # What each benchmark is told where the official code is to be timed beside.
 BESIDE := $(if $(REFERENCE),--reference "$(REFERENCE)" --reference_python $(TORCH_VENV)/bin/python)
 
-bench: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) runs/procedural ## all of the below within 15 minutes: runs/bench/; with REFERENCE=official-checkout docs/images/speed.png
+bench: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) runs/procedural ## all of the below, about a quarter of an hour: runs/bench/; with REFERENCE=official-checkout docs/images/speed.png
 	$(BIN)/python benchmarks/animate.py --checkpoint runs/procedural --batch_sizes 1 --rounds 4 \
 	  --frames 4 --memory_frames --output runs/bench/animate.json $(BESIDE)
 	$(BIN)/python benchmarks/train_step.py --rounds 4 --output runs/bench/train_step.json $(BESIDE)
@@ -62,7 +62,7 @@ bench: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) runs/procedural ## all of the 
 	  --output runs/bench/data.json $(BESIDE)
 	$(BIN)/python benchmarks/ops.py --rounds 3 --output runs/bench/ops.json $(BESIDE)
 	$(BIN)/python benchmarks/parts.py --rounds 3 --output runs/bench/parts_of_frame.json $(BESIDE)
-	$(BIN)/python benchmarks/parts.py --training --rounds 3 --output runs/bench/parts_of_step.json $(BESIDE)
+	$(BIN)/python benchmarks/parts.py --training --rounds 2 --output runs/bench/parts_of_step.json $(BESIDE)
 	$(if $(REFERENCE),$(BIN)/python docs/make_benchmark_plot.py runs/bench)
 
 bench-animate: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) $(if $(CHECKPOINT),,runs/procedural) ## time animation; REFERENCE=official-checkout beside it, VARIANTS="eager onnxruntime" in these ways

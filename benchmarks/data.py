@@ -210,7 +210,7 @@ def headlines(rates: dict[str, list[float]]) -> list[dict[str, Any]]:
         found.append(
             {
                 "headline": True,
-                "question": f"reading {ours}, the reference {form}",
+                "question": f"reading clips: {ours}, beside {form}",
                 "ours": statistics.median(rates[ours]),
                 "reference": statistics.median(theirs),
                 "unit": "samples/s",
