@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from tqdm import tqdm
 
 from tpsm_jax.animation import Animator
-from tpsm_jax.checkpoints import load_checkpoint
+from tpsm_jax.checkpoints import add_checkpoint_flags, load_checkpoint
 from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache
 from tpsm_jax.cpu_memory import keep_freed_memory
 from tpsm_jax.errors import ArgumentParser, InputError, picture_size, positive, run_script
@@ -91,18 +91,8 @@ def check_inputs_survive(output: str, *inputs: str) -> None:
 def parse_arguments() -> argparse.Namespace:
     """The flags; `size` as (height, width) or None."""
     parser = ArgumentParser(__doc__)
+    add_checkpoint_flags(parser)
     add = parser.add_argument
-    add(
-        "--checkpoint",
-        required=True,
-        help="folder that convert_torch_weights.py wrote, or a workdir of train.py",
-    )
-    add(
-        "--step",
-        default="latest",
-        metavar="N|best|latest",
-        help="of the checkpoints in a workdir (latest)",
-    )
     add("--source", required=True, help="the picture to animate")
     add("--driving", required=True, help="video, gif, or folder of frames in the order of names")
     add("--output", required=True, help=".mp4 .mov .mkv .webm .gif, or a folder/ for PNG frames")

@@ -20,7 +20,7 @@ from measuring import describe_machine, write_results
 
 from tpsm_jax.cpu_memory import keep_freed_memory
 from tpsm_jax.errors import ArgumentParser, positive, run_script
-from tpsm_jax.nn.convolution import precision_of
+from tpsm_jax.nn.plain_convolution import convolve_plainly
 from tpsm_jax.nn.upsample_conv import UpsampleConv
 from tpsm_jax.nn.winograd import winograd
 
@@ -69,7 +69,9 @@ def plain(
 ) -> tuple[Callable[[Any, jax.Array], jax.Array], Any]:
     """A form of a convolution, and its kernel."""
 
-    apply = winograd_of if form == "Winograd" else convolution_of
+    def apply(kernel: jax.Array, x: jax.Array) -> jax.Array:
+        return winograd(x, kernel) if form == "Winograd" else convolve_plainly(x, kernel, 1, 1)
+
     return jax.jit(apply), jax.random.normal(jax.random.key(1), (3, 3, x.shape[-1], features))
 
 
@@ -82,24 +84,10 @@ def turned(
         if form == "Winograd":
             return winograd(gradient, kernel, transposed=True)
         x = jax.ShapeDtypeStruct((*gradient.shape[:3], channels), gradient.dtype)
-        return jax.linear_transpose(lambda x: convolution_of(kernel, x), x)(gradient)[0]
+        return jax.linear_transpose(lambda x: convolve_plainly(x, kernel, 1, 1), x)(gradient)[0]
 
     kernel = jax.random.normal(jax.random.key(1), (3, 3, channels, gradient.shape[-1]))
     return jax.jit(apply), kernel
-
-
-def winograd_of(kernel: jax.Array, x: jax.Array) -> jax.Array:
-    """By the library's own products."""
-    return winograd(x, kernel)
-
-
-def convolution_of(kernel: jax.Array, x: jax.Array) -> jax.Array:
-    """By XLA's routine."""
-    axes = ("NHWC", "HWIO", "NHWC")
-    precision = precision_of(x.dtype)
-    return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), "SAME", dimension_numbers=axes, precision=precision
-    )
 
 
 def measure(

@@ -29,8 +29,12 @@ from tqdm import tqdm  # noqa: E402
 
 from benchmarks.measuring import (  # noqa: E402
     ReferenceProcess,
+    add_reference_flags,
     describe_machine,
+    headline,
+    official_config,
     peak_rss_mib,
+    reference_command,
     write_results,
 )
 from configs.base import get_base_config  # noqa: E402
@@ -39,7 +43,7 @@ from data.loader import ClipDataset, open_dataset  # noqa: E402
 from data.prepared import is_prepared, open_prepared  # noqa: E402
 from data.puppets.clips import draw_clips  # noqa: E402
 from tpsm_jax.augment import augment  # noqa: E402
-from tpsm_jax.errors import ArgumentParser, InputError, run_script  # noqa: E402
+from tpsm_jax.errors import ArgumentParser, run_script  # noqa: E402
 from tpsm_jax.video_writer import FrameWriter  # noqa: E402
 
 FORMS = ("prepared", "png", "mp4")  # the reference reads the last two
@@ -55,7 +59,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         theirs: dict[str, ReferenceProcess] = {}
         for form in FORMS[1:] if args.reference else ():
-            process = ReferenceProcess(reference_command(args, form))
+            process = ReferenceProcess(command_of(args, form))
             theirs[form] = stack.enter_context(process)
             print(f"reference, {form}: {process.name}")
         rates = measure(ours, theirs, args)
@@ -162,14 +166,10 @@ def folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def reference_command(args: argparse.Namespace, form: str) -> list[str]:
+def command_of(args: argparse.Namespace, form: str) -> list[str]:
     """How to start the official reader."""
-    worker = Path(__file__).with_name("reference_data_worker.py")
-    yaml = f"{args.reference}/config/vox-256.yaml"
-    if not Path(yaml).is_file():
-        raise InputError(f"there is no {yaml}: --reference is a checkout of the official code")
-    command = [args.reference_python, "-W", "ignore", str(worker), "--reference", args.reference]
-    command += ["--config", yaml, "--data", str(args.folder / form)]
+    command = reference_command(args, "reference_data_worker.py")
+    command += ["--config", official_config(args), "--data", str(args.folder / form)]
     return [*command, "--batch_size", str(args.batch_size), "--workers", str(args.workers)]
 
 
@@ -207,18 +207,9 @@ def headlines(rates: dict[str, list[float]]) -> list[dict[str, Any]]:
             continue
         theirs = rates[f"reference {form}"]
         ratios = [a / b for a, b in zip(rates[ours], theirs, strict=True)]
-        found.append(
-            {
-                "headline": True,
-                "question": f"reading clips: {ours}, beside {form}",
-                "ours": statistics.median(rates[ours]),
-                "reference": statistics.median(theirs),
-                "unit": "samples/s",
-                "ratio": statistics.median(ratios),
-                "ratio_low": min(ratios),
-                "ratio_high": max(ratios),
-            }
-        )
+        question = f"reading clips: {ours}, beside {form}"
+        medians = statistics.median(rates[ours]), statistics.median(theirs)
+        found.append(headline(question, "samples/s", *medians, ratios))
     return found
 
 
@@ -235,8 +226,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--batch_size", type=int, default=8)
     add("--rounds", type=int, default=5, help="turns of each reader")
     add("--seconds", type=float, default=3, help="a turn; twice that for the reference")
-    add("--reference", help="checkout of the official PyTorch code")
-    add("--reference_python", default=sys.executable, help="a Python that has torch")
+    add_reference_flags(parser)
+    add("--reference_config", help="YAML file; CHECKOUT/config/vox-256.yaml by default")
     add("--output", help="JSON file to write the rows to")
     args = parser.parse_args()
     name = args.data.resolve().name if args.data else "puppets"

@@ -27,8 +27,12 @@ sys.path[0] = str(ROOT)
 
 from benchmarks.measuring import (  # noqa: E402
     ReferenceProcess,
+    add_reference_flags,
     describe_machine,
+    headline,
+    official_config,
     peak_rss_mib,
+    reference_command,
     write_results,
 )
 from data.evaluation_clips import clips_for_test  # noqa: E402
@@ -69,12 +73,12 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         reference = None
         if args.reference:
-            reference = stack.enter_context(ReferenceProcess(reference_command(args)))
+            reference = stack.enter_context(ReferenceProcess(command_of(args)))
             print(f"reference: {reference.name}")
         table = measure(ours, reference, args)
     print_table(table)
     print(f"peak memory of ours, all batch sizes {peak_rss_mib():.0f} MiB")
-    rows = headline(table) + [row(name, passes) for name, passes in table.items()]
+    rows = headlines(table) + [row(name, passes) for name, passes in table.items()]
     write_results(args.output, command=f"python {shlex.join(sys.argv)}", rows=rows)
 
 
@@ -126,16 +130,12 @@ def measure(
     return table
 
 
-def reference_command(args: argparse.Namespace) -> list[str]:
+def command_of(args: argparse.Namespace) -> list[str]:
     """How to start the official code."""
-    worker = Path(__file__).with_name("reference_evaluation_worker.py")
-    yaml = args.reference_config or f"{args.reference}/config/vox-256.yaml"
-    if not Path(yaml).is_file():
-        raise InputError(f"there is no {yaml}: give --reference_config")
     if not args.torch_checkpoint:
         raise InputError("--reference is to have the same weights: give --torch_checkpoint")
-    command = [args.reference_python, "-W", "ignore", str(worker), "--reference", args.reference]
-    command += ["--config", yaml, "--torch_checkpoint", args.torch_checkpoint]
+    command = reference_command(args, "reference_evaluation_worker.py")
+    command += ["--config", official_config(args), "--torch_checkpoint", args.torch_checkpoint]
     return [*command, "--data", args.data]
 
 
@@ -171,26 +171,15 @@ def row(name: str, passes: list[Pass]) -> dict[str, Any]:
     }
 
 
-def headline(table: Table) -> list[dict[str, Any]]:
-    """The row for the picture of all benchmarks: our fastest size beside the reference."""
+def headlines(table: Table) -> list[dict[str, Any]]:
+    """Our fastest size beside the reference."""
     if PUBLISHED not in table:
         return []
     speeds = {name: row(name, passes)["frames_a_second"] for name, passes in table.items()}
     whole = [name for name in table if name.startswith("ours") and "L1" not in name]
     fastest = max(whole, key=lambda name: speeds[name])
-    found = ratios(table, fastest, PUBLISHED)
-    return [
-        {
-            "headline": True,
-            "question": "evaluation of a clip",
-            "ours": speeds[fastest],
-            "reference": speeds[PUBLISHED],
-            "unit": "frames/s",
-            "ratio": statistics.median(found),
-            "ratio_low": min(found),
-            "ratio_high": max(found),
-        }
-    ]
+    both = speeds[fastest], speeds[PUBLISHED]
+    return [headline("evaluation of a clip", "frames/s", *both, ratios(table, fastest, PUBLISHED))]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -205,8 +194,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--batch_sizes", type=positive, nargs="+", default=[1, 2, 4, 8])
     add("--l1_batch_sizes", type=positive, nargs="*", default=[1], help="for L1 alone, no files")
     add("--rounds", type=positive, default=3, help="turns of each")
-    add("--reference", help="checkout of the official PyTorch code")
-    add("--reference_python", default=sys.executable, help="a Python that has torch")
+    add_reference_flags(parser)
     add("--reference_config", help="YAML file; CHECKOUT/config/vox-256.yaml by default")
     add("--torch_checkpoint", help="x.pth.tar for the reference, the same weights")
     add("--output", help="JSON file to write")

@@ -1,13 +1,17 @@
 """What the benchmarks share: machine, memory, results as JSON, and the official code's process."""
 
+import argparse
 import contextlib
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import resource
+import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +63,67 @@ class ReferenceProcess:
             self._process.communicate()  # closes its input, which ends it
 
 
+def add_reference_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds --reference and --reference_python, for `reference_command`."""
+    parser.add_argument("--reference", help="checkout of the official PyTorch code")
+    parser.add_argument(
+        "--reference_python", default=sys.executable, help="a Python that has torch"
+    )
+
+
+def reference_command(args: argparse.Namespace, worker: str) -> list[str]:
+    """How to start one of the workers beside this file.
+
+    Args:
+      args: with the flags of `add_reference_flags`.
+      worker: its name.
+
+    Raises:
+      InputError: --reference is no checkout of the official code.
+    """
+    if not Path(args.reference, "modules").is_dir():
+        raise InputError(f"{args.reference} is no checkout of the official code: no modules/")
+    path = Path(__file__).with_name(worker)
+    return [args.reference_python, "-W", "ignore", str(path), "--reference", args.reference]
+
+
+def official_config(args: argparse.Namespace, config: str = "configs/vox256.py") -> str:
+    """The official YAML file: of --reference_config, else the one of a config's name.
+
+    Raises:
+      InputError: there is no such file.
+    """
+    name = re.sub(r"(\d+)$", r"-\1", Path(config).stem)  # vox256 -> vox-256
+    yaml = args.reference_config or f"{args.reference}/config/{name}.yaml"
+    if not Path(yaml).is_file():
+        raise InputError(f"there is no {yaml}: give --reference_config")
+    return yaml
+
+
+def headline(
+    question: str, unit: str, ours: float, reference: float, ratios: Sequence[float]
+) -> dict[str, Any]:
+    """A row for the picture of all benchmarks.
+
+    Args:
+      question: that both codes were asked.
+      unit: of what they made of it.
+      ours: the project's median.
+      reference: the official code's.
+      ratios: how many times as fast ours was, in each round.
+    """
+    return {
+        "headline": True,
+        "question": question,
+        "ours": ours,
+        "reference": reference,
+        "unit": unit,
+        "ratio": statistics.median(ratios),
+        "ratio_low": min(ratios),
+        "ratio_high": max(ratios),
+    }
+
+
 def peak_rss_mib() -> float:
     """The most memory that this process itself has had resident."""
     status = Path("/proc/self/status")
@@ -76,9 +141,7 @@ def write_results(path: str | None, *, command: str, rows: list[dict[str, Any]])
     Args:
       path: of the file; its folder is made. Nothing is written if None.
       command: that measured it.
-      rows: flat. One for the picture of all benchmarks has "headline": true, the "question" that it
-        answers, "ours" and "reference" with their "unit", and "ratio", "ratio_low" and
-        "ratio_high": how many times as fast ours is, the median and the extremes of all rounds.
+      rows: flat; those for the picture of all benchmarks by `headline`.
     """
     if path is None:
         return

@@ -12,12 +12,17 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from measuring import ReferenceProcess, describe_machine, write_results
+from measuring import (
+    ReferenceProcess,
+    add_reference_flags,
+    describe_machine,
+    reference_command,
+    write_results,
+)
 from op_cases import CASES, Case, flow, keypoints, noise
 from roofline import Work, compiled, measure, print_rows, with_gradient
 
@@ -45,11 +50,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         reference = None
         if args.reference:
-            if not Path(args.reference, "modules").is_dir():
-                raise InputError(f"{args.reference} is no checkout of the official code")
-            worker = Path(__file__).with_name("reference_ops_worker.py")
-            command = [args.reference_python, "-W", "ignore", str(worker)]
-            command += ["--reference", args.reference]
+            command = reference_command(args, "reference_ops_worker.py")
             reference = stack.enter_context(ReferenceProcess(command))
             print(f"reference: {reference.name}")
         works = {name: work_of(CASES[number]) for name, number in numbers.items()}
@@ -133,8 +134,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--only", default="", help="of the operations whose name holds this")
     add("--rounds", type=positive, default=7, help="turns of each code")
     add("--seconds", type=seconds, default=0.05, help="a turn lasts at least")
-    add("--reference", help="checkout of the official PyTorch code")
-    add("--reference_python", default=sys.executable, help="a Python that has torch")
+    add_reference_flags(parser)
     add("--output", help="JSON file to write")
     return parser.parse_args()
 

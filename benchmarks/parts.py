@@ -14,17 +14,23 @@ import argparse
 import contextlib
 import shlex
 import sys
-from pathlib import Path
 
 from frame_parts import frame_parts
-from measuring import ReferenceProcess, describe_machine, write_results
+from measuring import (
+    ReferenceProcess,
+    add_reference_flags,
+    describe_machine,
+    official_config,
+    reference_command,
+    write_results,
+)
 from roofline import measure, print_rows
 from training_parts import training_parts
 
 from tpsm_jax.config_files import read_config
 from tpsm_jax.cpu_memory import keep_freed_memory
 from tpsm_jax.cpu_training import prepare_cpu
-from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script, seconds
+from tpsm_jax.errors import ArgumentParser, positive, run_script, seconds
 from tpsm_jax.gpu_training import prepare_gpu
 
 
@@ -39,7 +45,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         reference = None
         if args.reference:
-            process = ReferenceProcess(reference_command(args, asked))
+            process = ReferenceProcess(command_of(args, asked))
             reference = stack.enter_context(process)
             print(f"reference: {reference.name}")
         rows = measure(
@@ -58,14 +64,11 @@ def main() -> None:
     write_results(args.output, command=f"python {shlex.join(sys.argv)}", rows=rows)
 
 
-def reference_command(args: argparse.Namespace, parts: list[str]) -> list[str]:
+def command_of(args: argparse.Namespace, parts: list[str]) -> list[str]:
     """How to start the official code."""
-    worker = Path(__file__).with_name("reference_parts_worker.py")
-    yaml = args.reference_config or f"{args.reference}/config/vox-256.yaml"
-    if not Path(yaml).is_file():
-        raise InputError(f"there is no {yaml}: give --reference_config")
-    command = [args.reference_python, "-W", "ignore", str(worker), "--reference", args.reference]
-    command += ["--config", yaml, "--size", *map(str, read_config(args.config).image_size)]
+    command = reference_command(args, "reference_parts_worker.py")
+    command += ["--config", official_config(args, args.config)]
+    command += ["--size", *map(str, read_config(args.config).image_size)]
     return [*command, *(["--training"] if args.training else []), "--parts", *parts]
 
 
@@ -77,9 +80,8 @@ def parse_arguments() -> argparse.Namespace:
     add("--config", default="configs/vox256.py", help="file with get_config()")
     add("--rounds", type=positive, default=5, help="turns of each code")
     add("--seconds", type=seconds, default=0.1, help="a turn lasts at least")
-    add("--reference", help="checkout of the official PyTorch code")
-    add("--reference_python", default=sys.executable, help="a Python that has torch")
-    add("--reference_config", help="YAML file; CHECKOUT/config/vox-256.yaml by default")
+    add_reference_flags(parser)
+    add("--reference_config", help="YAML file; by default the one of --config's name")
     add("--output", help="JSON file to write")
     return parser.parse_args()
 

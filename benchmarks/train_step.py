@@ -14,18 +14,25 @@ them; the official step gets float pictures, for there the data loader does that
 
 import argparse
 import contextlib
-import re
 import shlex
 import shutil
 import statistics
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from measuring import ReferenceProcess, describe_machine, peak_rss_mib, write_results
+from measuring import (
+    ReferenceProcess,
+    add_reference_flags,
+    describe_machine,
+    headline,
+    official_config,
+    peak_rss_mib,
+    reference_command,
+    write_results,
+)
 from ml_collections import ConfigDict
 from step_parts import PARTS, StepParts
 
@@ -61,7 +68,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         references = {}
         for variant in args.variants if args.reference else ():
-            process = ReferenceProcess(reference_command(args, config, variant))
+            process = ReferenceProcess(command_of(args, config, variant))
             references[f"reference {variant}"] = stack.enter_context(process)
             print(f"reference {variant}: {process.name}")
         for batch_size in args.batch_sizes:
@@ -182,17 +189,13 @@ class Training:
         return StepParts(self._trainer, self._state, self._batch)
 
 
-def reference_command(args: argparse.Namespace, config: ConfigDict, variant: str) -> list[str]:
+def command_of(args: argparse.Namespace, config: ConfigDict, variant: str) -> list[str]:
     """How to start the official code."""
-    worker = Path(__file__).with_name("reference_training_worker.py")
-    name = re.sub(r"(\d+)$", r"-\1", Path(args.config).stem)  # vox256 -> vox-256
-    yaml = args.reference_config or f"{args.reference}/config/{name}.yaml"
-    if not Path(yaml).is_file():
-        raise InputError(f"there is no {yaml}: give --reference_config")
     if "compile" in variant.split(",") and not any(map(shutil.which, ("g++", "clang++"))):
         raise InputError("torch.compile wants g++ or clang++: leave 'compile' out of --variants")
-    command = [args.reference_python, "-W", "ignore", str(worker), "--reference", args.reference]
-    command += ["--config", yaml, "--size", *map(str, config.image_size)]
+    command = reference_command(args, "reference_training_worker.py")
+    command += ["--config", official_config(args, args.config)]
+    command += ["--size", *map(str, config.image_size)]
     return [*command, "--variant", variant]
 
 
@@ -228,19 +231,9 @@ def headlines(batch_size: int, seconds: Seconds) -> list[dict[str, Any]]:
             continue
         theirs = of_code["step"]
         ratios = [their / our for our, their in zip(ours, theirs, strict=True)]
-        rows.append(
-            {
-                "headline": True,
-                "question": f"training step, batch {batch_size}",
-                "code": code,
-                "ours": statistics.median(ours),
-                "reference": statistics.median(theirs),
-                "unit": "s/step",
-                "ratio": statistics.median(ratios),
-                "ratio_low": min(ratios),
-                "ratio_high": max(ratios),
-            }
-        )
+        question = f"training step, batch {batch_size}"
+        medians = statistics.median(ours), statistics.median(theirs)
+        rows.append({"code": code, **headline(question, "s/step", *medians, ratios)})
         print(f"  ours is {rows[-1]['ratio']:.2f} times as fast as {code}")
     return rows
 
@@ -256,8 +249,7 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     add("--rounds", type=positive, default=7, help="turns of each code")
     add("--steps", type=positive, default=1, help="a round; 10 or more on a GPU")
     add("--warm_up", type=positive, default=1, help="steps of each code before the first round")
-    add("--reference", help="checkout of the official PyTorch code")
-    add("--reference_python", default=sys.executable, help="a Python that has torch")
+    add_reference_flags(parser)
     add("--reference_config", help="YAML file; by default the one of --config's name")
     add(
         "--variants",

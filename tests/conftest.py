@@ -1,9 +1,15 @@
-"""Every test runs with several CPU devices, and an accidental broadcast over ranks is an error."""
+"""Every test runs with several CPU devices, and an accidental broadcast over ranks is an error.
+
+`make test-gpu` names another platform by TPSM_TEST_PLATFORM.
+"""
+
+import os
+from collections.abc import Iterator
 
 import jax
 import pytest
 
-jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_platforms", os.environ.get("TPSM_TEST_PLATFORM", "cpu"))
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -20,6 +26,14 @@ LONGEST = (
     "test_golden_networks.py",
     "test_avd.py",
 )
+
+
+@pytest.fixture(scope="module")
+def compiled_quickly() -> Iterator[None]:
+    """Has a module's programs compiled with few optimisations: for those that run once or twice."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -111,14 +111,9 @@ def run_ours(
 
 def print_table(ours: dict[str, np.ndarray], official: dict[str, np.ndarray]) -> bool:
     """Prints a line a stage; returns whether every bound holds."""
-    official = dict(official)
-    rounding = {
-        name.removeprefix(ROUNDING): float(official.pop(name))
-        for name in [*official]
-        if name.startswith(ROUNDING)
-    }
-    if ours.keys() != official.keys():
-        print(f"stages of one side only: {sorted(ours.keys() ^ official.keys())}")
+    stages = {name for name in official if not name.startswith(ROUNDING)}
+    if ours.keys() != stages:
+        print(f"stages of one side only: {sorted(ours.keys() ^ stages)}")
         return False
     holds = True
     print(
@@ -127,12 +122,12 @@ def print_table(ours: dict[str, np.ndarray], official: dict[str, np.ndarray]) ->
     )
     for name, value in ours.items():
         difference = np.abs(value.astype(np.float64) - official[name])
+        rounding = float(official[f"{ROUNDING}{name}"])
         bound = _bound(stage_of(name), value.shape)
         if stage_of(name) == "prediction":
             # Of real pictures, with sharp edges, the official code itself rounds farther than that.
-            bound = max(bound, 2 * rounding[name])
-        note = f"{rounding[name]:8.1e}"
-        holds &= _print_line(name, difference.max(), difference.mean(), bound, note)
+            bound = max(bound, 2 * rounding)
+        holds &= _print_line(name, difference.max(), difference.mean(), bound, f"{rounding:8.1e}")
         if name.endswith("/prediction"):
             steps = np.abs(np.rint(value * 255.0) - np.rint(official[name] * 255.0))
             holds &= _print_line(f"{name} of 255", steps.max(), steps.mean(), 1)

@@ -12,6 +12,14 @@ QUICKLY = {
     "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false",
 }
 
+# What conftest.py sets, and its fixture `compiled_quickly`: bits depend on how many devices share a
+# processor.
+LIKE_A_QUICK_TEST = {
+    "JAX_PLATFORMS": "cpu",
+    "JAX_NUM_CPU_DEVICES": "8",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+}
+
 
 def start_python(*arguments: str, **environ: str) -> subprocess.Popen[str]:
     """Starts Python in the project's root, in a group of its own, with one pipe for all it says."""

@@ -19,7 +19,7 @@ import convert_torch_weights
 from tests.brightest import Brightest
 from tests.eval_files import COUNTS, eval_words, write_clips, write_inputs
 from tests.prepare_files import contents, prepare
-from tests.processes import start_python
+from tests.processes import LIKE_A_QUICK_TEST, start_python
 from tests.test_torch_names import vgg19_checkpoint
 from tests.tiny_training import SIZE
 from tpsm_jax.checkpoints import load_checkpoint
@@ -29,19 +29,7 @@ from tpsm_jax.models.vgg19 import VGG19
 from tpsm_jax.torch_weights import read_torch_file, vgg19_from_torch, write_torch_file
 
 script = importlib.import_module("eval")
-pytestmark = pytest.mark.slow
-LIKE_THIS_PROCESS = {
-    "JAX_PLATFORMS": "cpu",
-    "JAX_NUM_CPU_DEVICES": "8",
-    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_quickly():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_quickly")]
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +132,7 @@ def test_killed_in_mid_clip_it_goes_on_to_the_same_bytes(run, inputs, tmp_path):
     assert run(tmp_path / "whole", **data)[0] == 0
     killed = tmp_path / "killed"
     words = eval_words(inputs, killed, **data)
-    process = start_python(*words, **LIKE_THIS_PROCESS)
+    process = start_python(*words, **LIKE_A_QUICK_TEST)
     videos = killed / "converted" / "video"
     try:
         while len(list(videos.glob("*.mp4"))) < 1 or not list(videos.glob(".b.*")):
@@ -373,7 +361,7 @@ def test_two_processes_equal_one(run, inputs, tmp_path):
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     environ = {
-        **LIKE_THIS_PROCESS,
+        **LIKE_A_QUICK_TEST,
         "JAX_NUM_CPU_DEVICES": "2",
         "JAX_COORDINATOR_ADDRESS": address,
         "JAX_NUM_PROCESSES": "2",

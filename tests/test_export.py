@@ -12,7 +12,7 @@ import jax.export
 import numpy as np
 import pytest
 
-from tests.processes import ROOT
+from tests.processes import LIKE_A_QUICK_TEST, ROOT
 from tests.small import draw_variables, pictures
 from tests.tiny_training import SIZE, tiny_config
 from tpsm_jax import export
@@ -21,6 +21,7 @@ from tpsm_jax.checkpoints import load_checkpoint, save_checkpoint
 from tpsm_jax.errors import run_script
 from tpsm_jax.models.motion_model import build_model
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
 CONFIG = tiny_config()
 # Less to compile.
 CONFIG.model_params.common_params.multi_mask = False
@@ -30,7 +31,7 @@ WIDTH = 2 * SIZE
 SOURCE = pictures(1, SIZE, WIDTH, seed=2)
 FRAMES = pictures(6, SIZE, WIDTH, seed=1)
 
-# serve.py is what docs/serving.md says it is. Bits depend on how many devices share the processor.
+# serve.py is what docs/serving.md says it is.
 CLIENT = """
 import sys
 import numpy as np
@@ -45,18 +46,6 @@ np.savez("results.npz", kp_source=encoded["kp_source"], relative=relative, avd=a
 unwanted = {"tpsm_jax", "flax", "orbax", "ml_collections"} & {*sys.modules}
 assert not unwanted, unwanted
 """
-ENVIRON = {
-    "JAX_PLATFORMS": "cpu",
-    "JAX_NUM_CPU_DEVICES": str(jax.device_count()),
-    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _compiled_quickly():
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +93,11 @@ def test_served_without_this_package_the_frames_are_the_animators(monkeypatch, i
     np.savez(tmp_path / "given.npz", source=SOURCE, frames=FRAMES)
     command = [sys.executable, "-W", "error", "-c", CLIENT]
     done = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, **ENVIRON}, capture_output=True, text=True
+        command,
+        cwd=tmp_path,
+        env={**os.environ, **LIKE_A_QUICK_TEST},
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
 

@@ -8,11 +8,11 @@ A folder is written beside its place and moved there when it is complete. What t
 see `orbax_trees`, is read here too.
 """
 
+import argparse
 import json
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,6 +108,21 @@ def save_vgg19(folder: str | Path, variables: Variables) -> None:
         _replace(folder, lambda partial: save_tree(partial / _VGG19, variables))
 
 
+def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds --checkpoint and --step, whose values are for `load_checkpoint`."""
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        help="folder that convert_torch_weights.py wrote, or a workdir of train.py",
+    )
+    parser.add_argument(
+        "--step",
+        default="latest",
+        metavar="N|best|latest",
+        help="of the checkpoints in a workdir (latest)",
+    )
+
+
 def load_checkpoint(
     folder: str | Path,
     *,
@@ -132,18 +147,15 @@ def load_checkpoint(
     """
     folder = Path(folder)
     config = _read_config(folder)
-    # Side by side, because either takes a second.
-    with ThreadPoolExecutor(1) as beside:
-        described = beside.submit(variable_shapes, config["model_params"])
-        variables = _stored_variables(folder, step, ema)
     try:
         model = build_model(config["model_params"], dtype=dtype)
-        shapes = described.result()
+        shapes = variable_shapes(config["model_params"])
     except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise InputError(
             f"{folder / _CONFIG} describes no model ({type(error).__name__}: {error}); "
             "convert the weights again"
         ) from error
+    variables = _stored_variables(folder, step, ema)
     _check_against(shapes, variables, folder)
     if "bg_predictor" not in variables["params"]:
         model = model.clone(bg_predictor=None)

@@ -28,7 +28,7 @@ from tpsm_jax.animation_programs import (
     find_keypoints,
     render,
 )
-from tpsm_jax.checkpoints import load_checkpoint
+from tpsm_jax.checkpoints import add_checkpoint_flags, load_checkpoint
 from tpsm_jax.errors import ArgumentParser, InputError, picture_size, run_script
 from tpsm_jax.models.motion_model import MotionModel, check_image_size
 from tpsm_jax.ops.backend import written_for
@@ -200,18 +200,8 @@ def main() -> None:
 def parse_arguments() -> argparse.Namespace:
     """The flags; `size` as (height, width) or None."""
     parser = ArgumentParser(__doc__)
+    add_checkpoint_flags(parser)
     add = parser.add_argument
-    add(
-        "--checkpoint",
-        required=True,
-        help="folder that convert_torch_weights.py wrote, or a workdir of train.py",
-    )
-    add(
-        "--step",
-        default="latest",
-        metavar="N|best|latest",
-        help="of the checkpoints in a workdir (latest)",
-    )
     add("--output", required=True, type=Path, help="file to write, as vox.jaxexport")
     add("--modes", nargs="+", choices=MODES, help="(all that the checkpoint has weights for)")
     add("--size", type=picture_size, help="HEIGHTxWIDTH or one number (default: the checkpoint's)")

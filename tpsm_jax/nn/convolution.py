@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 
 from tpsm_jax.nn import few_features
+from tpsm_jax.nn.plain_convolution import convolve_plainly, precision_of
 from tpsm_jax.nn.winograd import winograd
 from tpsm_jax.ops.backend import backend
 
-_NHWC = ("NHWC", "HWIO", "NHWC")
 # Of how many pixels, and from how many channels on, in and out, Winograd's way gains enough
 # for the time that it takes to compile.
 WINOGRAD_PIXELS = (32 * 32, 128 * 128)
@@ -23,11 +23,6 @@ WINOGRAD_CHANNELS = 256
 LARGE_PICTURE = 2**17
 # ... and from how many times a picture's size on a kernel is not to be turned.
 LARGE_KERNEL = 32
-
-
-def precision_of(dtype: Any) -> jax.lax.Precision | None:
-    """float32 means float32, on every backend; who wants speed asks for bfloat16 by name."""
-    return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
 
 
 def convolve(x: jax.Array, kernel: jax.Array, *, strides: int = 1, padding: int) -> jax.Array:
@@ -44,25 +39,14 @@ def convolve(x: jax.Array, kernel: jax.Array, *, strides: int = 1, padding: int)
     """
     size, sides = kernel.shape[0], x.shape[1:3]
     if backend() != "cpu" or strides != 1:
-        return _convolve(x, kernel, strides, padding)
+        return convolve_plainly(x, kernel, strides, padding)
     if min(sides) < size:
         return _convolve_small(x, kernel, padding)
     if x.dtype == jnp.float32 and padding < size and few_features.suits(kernel):
         return few_features.convolve_to_few(x, kernel, padding)
     if x.dtype != jnp.bfloat16:
         return _convolve_differently_backwards(x, kernel, padding)
-    return _convolve(x, kernel, strides, padding)
-
-
-def _convolve(x: jax.Array, kernel: jax.Array, strides: int, padding: int) -> jax.Array:
-    return jax.lax.conv_general_dilated(
-        x,
-        kernel,
-        window_strides=(strides, strides),
-        padding=((padding, padding), (padding, padding)),
-        dimension_numbers=_NHWC,
-        precision=precision_of(x.dtype),
-    )
+    return convolve_plainly(x, kernel, strides, padding)
 
 
 def _convolve_small(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
@@ -92,7 +76,7 @@ def _convolve_differently_backwards(x: jax.Array, kernel: jax.Array, padding: in
     """With gradients by matrix products where XLA's own are slow."""
     if _suits_winograd(x, kernel, padding):
         return winograd(x, kernel)
-    return _convolve(x, kernel, 1, padding)
+    return convolve_plainly(x, kernel, 1, padding)
 
 
 def _suits_winograd(x: jax.Array, kernel: jax.Array, padding: int) -> bool:
@@ -114,9 +98,9 @@ def _forward(x: jax.Array, kernel: jax.Array, padding: int) -> tuple[jax.Array, 
 
 def _backward(padding: int, kept: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = kept
-    of_x, of_kernel = jax.vjp(lambda x, kernel: _convolve(x, kernel, 1, padding), x, kernel)[1](
-        gradient
-    )
+    of_x, of_kernel = jax.vjp(lambda x, kernel: convolve_plainly(x, kernel, 1, padding), x, kernel)[
+        1
+    ](gradient)
     if _suits_winograd(x, kernel, padding):
         of_x = winograd(gradient, kernel, transposed=True)
     elif kernel.size > LARGE_KERNEL * gradient.size:

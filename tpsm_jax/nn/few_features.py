@@ -9,6 +9,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from tpsm_jax.nn.plain_convolution import convolve_plainly
+
 MOST = 16  # features; masks have 1, pictures 3, contribution maps 11
 
 
@@ -31,14 +33,7 @@ def convolve_to_few(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
       [B, H + 2 padding - k + 1, likewise, features].
     """
     if kernel.shape[-1] > 1:
-        return jax.lax.conv_general_dilated(
-            x,
-            kernel,
-            window_strides=(1, 1),
-            padding=((padding, padding), (padding, padding)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            precision=jax.lax.Precision.HIGHEST,
-        )
+        return convolve_plainly(x, kernel, 1, padding)
     # What each place adds to those around it, then the sums.
     size = kernel.shape[0]
     taps = kernel.reshape(size * size, -1)

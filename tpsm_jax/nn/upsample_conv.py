@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from tpsm_jax.nn.convolution import convolve, precision_of
+from tpsm_jax.nn.convolution import convolve
 from tpsm_jax.nn.layers import Dtype, uniform_by_fan_in
+from tpsm_jax.nn.plain_convolution import precision_of
 from tpsm_jax.ops.backend import backend
 
 Form = Literal["upsample", "products"]
