@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from tests.compilations import compilations
 from tests.small import model_params, pictures, small_model
-from tpsm_jax.animation import BATCHES_AHEAD, Animator, read_ahead
+from tpsm_jax.animation import BATCHES_AHEAD, Animator, read_ahead, stacked
 from tpsm_jax.errors import InputError
 from tpsm_jax.keypoints import pose_distance, relative_keypoints, relative_scale
 from tpsm_jax.pictures import resize
@@ -116,6 +116,27 @@ def test_frames_of_any_size_and_kind_are_resized(checkpoint):
     streamed = list(animator.animate(frames))
     expected = list(animator.animate([resize(frame, 128, 128) for frame in frames]))
     np.testing.assert_array_equal(streamed, expected)
+
+
+def test_8_bit_frames_give_what_floats_give_to_the_bit(checkpoint):
+    bytes_ = (FRAMES * 255).astype(np.uint8)
+    floats = [resize(frame, 128, 128) for frame in bytes_]
+    assert floats[0].dtype == np.float32
+    animator = Animator(checkpoint, SOURCE, batch_size=2, output_dtype=np.float32)
+    expected = list(animator.animate(floats))
+    np.testing.assert_array_equal(list(animator.animate(bytes_)), expected)
+    mixed = [floats[0], *bytes_[1:4], *floats[4:]]
+    np.testing.assert_array_equal(list(animator.animate(mixed)), expected)
+
+
+def test_8_bit_frames_that_fit_are_moved_as_they_are():
+    frames = [np.full((4, 4, 3), value, np.uint8) for value in (0, 51, 255)]
+    batches = list(stacked([*frames, frames[0] / np.float32(255)], 3))
+    assert [(batch.dtype, count) for batch, count in batches] == [(np.uint8, 3), (np.float32, 1)]
+    ((batch, count),) = stacked([frames[1], frames[2] / np.float32(255)], 3)
+    assert count == 2
+    assert batch.dtype == np.float32
+    np.testing.assert_array_equal(batch[:, 0, 0, 0], np.float32([0.2, 1, 1]))
 
 
 @pytest.mark.slow

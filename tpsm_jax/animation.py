@@ -1,5 +1,6 @@
 """A source picture moved by a driving clip: frames in, frames out, never the whole clip."""
 
+import itertools
 import queue
 import threading
 from collections.abc import Generator, Iterable, Iterator
@@ -164,31 +165,31 @@ class Animator:
         return jnp.asarray(initial), jnp.float32(scale)
 
     def _batches(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
-        return read_ahead(
-            stacked((resize(frame, *self.size) for frame in frames), self.batch_size), BATCHES_AHEAD
-        )
+        def fits(frame: np.ndarray) -> bool:  # it moves to the device as it is: a quarter the bytes
+            return frame.dtype == np.uint8 and frame.shape[:2] == tuple(self.size)
+
+        resized = (frame if fits(frame) else resize(frame, *self.size) for frame in frames)
+        return read_ahead(stacked(resized, self.batch_size), BATCHES_AHEAD)
 
 
 def stacked(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
     """Batches of frames, all of one size.
 
     Args:
-      frames: [H, W, 3] each.
+      frames: [H, W, 3] each, uint8 or float32 in [0, 1].
       batch_size: frames of a batch.
 
     Yields:
-      [batch_size, H, W, 3], and how many frames of it count: the last batch is filled up with its
-      last frame, so that nothing is compiled for it.
+      [batch_size, H, W, 3], float32 if one of its frames is; and how many frames of it count: the
+      last batch is filled up with its last frame, so that nothing is compiled for it.
     """
-    batch: list[np.ndarray] = []
-    for frame in frames:
-        batch.append(frame)
-        if len(batch) == batch_size:
-            yield np.stack(batch), batch_size
-            batch = []
-    if batch:
-        filler = [batch[-1]] * (batch_size - len(batch))
-        yield np.stack(batch + filler), len(batch)
+    remaining = iter(frames)
+    while batch := list(itertools.islice(remaining, batch_size)):
+        count = len(batch)
+        batch += [batch[-1]] * (batch_size - count)
+        if any(frame.dtype != batch[0].dtype for frame in batch):
+            batch = [resize(frame, *frame.shape[:2]) for frame in batch]
+        yield np.stack(batch), count
 
 
 def _fetched(images: jax.Array, count: int) -> Iterator[np.ndarray]:

@@ -13,6 +13,8 @@ from tpsm_jax.keypoints import relative_keypoints
 from tpsm_jax.models.motion_model import MotionModel, Variables
 
 Mode = Literal["relative", "standard", "avd"]
+# What 8-bit values stand for. Not by a division, in place of which XLA multiplies, which rounds.
+_LEVELS = (np.arange(256) / 255).astype(np.float32)
 
 
 def animation_variables(variables: Variables, modes: Collection[str]) -> Variables:
@@ -48,8 +50,10 @@ def encode_source(model: MotionModel, variables: Variables, source: jax.Array) -
 
 @functools.partial(jax.jit, static_argnums=0)
 def find_keypoints(model: MotionModel, variables: Variables, frames: jax.Array) -> jax.Array:
-    """[B, H, W, 3] float32 in [0, 1] -> [B, N, 2]."""
+    """[B, H, W, 3], uint8 or float32 in [0, 1] -> [B, N, 2]."""
     # Compiled apart from `render`: the first frame and `find_best_frame` need it alone.
+    if frames.dtype == jnp.uint8:
+        frames = jnp.asarray(_LEVELS)[frames]
     return model.apply(variables, frames, method=lambda model, image: model.kp_detector(image))
 
 
