@@ -14,7 +14,8 @@ def prepare_gpu() -> None:
 
     The instruction takes sums below 1.2e-38 for 0, so two releases of jaxlib add in a loop of
     compare and swap instead. That is hundreds of times slower where many add to one place, as
-    gradients of grid sampling do to a pixel (jax issue 38806). A user's own options stay.
+    gradients of grid sampling do to a pixel (jax issue 38806). Release 0.11.2 is fast again. A
+    user's own options stay.
     """
     platforms = (os.environ.get("JAX_PLATFORMS") or "cuda").split(",")
     flags = os.environ.get("XLA_FLAGS", "")
