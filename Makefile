@@ -17,7 +17,7 @@ PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 PYTEST_FLAGS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-beam test-browser test-detector check format detector-table parity roundtrip bench bench-animate bench-evaluate bench-train bench-data bench-ops bench-parts golden clean
+.PHONY: help demo test test-beam test-browser test-detector test-gpu check format detector-table parity roundtrip bench bench-animate bench-evaluate bench-train bench-data bench-ops bench-parts golden clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -37,6 +37,12 @@ test-browser: $(STAMP) ## the pages in headless Chromium (Debian: apt install ch
 
 test-detector: $(DETECTOR_STAMP) ## MediaPipe on a photograph, and the tables that are made with it
 	$(DETECTOR_VENV)/bin/python -m pytest -W default --noconftest tests/check_detector.py
+
+test-gpu: $(STAMP) ## the comparisons with the official code's arrays, on an NVIDIA GPU
+	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[test,cuda]'
+	TPSM_TEST_PLATFORM=cuda XLA_PYTHON_CLIENT_PREALLOCATE=false $(BIN)/python -m pytest --numprocesses 4 -W default \
+	  tests/test_golden_ops.py tests/test_golden_networks.py tests/test_golden_chain.py \
+	  tests/test_golden_gradients.py tests/test_golden_animation.py
 
 check: $(STAMP) ## formatting, lint, types and the fast tests
 	$(BIN)/ruff format --check .

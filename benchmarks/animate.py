@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,22 @@ from typing import Any
 import imageio_ffmpeg
 import jax.numpy as jnp
 import numpy as np
-from measuring import ReferenceProcess, describe_machine, peak_rss_mib, write_results
+from measuring import (
+    ReferenceProcess,
+    add_reference_flags,
+    describe_machine,
+    headline,
+    official_config,
+    peak_rss_mib,
+    reference_command,
+    write_results,
+)
 
 from tpsm_jax.animation import Animator
 from tpsm_jax.checkpoints import load_checkpoint
 from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache
 from tpsm_jax.cpu_memory import keep_freed_memory
-from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script
+from tpsm_jax.errors import ArgumentParser, positive, run_script
 from tpsm_jax.video import ffmpeg_command, open_video
 from tpsm_jax.video_writer import FrameWriter
 
@@ -60,28 +69,35 @@ def main() -> None:
     print(f"{describe_machine()}, ffmpeg {imageio_ffmpeg.get_ffmpeg_version()}")
     rows = time_frames(args)
     print_speed(rows)
-    runs = measure_processes(args)
+    runs = [] if args.frames_only else measure_processes(args)
     for run in runs:
         print(
             f"{run['name']:28}  {run['frames']:4} frames, the first after "
             f"{run['first_frame']:6.2f} s, peak memory {run['peak_rss_mib']:6.0f} MiB"
         )
     command = f"python {shlex.join(sys.argv)}"
-    write_results(args.output, command=command, rows=headline(rows) + rows + runs)
+    write_results(args.output, command=command, rows=headlines(rows) + rows + runs)
 
 
 def time_frames(args: argparse.Namespace) -> list[dict[str, Any]]:
     """A row of the table for each batch size, and each variant of the reference, in turns."""
-    timed = {f"ours, batch {size}": time_ours(args, size, "float32") for size in args.batch_sizes}
-    for size in args.bfloat16_batch_sizes:
-        timed[f"ours, bfloat16, batch {size}"] = time_ours(args, size, "bfloat16")
-    rows = [{"name": name, "how": "this project"} for name in timed]
     with contextlib.ExitStack() as stack:
-        for variant in args.variants if args.reference else ():
-            process = stack.enter_context(ReferenceProcess(reference_command(args, variant)))
-            timed[f"reference, {variant}"] = time_reference(process)
-            rows.append({"name": f"reference, {variant}", "how": process.name})
-            print(f"{rows[-1]['name']}: {process.name}")
+        processes = {}  # all start at once, for some compile long
+        for variant, size in variants(args):
+            process = stack.enter_context(ReferenceProcess(command_of(args, variant, size)))
+            processes[f"reference, {variant}" + f", batch {size}" * (size > 1)] = process, size
+        timed = {}
+        for name, dtype, sizes in (
+            ("ours", jnp.float32, args.batch_sizes),
+            ("ours, bfloat16", jnp.bfloat16, args.bfloat16_batch_sizes),
+        ):
+            checkpoint = load_checkpoint(args.checkpoint, dtype=dtype) if sizes else None
+            timed |= {f"{name}, batch {size}": time_ours(checkpoint, size) for size in sizes}
+        rows = [{"name": name, "how": "this project"} for name in timed]
+        for name, (process, size) in processes.items():
+            rows.append({"name": name, "how": process.name})
+            print(f"{name}: {process.name}")
+            timed[name] = time_reference(process, size)
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in timed}
         for _ in range(args.rounds):
             for name, animate in timed.items():
@@ -94,9 +110,8 @@ def time_frames(args: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
-def time_ours(args: argparse.Namespace, batch_size: int, dtype: str) -> Timed:
+def time_ours(checkpoint: Any, batch_size: int) -> Timed:
     """The project, compiled already."""
-    checkpoint = load_checkpoint(args.checkpoint, dtype=getattr(jnp, dtype))
     height, width = checkpoint.config.image_size
     source, driving = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), np.uint8)
     animator = Animator(checkpoint, source, batch_size=batch_size, mode="standard")
@@ -113,25 +128,30 @@ def time_ours(args: argparse.Namespace, batch_size: int, dtype: str) -> Timed:
     return animate
 
 
-def time_reference(process: ReferenceProcess) -> Timed:
+def time_reference(process: ReferenceProcess, batch_size: int) -> Timed:
     """A variant of the official code."""
 
     def animate(frames: int) -> tuple[float, float]:
-        seconds, of_processors = process.ask(frames)
-        return seconds / frames, of_processors / frames
+        count = -(-frames // batch_size) * batch_size
+        seconds, of_processors = process.ask(count)
+        return seconds / count, of_processors / count
 
     return animate
 
 
-def reference_command(args: argparse.Namespace, variant: str) -> list[str]:
+def variants(args: argparse.Namespace) -> Iterator[tuple[str, int]]:
+    """Those of the reference, each with its batch size: only compiled ones take several frames."""
+    for variant in args.variants if args.reference else ():
+        sizes = args.compiled_batch_sizes if variant.startswith("compiled") else [1]
+        yield from ((variant, size) for size in sizes)
+
+
+def command_of(args: argparse.Namespace, variant: str, batch_size: int) -> list[str]:
     """How to start the official code."""
-    worker = Path(__file__).with_name("reference_worker.py")
-    config = args.reference_config or f"{args.reference}/config/vox-256.yaml"
-    if not Path(config).is_file():
-        raise InputError(f"there is no {config}: give --reference_config")
     size = load_checkpoint(args.checkpoint).config.image_size
-    command = [args.reference_python, "-W", "ignore", str(worker), "--reference", args.reference]
-    command += ["--config", config, "--size", *map(str, size), "--variant", variant]
+    command = reference_command(args, "reference_worker.py")
+    command += ["--config", official_config(args), "--size", *map(str, size), "--variant", variant]
+    command += ["--batch_size", str(batch_size)]
     if args.torch_checkpoint:
         command += ["--torch_checkpoint", args.torch_checkpoint]
     return command
@@ -146,38 +166,31 @@ def print_speed(rows: list[dict[str, Any]]) -> None:
             f"{row['high']:.4f}), of all cores {row['processor_seconds_a_frame']:7.4f} s"
         )
         if eager:
-            line += f", {ratios(row, eager[0])[0]:5.2f} times as fast as eager"
+            line += f", {statistics.median(ratios(row, eager[0])):5.2f} times as fast as eager"
         print(line)
 
 
-def ratios(row: dict[str, Any], reference: dict[str, Any]) -> tuple[float, float, float]:
-    """How many times as fast, round by round: the median and the extremes."""
+def ratios(row: dict[str, Any], reference: dict[str, Any]) -> list[float]:
+    """How many times as fast, round by round."""
     pairs = zip(reference["rounds"], row["rounds"], strict=True)
-    found = [theirs / ours for theirs, ours in pairs]
-    return statistics.median(found), min(found), max(found)
+    return [theirs / ours for theirs, ours in pairs]
 
 
-def headline(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows for the picture of all benchmarks: our fastest size beside each float32 variant."""
-    ours = [row for row in rows if row["name"].startswith("ours, batch")]
-    fastest = min(ours, key=lambda row: row["seconds_a_frame"])
+def headlines(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Our fastest size beside each variant; in float32 beside those in float32 alone."""
     shown = []
-    for row in rows:
-        if row["name"].startswith("reference") and "bfloat16" not in row["name"]:
+    for ours, precision in (("ours, batch", ""), ("ours, bfloat16", " in bfloat16")):
+        sizes = [row for row in rows if row["name"].startswith(ours)]
+        for row in rows:
             variant = row["name"].removeprefix("reference, ")
-            median, low, high = ratios(fastest, row)
-            shown.append(
-                {
-                    "headline": True,
-                    "question": "an animated frame" + f", beside {variant}" * (variant != "eager"),
-                    "ours": fastest["seconds_a_frame"],
-                    "reference": row["seconds_a_frame"],
-                    "unit": "s",
-                    "ratio": median,
-                    "ratio_low": low,
-                    "ratio_high": high,
-                }
+            if not sizes or variant == row["name"] or ("bfloat16" in variant and not precision):
+                continue
+            fastest = min(sizes, key=lambda row: row["seconds_a_frame"])
+            question = f"an animated frame{precision}" + f", beside {variant}" * (
+                variant != "eager"
             )
+            seconds = (each["seconds_a_frame"] for each in (fastest, row))
+            shown.append(headline(question, "s", *seconds, ratios(fastest, row)))
     return shown
 
 
@@ -225,9 +238,9 @@ def parse_arguments() -> argparse.Namespace:
     add("--rounds", type=positive, default=6)
     add("--batch_sizes", type=positive, nargs="+", default=[1, 2, 4, 8])
     add("--bfloat16_batch_sizes", type=positive, nargs="*", default=[])
+    add("--frames_only", action="store_true", help="no processes that are timed from their start")
     add("--memory_frames", type=positive, nargs="*", default=[50, 500], help="lengths of clips")
-    add("--reference", help="checkout of the official PyTorch code")
-    add("--reference_python", default=sys.executable, help="a Python that has torch")
+    add_reference_flags(parser)
     add("--reference_config", help="YAML file; CHECKOUT/config/vox-256.yaml by default")
     add("--torch_checkpoint", help="x.pth.tar for the reference; random weights without")
     add(
@@ -238,6 +251,8 @@ def parse_arguments() -> argparse.Namespace:
         metavar="NAME",
         help=", ".join(VARIANTS),
     )
+    sizes = {"type": positive, "nargs": "+", "default": [1]}
+    add("--compiled_batch_sizes", **sizes, help="of the variants that PyTorch compiles")
     add("--output", help="JSON file to write everything measured to")
     add_cache_flag(parser)
     add("--child", nargs=3, help=argparse.SUPPRESS)

@@ -1,9 +1,10 @@
-"""Times the forms of 3x3 convolutions at the sizes of vox256, on whatever backend is there.
+"""Times the forms of convolutions at the sizes of vox256, on whatever backend is there.
 
     python benchmarks/convolutions.py [--batch 1] [--dtype float32]
 
-Decides `PRODUCTS_PAY_FROM` in tpsm_jax/nn/upsample_conv.py and `WINOGRAD_PIXELS` and
-`WINOGRAD_CHANNELS` in tpsm_jax/nn/convolution.py: where the ratio is well above 1.
+On a CPU it decides `PRODUCTS_PAY_FROM` in tpsm_jax/nn/upsample_conv.py and `WINOGRAD_PIXELS` and
+`WINOGRAD_CHANNELS` in tpsm_jax/nn/convolution.py: where the ratio is well above 1. Elsewhere it
+measures the forms of gpu_forms.py beside.
 """
 
 import argparse
@@ -12,10 +13,12 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import gpu_forms
 import jax
+import jax.numpy as jnp
 from measuring import describe_machine, write_results
 
 from tpsm_jax.cpu_memory import keep_freed_memory
@@ -37,10 +40,16 @@ PLAIN = [
     (32, 512, 512), (64, 512, 512), (128, 256, 256),
     (64, 256, 512), (128, 128, 256), (256, 64, 128),
 ]  # fmt: skip
+# (side, channels in, channels out, side of the kernel): masks, contribution maps, the picture;
+# first layers, and others whose channels are no multiple of eight.
+ODD = [
+    (32, 212, 1, 7), (64, 148, 1, 7), (128, 74, 1, 7), (256, 37, 1, 7), (64, 148, 11, 7),
+    (256, 64, 3, 7), (256, 3, 64, 7), (256, 3, 64, 3), (64, 84, 128, 3),
+]  # fmt: skip
 
 
 def main() -> None:
-    """Measures every size, prints two tables, and writes them as JSON."""
+    """Measures every size, prints tables, and writes them as JSON."""
     parser = ArgumentParser(__doc__)
     parser.add_argument("--batch", type=positive, default=1)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
@@ -49,8 +58,12 @@ def main() -> None:
     args = parser.parse_args()
     keep_freed_memory()
     print(f"{describe_machine()}, batch {args.batch}, {args.dtype}")
-    rows = measure("nearest x2, 3x3 conv", UPSAMPLED, upsampling, ("upsample", "products"), args)
-    if args.dtype == "float32":  # Winograd's is for that alone
+    on_cpu = jax.default_backend() == "cpu"
+    forms = ("upsample", "products" if on_cpu else "subpixels")
+    rows = measure("nearest x2, 3x3 conv", UPSAMPLED, upsampling, forms, args)
+    if not on_cpu:
+        rows += measure("odd", ODD, odd, ("XLA", "by columns, in eights"), args)
+    elif args.dtype == "float32":  # Winograd's is for that alone
         rows += measure("3x3 conv", PLAIN, plain, ("XLA", "Winograd"), args)
         rows += measure("gradient of the input", PLAIN, turned, ("XLA", "Winograd"), args)
     write_results(args.output, command=f"python {shlex.join(sys.argv)}", rows=rows)
@@ -60,8 +73,14 @@ def upsampling(
     form: Any, x: jax.Array, features: int
 ) -> tuple[Callable[[Any, jax.Array], jax.Array], Any]:
     """A form of `UpsampleConv`, and its variables."""
-    module = UpsampleConv(features, form=form, dtype=x.dtype)
-    return jax.jit(module.apply), module.init(jax.random.key(1), x)
+    module = UpsampleConv(features, form=None if form == "subpixels" else form, dtype=x.dtype)
+    variables = module.init(jax.random.key(1), x)
+
+    def by_subpixels(variables: Any, x: jax.Array) -> jax.Array:
+        made = gpu_forms.upsample_and_convolve(x, variables["params"]["kernel"])
+        return made + variables["params"]["bias"].astype(x.dtype).reshape(1, 1, 1, -1)
+
+    return jax.jit(by_subpixels if form == "subpixels" else module.apply), variables
 
 
 def plain(
@@ -73,6 +92,20 @@ def plain(
         return winograd(x, kernel) if form == "Winograd" else convolve_plainly(x, kernel, 1, 1)
 
     return jax.jit(apply), jax.random.normal(jax.random.key(1), (3, 3, x.shape[-1], features))
+
+
+def odd(
+    form: str, x: jax.Array, features: int, size: int
+) -> tuple[Callable[[Any, jax.Array], jax.Array], Any]:
+    """A form of a convolution of any size, and its kernel."""
+
+    def apply(kernel: jax.Array, x: jax.Array) -> jax.Array:
+        kernel = kernel.astype(x.dtype)
+        if form == "XLA":
+            return convolve_plainly(x, kernel, 1, size // 2)
+        return gpu_forms.convolve(x, kernel, size // 2)
+
+    return jax.jit(apply), jax.random.normal(jax.random.key(1), (size, size, x.shape[-1], features))
 
 
 def turned(
@@ -92,31 +125,40 @@ def turned(
 
 def measure(
     name: str,
-    sizes: list[tuple[int, int, int]],
+    sizes: Sequence[tuple[int, ...]],
     make: Callable[..., tuple[Callable[..., jax.Array], Any]],
     forms: tuple[str, str],
     args: argparse.Namespace,
 ) -> list[dict[str, Any]]:
-    """Median milliseconds of both forms, run in turns; a row a size."""
-    print(f"\n{name:>26} {forms[0] + ', ms':>14} {forms[1] + ', ms':>14} {'ratio':>6}")
+    """Median milliseconds of both forms, run in turns, and how far they differ; a row a size."""
+    heads = [f"{form}, ms" for form in forms]
+    print(f"\n{name:>26} {heads[0]:>14} {heads[1]:>26} {'ratio':>6} difference of the largest")
     rows = []
-    for side, channels, features in sizes:
+    repeats = 1 if jax.default_backend() == "cpu" else 20  # an accelerator is to be kept busy
+    for side, channels, *more in sizes:
         x = jax.random.normal(jax.random.key(0), (args.batch, side, side, channels), args.dtype)
-        compiled = [make(form, x, features) for form in forms]
+        compiled = [make(form, x, *more) for form in forms]
         runs = [functools.partial(run, weights, x) for run, weights in compiled]
         seconds: list[list[float]] = [[], []]
         for turn in range(1 + args.rounds):
             for times, run in zip(seconds, runs, strict=True):
                 start = time.perf_counter()
-                jax.block_until_ready(run())
+                for _ in range(repeats):
+                    result = run()
+                jax.block_until_ready(result)
                 if turn > 0:  # the first compiles
-                    times.append(time.perf_counter() - start)
+                    times.append((time.perf_counter() - start) / repeats)
         medians = [1e3 * statistics.median(times) for times in seconds]
         ratio = statistics.median(a / b for a, b in zip(*seconds, strict=True))
-        size = f"{side}x{side}x{channels} -> {features}"
-        print(f"{size:>26} {medians[0]:14.2f} {medians[1]:14.2f} {ratio:6.2f}", flush=True)
+        size = f"{side}x{side}x{channels} -> {', '.join(map(str, more))}"
+        made, other = (run().astype(jnp.float32) for run in runs)
+        difference = float(jnp.abs(made - other).max() / jnp.abs(made).max())
+        line = f"{size:>26} {medians[0]:14.3f} {medians[1]:26.3f} {ratio:6.2f} {difference:.1e}"
+        print(line, flush=True)
         forms_ms = {f"{form}_ms": each for form, each in zip(forms, medians, strict=True)}
-        rows.append({"name": f"{name} {size}", **forms_ms, "ratio": ratio})
+        rows.append(
+            {"name": f"{name} {size}", **forms_ms, "ratio": ratio, "difference": difference}
+        )
     return rows
 
 

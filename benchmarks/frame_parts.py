@@ -73,7 +73,7 @@ def frame_parts(config: ConfigDict) -> dict[str, Part]:
 
 def build(config: ConfigDict) -> tuple[MotionModel, dict[str, Any], list[Any]]:
     """The model, variables of random values, and two pictures of noise."""
-    model = build_model(config.model_params)
+    model = build_model(config.model_params, dtype=jnp.dtype(config.compute_dtype))
     height, width = config.image_size
     variables = jax.jit(init_variables, static_argnums=(0, 2, 3))(
         model, jax.random.key(0), height, width

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import functools
 import importlib.metadata
 import json
 import os
@@ -11,13 +12,14 @@ import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.ops.backend import backend, written_for
 from tpsm_jax.replace_file import replace_text
 
 
@@ -25,8 +27,7 @@ class ReferenceProcess:
     """Runs the official code, by one of the workers beside this file.
 
     Attributes:
-      name: what the worker says of itself: "torch VERSION" and how, or another runtime.
-      torch_version: of the one started last, for all of them have the same.
+      torch_version: of the one that was named last, for all of them have the same.
     """
 
     torch_version: str | None = None
@@ -37,16 +38,30 @@ class ReferenceProcess:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
         )
-        self.name = self._answer()
-        if self.name.startswith("torch "):
-            ReferenceProcess.torch_version = self.name.split()[1].rstrip(",")
+
+    @functools.cached_property
+    def name(self) -> str:
+        """What the worker says of itself when it is ready: "torch VERSION" or another, and how."""
+        name = self._answer()
+        if name.startswith("torch "):
+            ReferenceProcess.torch_version = name.split()[1].rstrip(",")
+        return name
 
     def ask(self, *numbers: float) -> list[float]:
         """Sends a line of numbers, and waits for the line of numbers that answers it."""
+        self.tell(*numbers)
+        return self.hear()
+
+    def tell(self, *numbers: float) -> None:
+        """Sends a line of numbers."""
         assert self._process.stdin is not None
         # Where it has ended, its answer is missing, too.
         with contextlib.suppress(BrokenPipeError):
             print(*numbers, file=self._process.stdin, flush=True)
+
+    def hear(self) -> list[float]:
+        """Waits for the line of numbers that answers."""
+        _ = self.name  # which comes first
         return [float(number) for number in self._answer().split()]
 
     def _answer(self) -> str:
@@ -98,6 +113,21 @@ def official_config(args: argparse.Namespace, config: str = "configs/vox256.py")
     if not Path(yaml).is_file():
         raise InputError(f"there is no {yaml}: give --reference_config")
     return yaml
+
+
+def count_flops(lowered: Any, lower: Callable[[], Any]) -> float:
+    """FLOP of a program as it is written, not as it is compiled.
+
+    Args:
+      lowered: of `jax`.
+      lower: lowers it once more; called where the backend cannot count (GPU, TPU), with a CPU as
+        the default, which can.
+    """
+    counted = lowered.cost_analysis()
+    if counted is None:
+        with jax.default_device(jax.local_devices(backend="cpu")[0]), written_for(backend()):
+            counted = lower().cost_analysis()
+    return counted.get("flops", 0)
 
 
 def headline(

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 Networks = tuple[torch.nn.Module, torch.nn.Module, torch.nn.Module]
-# Takes a driving picture [H, W, 3] float32, gives the result, likewise; and how, in words.
+# Takes driving pictures [B, H, W, 3] float32, gives the results, likewise; and how, in words.
 Variant = tuple[Callable[[np.ndarray], np.ndarray], str]
 
 INVERSE_STEPS = 30  # 20 reach float32's rounding for the splines of spread keypoints
@@ -36,7 +36,11 @@ class PerFrame(torch.nn.Module):
         kp_source: torch.Tensor,
         *features: torch.Tensor,
     ) -> torch.Tensor:
-        """The prediction; `features` are those of `encode`, fine to coarse."""
+        """The predictions; `features` are those of `encode`, fine to coarse."""
+        count = len(driving)
+        source, kp_source, *features = (
+            x.expand(count, *x.shape[1:]) for x in (source, kp_source, *features)
+        )
         motion = self.dense_motion(
             source_image=source,
             kp_driving=self.detector(driving),
@@ -69,10 +73,10 @@ class PerFrame(torch.nn.Module):
 
 
 def eager(networks: Networks, source: np.ndarray) -> Variant:
-    """The loop of the official demo in mode 'standard', which is its cheapest."""
+    """The loop of the official demo in mode 'standard', which is its cheapest: frame by frame."""
     detector, dense_motion_network, inpainting = networks
     device = next(detector.parameters()).device
-    source_image = as_tensor(source).to(device)
+    source_image = as_tensor(source[None]).to(device)
     with torch.no_grad():
         kp_source = detector(source_image)
 
@@ -89,7 +93,7 @@ def eager(networks: Networks, source: np.ndarray) -> Variant:
         prediction = inpainting(source_image, dense_motion)["prediction"]
         return np.transpose(prediction.data.cpu().numpy(), [0, 2, 3, 1])[0]
 
-    return animate, f"{torch_on(device)}, eager, as published"
+    return one_by_one(animate), f"{torch_on(device)}, eager, as published"
 
 
 def compiled(networks: Networks, source: np.ndarray, *, bfloat16: bool = False) -> Variant:
@@ -109,13 +113,13 @@ def compiled(networks: Networks, source: np.ndarray, *, bfloat16: bool = False) 
         return stack
 
     with modes():
-        image = place(as_tensor(source))
+        image = place(as_tensor(source[None]))
         encoded = [place(x) for x in model.encode(image)]
 
-    def animate(picture: np.ndarray) -> np.ndarray:
+    def animate(pictures: np.ndarray) -> np.ndarray:
         with modes():
-            prediction = fast(place(as_tensor(picture)), image, *encoded)
-            return prediction.float().permute(0, 2, 3, 1).cpu().numpy()[0]
+            prediction = fast(place(as_tensor(pictures)), image, *encoded)
+            return prediction.float().permute(0, 2, 3, 1).cpu().numpy()
 
     how = "torch.compile, channels_last, inference_mode" + ", bfloat16 autocast" * bfloat16
     return animate, f"{torch_on(device)}, {how}"
@@ -133,7 +137,7 @@ def onnxruntime(networks: Networks, source: np.ndarray) -> Variant:
         (prediction,) = session.run(None, {"driving": driving, **constants})
         return prediction[0].transpose(1, 2, 0)
 
-    return animate, f"ONNX Runtime {ort.__version__} on the CPU, opset {OPSET}"
+    return one_by_one(animate), f"ONNX Runtime {ort.__version__} on the CPU, opset {OPSET}"
 
 
 def openvino(networks: Networks, source: np.ndarray, *, bfloat16: bool = False) -> Variant:
@@ -150,7 +154,7 @@ def openvino(networks: Networks, source: np.ndarray, *, bfloat16: bool = False) 
         results = request.infer({"driving": driving, **constants}, share_inputs=True)
         return np.array(results[0][0]).transpose(1, 2, 0)
 
-    return animate, f"OpenVINO {ov.__version__.split('-')[0]} on the CPU, {precision}"
+    return one_by_one(animate), f"OpenVINO {ov.__version__.split('-')[0]} on the CPU, {precision}"
 
 
 VARIANTS: dict[str, Callable[[Networks, np.ndarray], Variant]] = {
@@ -163,9 +167,14 @@ VARIANTS: dict[str, Callable[[Networks, np.ndarray], Variant]] = {
 }
 
 
-def as_tensor(picture: np.ndarray) -> torch.Tensor:
-    """[H, W, 3] -> [1, 3, H, W]."""
-    return torch.from_numpy(picture[None]).permute(0, 3, 1, 2)
+def one_by_one(animate: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+    """Of pictures, what takes a picture."""
+    return lambda pictures: np.stack([animate(picture) for picture in pictures])
+
+
+def as_tensor(pictures: np.ndarray) -> torch.Tensor:
+    """[B, H, W, 3] -> [B, 3, H, W]."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2)
 
 
 def torch_on(device: torch.device) -> str:
@@ -177,7 +186,7 @@ def torch_on(device: torch.device) -> str:
 @contextlib.contextmanager
 def exported(networks: Networks, source: np.ndarray) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """The ONNX file of `PerFrame`, and those of its inputs that stay the same."""
-    model, image = PerFrame(networks), as_tensor(source).contiguous()
+    model, image = PerFrame(networks), as_tensor(source[None]).contiguous()
     with torch.no_grad():
         constants = [image, *model.encode(image)]
     names = ["source", "kp_source", *(f"features_{i}" for i in range(len(constants) - 2))]

@@ -1,11 +1,12 @@
 """The official PyTorch code, animating on demand; see animate.py beside.
 
 Needs torch and a checkout of the official code, and nothing of this project. Reads a number of
-frames a line from the standard input, animates as many, and answers "seconds, of the processors":
-the second is the time of all cores together.
+frames a line from the standard input, a multiple of the batch size, animates as many, and answers
+"seconds, of the processors": the second is the time of all cores together.
 """
 
 import argparse
+import importlib
 import sys
 import time
 
@@ -25,18 +26,20 @@ def main() -> None:
     parser.add_argument("--torch_checkpoint", help="x.pth.tar; random weights without")
     parser.add_argument("--size", type=int, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--variant", choices=VARIANTS, required=True)
+    parser.add_argument("--batch_size", type=int, default=1)
     args = parser.parse_args()
     sys.path.insert(0, args.reference)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     networks = load_networks(args.config, args.torch_checkpoint, device)
     source, driving = smooth_pictures(*args.size)
+    driving = np.repeat(driving[None], args.batch_size, axis=0)
     expected = eager(networks, source)[0](driving)
     animate, how = VARIANTS[args.variant](networks, source)
     difference = np.abs(animate(driving) - expected).max()
     print(f"{how}; largest difference from eager {difference:.1e}", flush=True)
     for line in sys.stdin:
         start, of_processors = time.perf_counter(), time.process_time()
-        for _ in range(int(line)):
+        for _ in range(int(line) // args.batch_size):
             animate(driving)
         print(time.perf_counter() - start, time.process_time() - of_processors, flush=True)
 
@@ -74,9 +77,13 @@ def load_networks(
 
 
 def define_missing_operators() -> None:
-    """Two operators that torchvision's import asks for, and lacks without its compiled part."""
-    for operator in ("nms", "qnms"):
-        if not hasattr(torch.ops.torchvision, operator):
+    """Has torchvision imported, if need be without its compiled part, of which it asks for two."""
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError:
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        for operator in ("nms", "qnms"):
             _library.define(
                 f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
             )

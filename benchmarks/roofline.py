@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from measuring import ReferenceProcess
+from measuring import ReferenceProcess, count_flops
 from tqdm import tqdm
 
 MATMUL, COPY = "matrix product", "copy"
@@ -53,7 +53,8 @@ def compiled(function: Callable[..., Any], *arguments: Any, count_program: bool 
         moved = sum(
             math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves((arguments, results))
         )
-    flops = lowered.cost_analysis().get("flops", 0)
+    shapes = jax.eval_shape(lambda *arguments: arguments, *arguments)
+    flops = count_flops(lowered, lambda: jax.jit(function).lower(*shapes))
     return Work(lambda: program(*arguments), flops, moved)
 
 

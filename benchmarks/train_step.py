@@ -23,9 +23,11 @@ from typing import Any
 
 import jax
 import numpy as np
+from compiled_step import lower_step
 from measuring import (
     ReferenceProcess,
     add_reference_flags,
+    count_flops,
     describe_machine,
     headline,
     official_config,
@@ -85,6 +87,9 @@ def measure(
     """Times one batch size of both codes in turns, prints the rows, and returns them."""
     config = config.copy_and_resolve_references()
     config.train_params.batch_size = batch_size
+    beside = jax.default_backend() != "cpu"  # what they compile, while ours is compiled
+    for process in references.values() if beside else ():
+        process.tell(batch_size, args.warm_up, 0)
     training = Training(config)
     print(
         f"batch {batch_size}: traced in {training.trace_seconds:.1f} s, compiled in "
@@ -94,7 +99,9 @@ def measure(
     )
     memory = {OURS: training.memory()}  # before its parts are compiled
     for process in references.values():
-        process.ask(batch_size, args.warm_up, 0)
+        if not beside:
+            process.tell(batch_size, args.warm_up, 0)
+        process.hear()
     training.seconds(args.warm_up)
     memory[OURS] = training.memory()
     parts = training.parts() if args.parts else None
@@ -161,7 +168,9 @@ class Training:
         self.trace_seconds = time.perf_counter() - start
         compiled = lowered.compile()  # the step below finds it
         self.compile_seconds = time.perf_counter() - start - self.trace_seconds
-        self.flops = lowered.cost_analysis()["flops"]
+        cpu = jax.local_devices(backend="cpu")[:1]
+        samples = config.train_params.batch_size
+        self.flops = count_flops(lowered, lambda: lower_step(config, cpu, samples=samples).lowered)
         needs = compiled.memory_analysis()
         self.needed_mib = (
             needs.argument_size_in_bytes

@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from compiled_step import lower_step
 from frame_parts import Part, build
+from measuring import count_flops
 from ml_collections import ConfigDict
 from roofline import Work, compiled, with_gradient
 
@@ -116,24 +118,38 @@ def adam(params: Any) -> Work:
     return compiled(update, params, jax.tree.map(jnp.ones_like, params), state, count_program=True)
 
 
+class Step:
+    """The whole, as train.py takes it, on a batch of noise.
+
+    Attributes:
+      lowered: the step as it is written, of `jax`.
+      program: it compiled.
+    """
+
+    def __init__(self, config: ConfigDict, batch_size: int):
+        config = config.copy_and_resolve_references()
+        config.train_params.update({"batch_size": batch_size, "bg_start": 0})
+        if config.perceptual_features == "vgg19":
+            config.perceptual_features = "vgg19_random"
+        mesh = make_mesh(jax.devices()[:1])
+        self._trainer = ModelTrainer(config, mesh, steps_per_epoch=10**6)
+        self._trainer.start(0)
+        self.lowered = self._trainer.lower(phase_of(config, epoch=0))
+        self.program = self.lowered.compile()
+        self._state = self._trainer.create_state()
+        shape = (batch_size, *config.image_size, 3)
+        noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+        self._batch = jax.device_put({"source": noise, "driving": noise}, batch_sharding(mesh))
+
+    def run(self) -> Any:
+        """Takes a step."""
+        self._state, metrics = self._trainer.step(self._state, self._batch)
+        return self._state, metrics
+
+
 def step(config: ConfigDict) -> Work:
-    """The whole, as train.py takes it."""
-    config = config.copy_and_resolve_references()
-    config.train_params.update({"batch_size": 1, "bg_start": 0})
-    if config.perceptual_features == "vgg19":
-        config.perceptual_features = "vgg19_random"
-    mesh = make_mesh(jax.devices()[:1])
-    trainer = ModelTrainer(config, mesh, steps_per_epoch=10**6)
-    trainer.start(0)
-    lowered = trainer.lower(phase_of(config, epoch=0))
-    program = lowered.compile()
-    state = trainer.create_state()
-    noise = np.random.default_rng(0).integers(0, 256, (1, *config.image_size, 3), np.uint8)
-    batch = jax.device_put({"source": noise, "driving": noise}, batch_sharding(mesh))
-
-    def run() -> Any:
-        nonlocal state
-        state, metrics = trainer.step(state, batch)
-        return state, metrics
-
-    return Work(run, lowered.cost_analysis()["flops"], program.cost_analysis()["bytes accessed"])
+    """The whole, of batch 1."""
+    whole = Step(config, 1)
+    cpu = jax.local_devices(backend="cpu")[:1]
+    flops = count_flops(whole.lowered, lambda: lower_step(config, cpu, samples=1).lowered)
+    return Work(whole.run, flops, whole.program.cost_analysis()["bytes accessed"])
