@@ -12,6 +12,9 @@ BEAM_STAMP := $(BEAM_VENV)/.installed
 # A fourth, with a detector of faces and bodies, which wants numpy below 2.
 DETECTOR_VENV := .venv-detector
 DETECTOR_STAMP := $(DETECTOR_VENV)/.installed
+# A fifth, for an NVIDIA GPU: in the first, scripts would no longer take the machine for a CPU alone.
+CUDA_VENV := .venv-cuda
+CUDA_STAMP := $(CUDA_VENV)/.installed
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
 # Files are handed out in the order of tests/conftest.py.
 PYTEST_FLAGS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -38,11 +41,11 @@ test-browser: $(STAMP) ## the pages in headless Chromium (Debian: apt install ch
 test-detector: $(DETECTOR_STAMP) ## MediaPipe on a photograph, and the tables that are made with it
 	$(DETECTOR_VENV)/bin/python -m pytest -W default --noconftest tests/check_detector.py
 
-test-gpu: $(STAMP) ## the comparisons with the official code's arrays, on an NVIDIA GPU
-	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[test,cuda]'
-	TPSM_TEST_PLATFORM=cuda XLA_PYTHON_CLIENT_PREALLOCATE=false $(BIN)/python -m pytest --numprocesses 4 -W default \
-	  tests/test_golden_ops.py tests/test_golden_networks.py tests/test_golden_chain.py \
-	  tests/test_golden_gradients.py tests/test_golden_animation.py
+test-gpu: $(CUDA_STAMP) ## the comparisons with the official code's arrays, on an NVIDIA GPU
+	TPSM_TEST_PLATFORM=cuda XLA_PYTHON_CLIENT_PREALLOCATE=false \
+	  $(CUDA_VENV)/bin/python -m pytest --numprocesses 4 -W default tests/test_golden_ops.py \
+	  tests/test_golden_networks.py tests/test_golden_chain.py tests/test_golden_gradients.py \
+	  tests/test_golden_animation.py
 
 check: $(STAMP) ## formatting, lint, types and the fast tests
 	$(BIN)/ruff format --check .
@@ -57,7 +60,7 @@ format: $(STAMP) ## put the sources into their format
 # What each benchmark is told where the official code is to be timed beside.
 BESIDE := $(if $(REFERENCE),--reference "$(REFERENCE)" --reference_python $(TORCH_VENV)/bin/python)
 
-bench: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) runs/procedural ## all of the below, about a quarter of an hour: runs/bench/; with REFERENCE=official-checkout docs/images/speed.png
+bench: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) runs/procedural ## one run of each of the below, in a quarter of an hour: runs/bench/; with REFERENCE=official-checkout docs/images/speed.png
 	$(BIN)/python benchmarks/animate.py --checkpoint runs/procedural --batch_sizes 1 --rounds 4 \
 	  --frames 4 --memory_frames --output runs/bench/animate.json $(BESIDE)
 	$(BIN)/python benchmarks/train_step.py --rounds 4 --output runs/bench/train_step.json $(BESIDE)
@@ -66,9 +69,8 @@ bench: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) runs/procedural ## all of the 
 	  $(if $(REFERENCE),--torch_checkpoint runs/procedural.pth.tar)
 	$(BIN)/python benchmarks/data.py --clips 10 --frames 32 --folder runs/bench_data/few --rounds 3 --seconds 2 \
 	  --output runs/bench/data.json $(BESIDE)
-	$(BIN)/python benchmarks/ops.py --rounds 3 --output runs/bench/ops.json $(BESIDE)
-	$(BIN)/python benchmarks/parts.py --rounds 3 --output runs/bench/parts_of_frame.json $(BESIDE)
-	$(BIN)/python benchmarks/parts.py --training --rounds 2 --output runs/bench/parts_of_step.json $(BESIDE)
+	$(BIN)/python benchmarks/ops.py --rounds 2 --output runs/bench/ops.json $(BESIDE)
+	$(BIN)/python benchmarks/parts.py --rounds 2 --output runs/bench/parts.json $(BESIDE)
 	$(if $(REFERENCE),$(BIN)/python docs/make_benchmark_plot.py runs/bench)
 
 bench-animate: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) $(if $(CHECKPOINT),,runs/procedural) ## time animation; REFERENCE=official-checkout beside it, VARIANTS="eager onnxruntime" in these ways
@@ -86,7 +88,7 @@ runs/procedural: | $(STAMP)
 	$(BIN)/python convert_torch_weights.py --checkpoint runs/procedural.pth.tar \
 	  --config configs/vox256.py --output runs/procedural
 
-bench-train: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time a training step; REFERENCE=official-checkout beside it
+bench-train: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time a training step, forward and backward apart with ARGS=--parts; REFERENCE=official-checkout beside it
 	$(BIN)/python benchmarks/train_step.py $(ARGS) $(BESIDE)
 
 bench-data: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time the reader of clips; REFERENCE=official-checkout beside it
@@ -124,7 +126,7 @@ need-%:
 	@test -n "$($*)" || { echo "error: give $*=..., see make help" >&2; exit 2; }
 
 clean: ## remove environments, caches and runs/
-	rm -rf $(VENV) $(TORCH_VENV) $(BEAM_VENV) $(DETECTOR_VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(TORCH_VENV) $(BEAM_VENV) $(DETECTOR_VENV) $(CUDA_VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment is made anew when what it is made from has changed; the stamp comes last, so an
@@ -145,6 +147,11 @@ $(TORCH_STAMP): pyproject.toml constraints.txt tests/reference_requirements.txt
 $(BEAM_STAMP): pyproject.toml constraints-beam.txt
 	$(PYTHON) -m venv --clear $(BEAM_VENV)
 	$(BEAM_VENV)/bin/python -m pip install $(subst constraints.txt,constraints-beam.txt,$(PIP_FLAGS)) --editable '.[beam]' pytest
+	@touch $@
+
+$(CUDA_STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(CUDA_VENV)
+	$(CUDA_VENV)/bin/python -m pip install $(PIP_FLAGS) --editable '.[test,cuda]'
 	@touch $@
 
 $(DETECTOR_STAMP): detectors/requirements.txt

@@ -82,10 +82,6 @@ def main() -> None:
 def time_frames(args: argparse.Namespace) -> list[dict[str, Any]]:
     """A row of the table for each batch size, and each variant of the reference, in turns."""
     with contextlib.ExitStack() as stack:
-        processes = {}  # all start at once, for some compile long
-        for variant, size in variants(args):
-            process = stack.enter_context(ReferenceProcess(command_of(args, variant, size)))
-            processes[f"reference, {variant}" + f", batch {size}" * (size > 1)] = process, size
         timed = {}
         for name, dtype, sizes in (
             ("ours", jnp.float32, args.batch_sizes),
@@ -94,10 +90,12 @@ def time_frames(args: argparse.Namespace) -> list[dict[str, Any]]:
             checkpoint = load_checkpoint(args.checkpoint, dtype=dtype) if sizes else None
             timed |= {f"{name}, batch {size}": time_ours(checkpoint, size) for size in sizes}
         rows = [{"name": name, "how": "this project"} for name in timed]
-        for name, (process, size) in processes.items():
+        for variant, size in variants(args):
+            name = f"reference, {variant}" + f", batch {size}" * (size > 1)
+            process = stack.enter_context(ReferenceProcess(command_of(args, variant, size)))
+            timed[name] = time_reference(process, size)
             rows.append({"name": name, "how": process.name})
             print(f"{name}: {process.name}")
-            timed[name] = time_reference(process, size)
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in timed}
         for _ in range(args.rounds):
             for name, animate in timed.items():

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,11 @@ from frame_parts import build
 from jax.profiler import ProfileData
 from measuring import describe_machine, write_results
 from ml_collections import ConfigDict
-from training_parts import Step
+from train_step import Training, step_config
 
-from tpsm_jax.config_files import apply_overrides, read_config
 from tpsm_jax.cpu_memory import keep_freed_memory
 from tpsm_jax.cpu_training import prepare_cpu
-from tpsm_jax.errors import ArgumentParser, positive, run_script
+from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script
 from tpsm_jax.gpu_training import prepare_gpu
 
 # Kernels launched as one CUDA graph are recorded without their names.
@@ -42,24 +41,23 @@ KERNEL_BY_KERNEL = "--xla_gpu_enable_command_buffer="
 def main() -> None:
     """Profiles, prints two tables, and writes the kernels as JSON."""
     args, overrides = parse_arguments()
-    config = read_config(args.config)
-    config.compute_dtype = args.dtype
-    apply_overrides(config, overrides)
+    config = step_config(args, overrides)
+    config.train_params.batch_size = args.batch_size
     if not args.training:
         keep_freed_memory()
     print(f"{describe_machine()}, batch {args.batch_size}, {args.dtype}")
-    run, program = (step if args.training else frame)(config, args.batch_size)
-    text = program.as_text()
-    for _ in range(3):
-        jax.block_until_ready(run())
-    start = time.perf_counter()
-    for _ in range(args.times):
-        result = run()
-    jax.block_until_ready(result)
-    wall = (time.perf_counter() - start) / args.times
-    rows = by_kernel(profile(run, args.times), places(text), args.times)
+    measured = (Training if args.training else Frames)(config)
+    text = measured.program.as_text()
+    measured.seconds(3)
+    alone = measured.seconds(args.times) / args.times
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            measured.seconds(args.times)
+        rows = by_kernel(events(folder), places(text), args.times)
+    if not rows:
+        raise InputError(f"the profile of this {jax.default_backend()} tells no kernels apart")
     total = sum(row["ms"] for row in rows)
-    print(f"{1e3 * wall:.2f} ms, of it {total:.2f} ms in {len(rows)} kernels; by place:")
+    print(f"{1e3 * alone:.2f} ms; profiled, {total:.2f} ms in {len(rows)} kernels, by place:")
     for place, ms in by_place(rows, args.depth):
         print(f"{ms:9.3f} ms {100 * ms / total:5.1f} %  {place}")
     print("the longest:")
@@ -70,49 +68,52 @@ def main() -> None:
         Path(args.program).write_text(text)
 
 
-def frame(config: ConfigDict, batch_size: int) -> tuple[Callable[[], Any], Any]:
-    """Frames of an encoded source, and the compiled program."""
-    model, variables, (source, driving) = build(config)
+class Frames:
+    """Frames of an encoded source, a batch at once.
 
-    @jax.jit
-    def animate(variables: Any, encoded: Any, frames: Any) -> Any:
-        def generate(model: Any, encoded: Any, frames: Any) -> Any:
-            return model.generate(encoded, model.kp_detector(frames))["prediction"]
+    Attributes:
+      program: it compiled.
+    """
 
-        return model.apply(variables, encoded, frames, method=generate)
+    def __init__(self, config: ConfigDict):
+        model, variables, (source, driving) = build(config)
 
-    encoded = jax.jit(lambda *given: model.apply(*given, method="encode_source"))(variables, source)
-    frames = jnp.tile(driving, (batch_size, 1, 1, 1))
-    program = animate.lower(variables, encoded, frames).compile()
-    return lambda: program(variables, encoded, frames), program
+        @jax.jit
+        def animate(variables: Any, encoded: Any, frames: Any) -> Any:
+            def generate(model: Any, encoded: Any, frames: Any) -> Any:
+                return model.generate(encoded, model.kp_detector(frames))["prediction"]
+
+            return model.apply(variables, encoded, frames, method=generate)
+
+        encode = jax.jit(lambda *given: model.apply(*given, method="encode_source"))
+        frames = jnp.tile(driving, (config.train_params.batch_size, 1, 1, 1))
+        self._arguments = variables, encode(variables, source), frames
+        self.program = animate.lower(*self._arguments).compile()
+
+    def seconds(self, times: int) -> float:
+        """Animates the batch so many times, one after the other, and waits for the last."""
+        start = time.perf_counter()
+        for _ in range(times):
+            made = self.program(*self._arguments)
+        jax.block_until_ready(made)
+        return time.perf_counter() - start
 
 
-def step(config: ConfigDict, batch_size: int) -> tuple[Callable[[], Any], Any]:
-    """A training step with everything in it, and the compiled program."""
-    whole = Step(config, batch_size)
-    return whole.run, whole.program
-
-
-def profile(run: Callable[[], Any], times: int) -> Iterator[tuple[str, str, float]]:
-    """Every event of so many runs: operation of the program, kernel, seconds."""
-    with tempfile.TemporaryDirectory() as folder:
-        with jax.profiler.trace(folder):
-            for _ in range(times):
-                result = run()
-            jax.block_until_ready(result)
-        (path,) = Path(folder).glob("**/*.xplane.pb")
-        planes = list(ProfileData.from_file(str(path)).planes)
-        on_device = [plane for plane in planes if plane.name.startswith("/device:")]
-        for plane in on_device or planes:
-            for line in plane.lines:
-                if on_device and not line.name.startswith("Stream"):
-                    continue  # sums of what the streams have
-                for event in line.events:
-                    with warnings.catch_warnings():
-                        warnings.simplefilter("ignore")  # of types of its own without a module
-                        operation = dict(event.stats).get("hlo_op")
-                    if operation or on_device:
-                        yield str(operation or ""), event.name, event.duration_ns / 1e9
+def events(folder: str) -> Iterator[tuple[str, str, float]]:
+    """Of a profile: operation of the program, kernel, seconds."""
+    (path,) = Path(folder).glob("**/*.xplane.pb")
+    planes = list(ProfileData.from_file(str(path)).planes)
+    on_device = [plane for plane in planes if plane.name.startswith("/device:")]
+    for plane in on_device or planes:
+        for line in plane.lines:
+            if on_device and not line.name.startswith("Stream"):
+                continue  # sums of what the streams have
+            for event in line.events:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # of types of its own without a module
+                    operation = dict(event.stats).get("hlo_op")
+                if operation or on_device:
+                    yield str(operation or ""), event.name, event.duration_ns / 1e9
 
 
 def places(program: str) -> dict[str, tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import functools
 import importlib.metadata
 import json
 import os
@@ -22,12 +21,16 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.ops.backend import backend, written_for
 from tpsm_jax.replace_file import replace_text
 
+# The official code needs the memory of an accelerator, too. Read when JAX starts.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
 
 class ReferenceProcess:
     """Runs the official code, by one of the workers beside this file.
 
     Attributes:
-      torch_version: of the one that was named last, for all of them have the same.
+      name: what the worker says of itself when it is ready: "torch VERSION" or another, and how.
+      torch_version: of the one started last, for all of them have the same.
     """
 
     torch_version: str | None = None
@@ -38,30 +41,16 @@ class ReferenceProcess:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
         )
-
-    @functools.cached_property
-    def name(self) -> str:
-        """What the worker says of itself when it is ready: "torch VERSION" or another, and how."""
-        name = self._answer()
-        if name.startswith("torch "):
-            ReferenceProcess.torch_version = name.split()[1].rstrip(",")
-        return name
+        self.name = self._answer()
+        if self.name.startswith("torch "):
+            ReferenceProcess.torch_version = self.name.split()[1].rstrip(",")
 
     def ask(self, *numbers: float) -> list[float]:
         """Sends a line of numbers, and waits for the line of numbers that answers it."""
-        self.tell(*numbers)
-        return self.hear()
-
-    def tell(self, *numbers: float) -> None:
-        """Sends a line of numbers."""
         assert self._process.stdin is not None
         # Where it has ended, its answer is missing, too.
         with contextlib.suppress(BrokenPipeError):
             print(*numbers, file=self._process.stdin, flush=True)
-
-    def hear(self) -> list[float]:
-        """Waits for the line of numbers that answers."""
-        _ = self.name  # which comes first
         return [float(number) for number in self._answer().split()]
 
     def _answer(self) -> str:
@@ -125,9 +114,23 @@ def count_flops(lowered: Any, lower: Callable[[], Any]) -> float:
     """
     counted = lowered.cost_analysis()
     if counted is None:
-        with jax.default_device(jax.local_devices(backend="cpu")[0]), written_for(backend()):
+        with jax.default_device(cpu_device()), written_for(backend()):
             counted = lower().cost_analysis()
     return counted.get("flops", 0)
+
+
+def cpu_device() -> jax.Device:
+    """A CPU beside whatever else there is.
+
+    Raises:
+      InputError: JAX was told to leave it alone.
+    """
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError as error:
+        raise InputError(
+            "FLOP are counted by a CPU: name it too, JAX_PLATFORMS=cuda,cpu"
+        ) from error
 
 
 def headline(

@@ -6,7 +6,7 @@ r"""What a frame, or a training step, is made of: each part alone, beside the of
 Float32, batch 1, random weights, on whatever backend is there: time, and counted work as a share of
 what the machine can do at most. A part's bytes are those that all operations of its compiled
 program read and write. In training each part is run with its gradient, to its weights and to what
-other parts give it. What is within another part is indented.
+other parts give it; train_step.py times the whole. What is within another part is indented.
 The official code is as published: for each frame it encodes the source anew, and warps twice.
 """
 
@@ -40,7 +40,9 @@ def main() -> None:
     if not args.training:
         keep_freed_memory()  # as animate.py does; train.py does more
     print(describe_machine())
-    parts = (training_parts if args.training else frame_parts)(read_config(args.config))
+    config = read_config(args.config)
+    config.compute_dtype = "float32"
+    parts = (training_parts if args.training else frame_parts)(config)
     asked = [name for name, part in parts.items() if part.theirs]
     with contextlib.ExitStack() as stack:
         reference = None

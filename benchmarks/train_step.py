@@ -19,6 +19,7 @@ import shutil
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -28,6 +29,7 @@ from measuring import (
     ReferenceProcess,
     add_reference_flags,
     count_flops,
+    cpu_device,
     describe_machine,
     headline,
     official_config,
@@ -56,12 +58,7 @@ Seconds = dict[str, dict[str, list[float]]]  # {code: {part: seconds a step, eac
 def main() -> None:
     """Measures every batch size, prints it, and writes it as JSON."""
     args, overrides = parse_arguments()
-    config = read_config(args.config)
-    config.compute_dtype = args.dtype
-    apply_overrides(config, overrides)
-    config.train_params.bg_start = 0
-    if config.perceptual_features == "vgg19":
-        config.perceptual_features = "vgg19_random"
+    config = step_config(args, overrides)
     height, width = config.image_size
     print(describe_machine())
     print(f"{args.config} {' '.join(overrides)}, {height} x {width}")
@@ -78,6 +75,17 @@ def main() -> None:
     write_results(args.output, command=f"python {shlex.join(sys.argv)}", rows=rows)
 
 
+def step_config(args: argparse.Namespace, overrides: Sequence[str]) -> ConfigDict:
+    """What --config, --dtype and overrides say, for steps in which everything takes part."""
+    config = read_config(args.config)
+    config.compute_dtype = args.dtype
+    apply_overrides(config, overrides)
+    config.train_params.bg_start = 0
+    if config.perceptual_features == "vgg19":
+        config.perceptual_features = "vgg19_random"
+    return config
+
+
 def measure(
     config: ConfigDict,
     batch_size: int,
@@ -87,9 +95,6 @@ def measure(
     """Times one batch size of both codes in turns, prints the rows, and returns them."""
     config = config.copy_and_resolve_references()
     config.train_params.batch_size = batch_size
-    beside = jax.default_backend() != "cpu"  # what they compile, while ours is compiled
-    for process in references.values() if beside else ():
-        process.tell(batch_size, args.warm_up, 0)
     training = Training(config)
     print(
         f"batch {batch_size}: traced in {training.trace_seconds:.1f} s, compiled in "
@@ -99,9 +104,7 @@ def measure(
     )
     memory = {OURS: training.memory()}  # before its parts are compiled
     for process in references.values():
-        if not beside:
-            process.tell(batch_size, args.warm_up, 0)
-        process.hear()
+        process.ask(batch_size, args.warm_up, 0)
     training.seconds(args.warm_up)
     memory[OURS] = training.memory()
     parts = training.parts() if args.parts else None
@@ -147,6 +150,7 @@ class Training:
     Attributes:
       trace_seconds: to trace and lower a step.
       compile_seconds: to compile it.
+      program: it compiled.
       flops: of a step as it is written, over all devices; what compiling adds or saves is not in.
       needed_mib: what XLA says that a step needs of one device: arguments, results that take no
         argument's place, and all between.
@@ -166,12 +170,13 @@ class Training:
         start = time.perf_counter()
         lowered = self._trainer.lower(phase_of(config, epoch=0))
         self.trace_seconds = time.perf_counter() - start
-        compiled = lowered.compile()  # the step below finds it
+        self.program = lowered.compile()  # the step below finds it
         self.compile_seconds = time.perf_counter() - start - self.trace_seconds
-        cpu = jax.local_devices(backend="cpu")[:1]
         samples = config.train_params.batch_size
-        self.flops = count_flops(lowered, lambda: lower_step(config, cpu, samples=samples).lowered)
-        needs = compiled.memory_analysis()
+        self.flops = count_flops(
+            lowered, lambda: lower_step(config, [cpu_device()], samples=samples).lowered
+        )
+        needs = self.program.memory_analysis()
         self.needed_mib = (
             needs.argument_size_in_bytes
             + needs.output_size_in_bytes

@@ -6,11 +6,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from compiled_step import lower_step
 from frame_parts import Part, build
-from measuring import count_flops
 from ml_collections import ConfigDict
 from roofline import Work, compiled, with_gradient
 
@@ -19,9 +16,6 @@ from tpsm_jax.models.vgg19 import VGG19
 from tpsm_jax.ops.resample import antialias_downsample
 from tpsm_jax.ops.thin_plate_spline import random_thin_plate_spline
 from tpsm_jax.training.optimizer import GROUPS, make_optimizer
-from tpsm_jax.training.schedule import phase_of
-from tpsm_jax.training.sharding import batch_sharding, make_mesh
-from tpsm_jax.training.step import ModelTrainer
 
 differentiated = functools.partial(with_gradient, count_program=True)
 
@@ -74,7 +68,6 @@ def training_parts(config: ConfigDict) -> dict[str, Part]:
     parts["driving features"] = Part(compiled(aim, weights, driving, masks, count_program=True), 1)
     parts |= loss_parts(config, source, driving)
     parts["Adam"] = Part(adam({name: variables["params"][name] for name in trained}), 1)
-    parts["step, whole"] = Part(step(config), 0, theirs=False)
     return parts
 
 
@@ -116,40 +109,3 @@ def adam(params: Any) -> Work:
 
     state = jax.jit(optimizer.init)(params)
     return compiled(update, params, jax.tree.map(jnp.ones_like, params), state, count_program=True)
-
-
-class Step:
-    """The whole, as train.py takes it, on a batch of noise.
-
-    Attributes:
-      lowered: the step as it is written, of `jax`.
-      program: it compiled.
-    """
-
-    def __init__(self, config: ConfigDict, batch_size: int):
-        config = config.copy_and_resolve_references()
-        config.train_params.update({"batch_size": batch_size, "bg_start": 0})
-        if config.perceptual_features == "vgg19":
-            config.perceptual_features = "vgg19_random"
-        mesh = make_mesh(jax.devices()[:1])
-        self._trainer = ModelTrainer(config, mesh, steps_per_epoch=10**6)
-        self._trainer.start(0)
-        self.lowered = self._trainer.lower(phase_of(config, epoch=0))
-        self.program = self.lowered.compile()
-        self._state = self._trainer.create_state()
-        shape = (batch_size, *config.image_size, 3)
-        noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-        self._batch = jax.device_put({"source": noise, "driving": noise}, batch_sharding(mesh))
-
-    def run(self) -> Any:
-        """Takes a step."""
-        self._state, metrics = self._trainer.step(self._state, self._batch)
-        return self._state, metrics
-
-
-def step(config: ConfigDict) -> Work:
-    """The whole, of batch 1."""
-    whole = Step(config, 1)
-    cpu = jax.local_devices(backend="cpu")[:1]
-    flops = count_flops(whole.lowered, lambda: lower_step(config, cpu, samples=1).lowered)
-    return Work(whole.run, flops, whole.program.cost_analysis()["bytes accessed"])

@@ -166,9 +166,10 @@ class Animator:
 
     def _batches(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
         def fits(frame: np.ndarray) -> bool:  # it moves to the device as it is: a quarter the bytes
-            return frame.dtype == np.uint8 and frame.shape[:2] == tuple(self.size)
+            return frame.dtype == np.uint8 and frame.shape == (*self.size, 3)
 
-        resized = (frame if fits(frame) else resize(frame, *self.size) for frame in frames)
+        # Copied, for a reader may use its buffer again before the batch is full.
+        resized = (frame.copy() if fits(frame) else resize(frame, *self.size) for frame in frames)
         return read_ahead(stacked(resized, self.batch_size), BATCHES_AHEAD)
 
 
