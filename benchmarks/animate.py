@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -87,12 +87,14 @@ def time_frames(args: argparse.Namespace) -> list[dict[str, Any]]:
             ("ours", jnp.float32, args.batch_sizes),
             ("ours, bfloat16", jnp.bfloat16, args.bfloat16_batch_sizes),
         ):
-            checkpoint = load_checkpoint(args.checkpoint, dtype=dtype) if sizes else None
-            timed |= {f"{name}, batch {size}": time_ours(checkpoint, size) for size in sizes}
+            if sizes:
+                checkpoint = load_checkpoint(args.checkpoint, dtype=dtype)
+                timed |= {f"{name}, batch {size}": time_ours(checkpoint, size) for size in sizes}
         rows = [{"name": name, "how": "this project"} for name in timed]
         for variant, size in variants(args):
             name = f"reference, {variant}" + f", batch {size}" * (size > 1)
-            process = stack.enter_context(ReferenceProcess(command_of(args, variant, size)))
+            command = command_of(args, checkpoint.config.image_size, variant, size)
+            process = stack.enter_context(ReferenceProcess(command))
             timed[name] = time_reference(process, size)
             rows.append({"name": name, "how": process.name})
             print(f"{name}: {process.name}")
@@ -144,12 +146,13 @@ def variants(args: argparse.Namespace) -> Iterator[tuple[str, int]]:
         yield from ((variant, size) for size in sizes)
 
 
-def command_of(args: argparse.Namespace, variant: str, batch_size: int) -> list[str]:
+def command_of(
+    args: argparse.Namespace, image_size: Sequence[int], variant: str, batch_size: int
+) -> list[str]:
     """How to start the official code."""
-    size = load_checkpoint(args.checkpoint).config.image_size
     command = reference_command(args, "reference_worker.py")
-    command += ["--config", official_config(args), "--size", *map(str, size), "--variant", variant]
-    command += ["--batch_size", str(batch_size)]
+    command += ["--config", official_config(args), "--size", *map(str, image_size)]
+    command += ["--variant", variant, "--batch_size", str(batch_size)]
     if args.torch_checkpoint:
         command += ["--torch_checkpoint", args.torch_checkpoint]
     return command
@@ -239,7 +242,6 @@ def parse_arguments() -> argparse.Namespace:
     add("--frames_only", action="store_true", help="no processes that are timed from their start")
     add("--memory_frames", type=positive, nargs="*", default=[50, 500], help="lengths of clips")
     add_reference_flags(parser)
-    add("--reference_config", help="YAML file; CHECKOUT/config/vox-256.yaml by default")
     add("--torch_checkpoint", help="x.pth.tar for the reference; random weights without")
     add(
         "--variants",

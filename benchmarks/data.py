@@ -227,7 +227,6 @@ def parse_arguments() -> argparse.Namespace:
     add("--rounds", type=int, default=5, help="turns of each reader")
     add("--seconds", type=float, default=3, help="a turn; twice that for the reference")
     add_reference_flags(parser)
-    add("--reference_config", help="YAML file; CHECKOUT/config/vox-256.yaml by default")
     add("--output", help="JSON file to write the rows to")
     args = parser.parse_args()
     name = args.data.resolve().name if args.data else "puppets"

@@ -195,7 +195,6 @@ def parse_arguments() -> argparse.Namespace:
     add("--l1_batch_sizes", type=positive, nargs="*", default=[1], help="for L1 alone, no files")
     add("--rounds", type=positive, default=3, help="turns of each")
     add_reference_flags(parser)
-    add("--reference_config", help="YAML file; CHECKOUT/config/vox-256.yaml by default")
     add("--torch_checkpoint", help="x.pth.tar for the reference, the same weights")
     add("--output", help="JSON file to write")
     add_cache_flag(parser)

@@ -12,7 +12,6 @@ import math
 import shlex
 import sys
 from typing import Any
-from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +22,7 @@ from tqdm import tqdm
 from tpsm_jax.config_files import apply_overrides, read_config
 from tpsm_jax.errors import ArgumentParser, positive, run_script
 from tpsm_jax.losses import random_vgg19
+from tpsm_jax.ops.backend import written_for
 from tpsm_jax.training.schedule import Phase
 
 # The values of the config's `remat` that are compared: from the largest keepers on.
@@ -78,7 +78,7 @@ def kept_bytes(step: Step, samples: int) -> int:
 
         return jax.vjp(total, params)[1]
 
-    with mock.patch.object(jax, "default_backend", return_value="tpu"):  # as `lower_step`
+    with written_for("tpu"):  # as `lower_step` has it
         state = trainer.abstract_state()
         kept = jax.eval_shape(
             pull, state.params, state.batch_stats, pictures, pictures, jax.random.key(0)

@@ -67,12 +67,16 @@ class ReferenceProcess:
             self._process.communicate()  # closes its input, which ends it
 
 
-def add_reference_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds --reference and --reference_python, for `reference_command`."""
+def add_reference_flags(parser: argparse.ArgumentParser, *, config: bool = True) -> None:
+    """Adds the flags for `reference_command`, and for `official_config` if it is called."""
     parser.add_argument("--reference", help="checkout of the official PyTorch code")
     parser.add_argument(
         "--reference_python", default=sys.executable, help="a Python that has torch"
     )
+    if config:
+        parser.add_argument(
+            "--reference_config", help="its YAML file, if not that of the same config"
+        )
 
 
 def reference_command(args: argparse.Namespace, worker: str) -> list[str]:

@@ -134,7 +134,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--only", default="", help="of the operations whose name holds this")
     add("--rounds", type=positive, default=7, help="turns of each code")
     add("--seconds", type=seconds, default=0.05, help="a turn lasts at least")
-    add_reference_flags(parser)
+    add_reference_flags(parser, config=False)
     add("--output", help="JSON file to write")
     return parser.parse_args()
 

@@ -83,7 +83,6 @@ def parse_arguments() -> argparse.Namespace:
     add("--rounds", type=positive, default=5, help="turns of each code")
     add("--seconds", type=seconds, default=0.1, help="a turn lasts at least")
     add_reference_flags(parser)
-    add("--reference_config", help="YAML file; by default the one of --config's name")
     add("--output", help="JSON file to write")
     return parser.parse_args()
 

@@ -264,7 +264,6 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     add("--steps", type=positive, default=1, help="a round; 10 or more on a GPU")
     add("--warm_up", type=positive, default=1, help="steps of each code before the first round")
     add_reference_flags(parser)
-    add("--reference_config", help="YAML file; by default the one of --config's name")
     add(
         "--variants",
         nargs="+",

@@ -98,9 +98,8 @@ def _forward(x: jax.Array, kernel: jax.Array, padding: int) -> tuple[jax.Array, 
 
 def _backward(padding: int, kept: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = kept
-    of_x, of_kernel = jax.vjp(lambda x, kernel: convolve_plainly(x, kernel, 1, padding), x, kernel)[
-        1
-    ](gradient)
+    _, pull = jax.vjp(lambda x, kernel: convolve_plainly(x, kernel, 1, padding), x, kernel)
+    of_x, of_kernel = pull(gradient)
     if _suits_winograd(x, kernel, padding):
         of_x = winograd(gradient, kernel, transposed=True)
     elif kernel.size > LARGE_KERNEL * gradient.size:
