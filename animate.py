@@ -40,6 +40,7 @@ def main() -> None:
             mode=args.mode,
             size=args.size,
             batch_size=args.batch_size,
+            keep_programs=True,
         )
         summary = stream(animator, driving, writer, args.find_best_frame, start)
     print(f"wrote {args.output}: {summary}")

@@ -5,6 +5,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 import pytest
@@ -34,6 +35,17 @@ def compiled_quickly() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def kept_folder(tmp_path: Path) -> Iterator[Path]:
+    """Where JAX is told to keep programs; only this package's `kept_programs` does."""
+    folder = tmp_path / "made" / "cache"
+    jax.config.update("jax_enable_compilation_cache", False)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    yield folder
+    jax.config.update("jax_compilation_cache_dir", None)
+    jax.config.update("jax_enable_compilation_cache", True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

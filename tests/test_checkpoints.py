@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -338,6 +339,15 @@ def test_damaged_config(folder, text):
 def test_config_that_describes_no_model(folder, model_params):
     (folder / "config.json").write_text(json.dumps({"model_params": model_params}))
     assert_error(folder, "describes no model")
+
+
+def test_networks_that_were_found_right_are_not_described_again(folder, kept_folder, variables):
+    load_checkpoint(folder)
+    with mock.patch.object(checkpoints, "variable_shapes", side_effect=AssertionError):
+        jax.tree.map(np.testing.assert_array_equal, load_checkpoint(folder)[2], variables)
+    for _ in range(2):
+        test_config_of_another_model(folder)
+    assert len(os.listdir(kept_folder)) == 1
 
 
 def test_config_of_another_model(folder):

@@ -23,6 +23,8 @@ from tpsm_jax.models.vgg19 import VGG19
 from tpsm_jax.ops.coordinates import coordinate_grid
 from tpsm_jax.ops.thin_plate_spline import ThinPlateSpline, random_thin_plate_spline
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 def two_maps(images):
     """A stand-in for VGG: the pictures, and their first channel doubled."""

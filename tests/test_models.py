@@ -11,6 +11,8 @@ from tpsm_jax.models.dense_motion import DenseMotionNetwork, draw_kept_tps, drop
 from tpsm_jax.models.motion_model import build_model, check_image_size, init_variables
 from tpsm_jax.training.state import quick_compiler_options
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 @pytest.fixture(scope="module")
 def small():

@@ -12,6 +12,8 @@ from tpsm_jax.nn.instance_norm import InstanceNorm
 from tpsm_jax.nn.layers import conv, max_pool
 from tpsm_jax.nn.upsample_conv import UpsampleConv
 
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["upsample", "products"])

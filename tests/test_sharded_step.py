@@ -2,13 +2,14 @@
 
 import functools
 from collections import Counter
+from typing import Any, NamedTuple
+from unittest import mock
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks.collectives import collectives
+from benchmarks.collectives import Collective, collectives
 from tests.double_precision import double_precision, to_double
 from tests.small import draw_variables
 from tests.tiny_training import tiny_batch, tiny_config
@@ -25,8 +26,17 @@ ALL = Phase(background=True, dropout=True)
 QUICKLY = quick_compiler_options()
 
 
+class Stepped(NamedTuple):
+    """One step of training: by whom, after it, and as it was compiled."""
+
+    trainer: ModelTrainer
+    state: Any
+    metrics: dict[str, Any]
+    collectives: list[Collective]
+
+
 def double_step(count, **fields):
-    """Trainer, state and metrics after one step on the first `count` devices, in float64.
+    """Takes a step on the first `count` devices, in float64.
 
     In float32 a relu that changes side by rounding moves the detector's gradient by 1e-3.
     """
@@ -35,18 +45,17 @@ def double_step(count, **fields):
         mesh = make_mesh(jax.devices()[:count])
         trainer = ModelTrainer(tiny_config(**fields), mesh, steps_per_epoch=100)
         batch = tiny_batch(trainer.config)
-        pair = to_double([batch[key] / np.float32(255) for key in ("source", "driving")])
-        draws = trainer.draw(jax.random.key(1), jnp.int32(0), ALL)
-        source, driving, draws = jax.device_put((*pair, draws), batch_sharding(mesh))
+        batch = {key: batch[key] for key in ("source", "driving")}
         state = to_double(trainer.abstract_state()).replace(**to_double(given))
-        state = jax.device_put(state, trainer.shardings)
-        update = jax.jit(
-            trainer.update, static_argnames="phase", out_shardings=(trainer.shardings, None)
+        arguments = (
+            jax.device_put(state, trainer.shardings),
+            jax.device_put(batch, batch_sharding(mesh)),
+            None,
         )
-        arguments = (state, source, driving, draws, None)
-        step = update.lower(*arguments, phase=ALL).compile(QUICKLY)
+        step = trainer._step.lower(*arguments, ALL).compile(QUICKLY)
+        found = collectives(step.as_text())
         state, metrics = step(*arguments)
-        return trainer, state, jax.device_get(metrics)
+        return Stepped(trainer, jax.device_get(state), jax.device_get(metrics), found)
 
 
 @functools.cache
@@ -60,13 +69,11 @@ def first_variables():
 
 def assert_same_step(actual, expected):
     """All metrics, parameters, statistics and moments, but for the rounding of float64."""
-    assert actual[2].keys() == expected[2].keys()
-    for name, value in actual[2].items():
-        np.testing.assert_allclose(value, expected[2][name], rtol=1e-9, err_msg=name)
+    assert actual.metrics.keys() == expected.metrics.keys()
+    for name, value in actual.metrics.items():
+        np.testing.assert_allclose(value, expected.metrics[name], rtol=1e-9, err_msg=name)
     pairs = zip(
-        jax.tree.leaves_with_path(jax.device_get(actual[1])),
-        jax.tree.leaves(jax.device_get(expected[1])),
-        strict=True,
+        jax.tree.leaves_with_path(actual.state), jax.tree.leaves(expected.state), strict=True
     )
     for (path, a), b in pairs:
         name = jax.tree_util.keystr(path)
@@ -78,22 +85,30 @@ def one():
     return double_step(1)
 
 
-def test_eight_devices_equal_one(one):
-    assert_same_step(double_step(8), one)
+@pytest.fixture(scope="module")
+def eight():
+    return double_step(8)
 
 
-def test_a_state_cut_among_eight_devices_equals_one(one, monkeypatch):
-    monkeypatch.setattr("tpsm_jax.training.sharding._SMALLEST_SHARDED", 64)
-    cut = double_step(8, state_sharding="fsdp")
-    leaves = [leaf for leaf in jax.tree.leaves(cut[1]) if not leaf.sharding.is_fully_replicated]
-    assert len(leaves) > 50
+@pytest.fixture(scope="module")
+def cut():
+    """With every parameter but the smallest cut among eight devices."""
+    with mock.patch("tpsm_jax.training.sharding._SMALLEST_SHARDED", 64):
+        return double_step(8, state_sharding="fsdp")
+
+
+def test_eight_devices_equal_one(one, eight):
+    assert_same_step(eight, one)
+
+
+def test_a_state_cut_among_eight_devices_equals_one(one, cut):
+    shardings = jax.tree.leaves(cut.trainer.shardings)
+    assert sum(not sharding.is_fully_replicated for sharding in shardings) > 50
     assert_same_step(cut, one)
 
 
-def test_only_gradients_and_statistics_are_exchanged():
-    trainer = ModelTrainer(tiny_config(), make_mesh(jax.devices()[:8]), steps_per_epoch=100)
-    state = trainer.abstract_state()
-    found = collectives(trainer.lower(ALL).compile(QUICKLY).as_text())
+def test_only_gradients_and_statistics_are_exchanged(eight):
+    state, found = eight.trainer.abstract_state(), eight.collectives
     assert {collective.kind for collective in found} == {"all-reduce"}
     # What is larger than statistics are has a parameter's size: no share of a feature map or of the
     # batch. On a CPU XLA sums the gradient of each pass through a network for itself.
@@ -112,12 +127,8 @@ def test_only_gradients_and_statistics_are_exchanged():
     assert 0.5 * needed < sent < 1.5 * needed
 
 
-def test_a_cut_state_is_put_together_once(monkeypatch):
-    monkeypatch.setattr("tpsm_jax.training.sharding._SMALLEST_SHARDED", 64)
-    config = tiny_config(state_sharding="fsdp")
-    trainer = ModelTrainer(config, make_mesh(jax.devices()[:8]), steps_per_epoch=100)
-    state = trainer.abstract_state()
-    found = collectives(trainer.lower(ALL).compile(QUICKLY).as_text())
+def test_a_cut_state_is_put_together_once(cut):
+    state, found = cut.trainer.abstract_state(), cut.collectives
     assert {collective.kind for collective in found} == {"all-reduce", "all-gather"}
     gathered = Counter(one.shape for one in found if one.kind == "all-gather")
     cut = Counter(
@@ -129,7 +140,7 @@ def test_a_cut_state_is_put_together_once(monkeypatch):
 
 
 def test_what_the_state_says(one):
-    _, state, metrics = one
+    state, metrics = one.state, one.metrics
     assert int(state.step) == 1
     assert state.ema_params is None
     assert metrics["finite"] == 1

@@ -3,7 +3,7 @@
 import itertools
 import queue
 import threading
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -18,6 +18,7 @@ from tpsm_jax.animation_programs import (
     render,
 )
 from tpsm_jax.errors import InputError
+from tpsm_jax.kept_programs import KeptPrograms
 from tpsm_jax.keypoints import pose_distance, relative_scale
 from tpsm_jax.models.motion_model import MotionModel, check_image_size
 from tpsm_jax.pictures import resize
@@ -49,6 +50,7 @@ class Animator:
         size: tuple[int, int] | None = None,
         batch_size: int | None = None,
         output_dtype: type[np.uint8] | type[np.float32] = np.uint8,
+        keep_programs: bool = False,
     ):
         """Encodes the source.
 
@@ -61,6 +63,8 @@ class Animator:
           size: (height, width) to compute in; `config.image_size` if None.
           batch_size: frames computed together; 1 on a CPU and 16 elsewhere if None.
           output_dtype: uint8, rounded to nearest, or float32 in [0, 1].
+          keep_programs: trace nothing that another process traced before, see `KeptPrograms`; not
+            for models with modules of your own.
 
         Raises:
           InputError: the mode is unknown or lacks its weights, or the networks cannot take `size`.
@@ -73,7 +77,9 @@ class Animator:
         self._model = model
         self._output_dtype = output_dtype
         self._variables = jax.device_put(animation_variables(variables, [mode]))
-        self._encoded = encode_source(model, self._variables, resize(source, *self.size)[None])
+        self._call = KeptPrograms() if keep_programs else _call
+        source = resize(source, *self.size)[None]
+        self._encoded = self._call(encode_source, model, self._variables, source)
 
     @property
     def kp_source(self) -> np.ndarray:
@@ -103,10 +109,11 @@ class Animator:
         pending: tuple[jax.Array, int] | None = None
         motion: tuple[Any, Any] | None = None
         for batch, count in self._batches(frames):
-            keypoints = find_keypoints(self._model, self._variables, batch)
+            keypoints = self._keypoints(batch)
             if motion is None:
                 motion = self._motion(keypoints, kp_driving_initial)
-            images = render(
+            images = self._call(
+                render,
                 self._model,
                 self._variables,
                 self._encoded,
@@ -146,7 +153,7 @@ class Animator:
         best, least = None, float("inf")
         kp_source, number = self.kp_source, 0
         for batch, count in self._batches(frames):
-            found = np.asarray(find_keypoints(self._model, self._variables, batch))
+            found = np.asarray(self._keypoints(batch))
             for keypoints in found[:count]:
                 distance = pose_distance(kp_source, keypoints)
                 if best is None or distance < least:
@@ -155,6 +162,9 @@ class Animator:
         if best is None:
             raise InputError("there is no driving frame to choose the best of")
         return best
+
+    def _keypoints(self, batch: np.ndarray) -> jax.Array:
+        return self._call(find_keypoints, self._model, self._variables, batch)
 
     def _motion(self, keypoints: jax.Array, initial: np.ndarray | None) -> tuple[Any, Any]:
         """The initial driving keypoints [N, 2] and the scale of relative motion (unused if not)."""
@@ -191,6 +201,10 @@ def stacked(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[tuple[np.
         if any(frame.dtype != batch[0].dtype for frame in batch):
             batch = [resize(frame, *frame.shape[:2]) for frame in batch]
         yield np.stack(batch), count
+
+
+def _call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    return function(*arguments, **options)
 
 
 def _fetched(images: jax.Array, count: int) -> Iterator[np.ndarray]:

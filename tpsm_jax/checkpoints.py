@@ -9,10 +9,11 @@ see `orbax_trees`, is read here too.
 """
 
 import argparse
+import contextlib
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.motion_model import MotionModel, Variables, build_model
+from tpsm_jax.kept_programs import keep, kept_place
+from tpsm_jax.models.motion_model import MotionModel, Variables, build_model, variable_shapes
 from tpsm_jax.nn.layers import Dtype
 from tpsm_jax.orbax_trees import (
     EMA_PARAMS,
@@ -35,7 +37,6 @@ from tpsm_jax.orbax_trees import (
     stored_rank,
 )
 from tpsm_jax.replace_folder import replace_folder
-from tpsm_jax.torch_weights.keys import variable_shapes
 from tpsm_jax.torch_weights.names import REQUIRED_NETWORKS
 
 _CONFIG, _VGG19 = "config.json", "vgg19"
@@ -147,16 +148,10 @@ def load_checkpoint(
     """
     folder = Path(folder)
     config = _read_config(folder)
-    try:
+    with _model_described(folder):
         model = build_model(config["model_params"], dtype=dtype)
-        shapes = variable_shapes(config["model_params"])
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise InputError(
-            f"{folder / _CONFIG} describes no model ({type(error).__name__}: {error}); "
-            "convert the weights again"
-        ) from error
     variables = _stored_variables(folder, step, ema)
-    _check_against(shapes, variables, folder)
+    _check_against(config["model_params"], variables, folder)
     if "bg_predictor" not in variables["params"]:
         model = model.clone(bg_predictor=None)
     return Checkpoint(config, model, jax.device_put(variables))
@@ -309,7 +304,19 @@ def _replace(place: Path, write: Callable[[Path], None]) -> None:
         raise InputError(f"{place} cannot be written: {error.strerror or error}") from error
 
 
-def _check_against(shapes: Variables, variables: Variables, folder: Path) -> None:
+@contextlib.contextmanager
+def _model_described(folder: Path) -> Iterator[None]:
+    """Tells of whatever a config that makes no sense leads to."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise InputError(
+            f"{folder / _CONFIG} describes no model ({type(error).__name__}: {error}); "
+            "convert the weights again"
+        ) from error
+
+
+def _check_against(model_params: ConfigDict, variables: Variables, folder: Path) -> None:
     """Makes sure that every network in `variables` is whole, and that no required one is absent."""
     if not isinstance(variables, dict) or not all(
         isinstance(networks, dict) for networks in variables.values()
@@ -321,11 +328,20 @@ def _check_against(shapes: Variables, variables: Variables, folder: Path) -> Non
         raise InputError(
             f"{folder / VARIABLES} has no {' and no '.join(absent)}; convert the weights again"
         )
-    for network in sorted(present):
-        if _shapes_of(network, variables) != _shapes_of(network, shapes):
+    found = {network: _shapes_of(network, variables) for network in sorted(present)}
+    # Describing the networks takes two seconds, so what was found right is not looked at again.
+    place = kept_place("checked", json.dumps(model_params.to_dict(), sort_keys=True), found)
+    if place and place.exists():
+        return
+    with _model_described(folder):
+        shapes = variable_shapes(model_params)
+    for network in found:
+        if found[network] != _shapes_of(network, shapes):
             raise InputError(
                 f"{folder}: {network} in {VARIABLES}/ is not the one that {_CONFIG} describes"
             )
+    if place:
+        keep(place, b"")
 
 
 def _shapes_of(network: str, variables: Variables) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The networks together: source and driving picture in, the animated picture and all between."""
 
+import functools
+import json
 import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -14,6 +16,7 @@ from tpsm_jax.models.dense_motion import DenseMotionNetwork, check_divides
 from tpsm_jax.models.inpainting_network import InpaintingNetwork
 from tpsm_jax.models.keypoint_detector import KPDetector
 from tpsm_jax.nn.layers import Dtype
+from tpsm_jax.ops.backend import written_for
 
 Variables = dict[str, Any]
 
@@ -237,6 +240,33 @@ def init_variables(
         collection: {name: tree for name, tree in by_network.items() if name in wanted}
         for collection, by_network in variables.items()
     }
+
+
+def variable_shapes(model_params: Mapping[str, Any]) -> Variables:
+    """The variables that a config describes, without computing any.
+
+    Args:
+      model_params: as for `build_model`.
+
+    Returns:
+      {"params": {network: ...}, "batch_stats": {network: ...}} of `jax.ShapeDtypeStruct`; kept, so
+      not to be changed.
+    """
+    # A dict cannot be a cache's key; its text can. `default` is for the sections of a ConfigDict.
+    text = json.dumps(model_params, sort_keys=True, default=dict)
+    return _variable_shapes(text, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+
+
+@functools.lru_cache(maxsize=8)
+def _variable_shapes(model_params_json: str, x64: bool) -> Variables:
+    model_params = json.loads(model_params_json)
+    model = build_model(model_params)
+    motion = model_params["dense_motion_params"]
+    halvings = motion["num_blocks"] + model_params["generator_params"]["num_down_blocks"]
+    # No variable depends on the size, but tracing needs one that halves so often.
+    side = math.ceil(2**halvings / motion["scale_factor"])
+    with written_for("gpu"):  # a CPU's forms of convolutions take longer to trace
+        return jax.eval_shape(lambda rng: init_variables(model, rng, side, side), jax.random.key(0))
 
 
 def check_image_size(model_params: Mapping[str, Any], height: int, width: int) -> None:

@@ -19,9 +19,16 @@ def uniform_by_fan_in(fan_in: int) -> Callable[..., jax.Array]:
     bound = 1 / math.sqrt(fan_in)
 
     def initialize(rng: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> jax.Array:
-        return jax.random.uniform(rng, shape, dtype, -bound, bound)
+        return _uniform(rng, shape, dtype, bound)
 
     return initialize
+
+
+# Jitted, as all initialisers that compute something should be: flax traces them whenever a module
+# is applied, to check shapes, and JAX traces what is jitted once a shape.
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _uniform(rng: jax.Array, shape: tuple[int, ...], dtype: Dtype, bound: float) -> jax.Array:
+    return jax.random.uniform(rng, shape, dtype, -bound, bound)
 
 
 def conv(

@@ -9,7 +9,9 @@ from flax import linen as nn
 from tpsm_jax.nn.batch_norm import BatchNorm
 from tpsm_jax.nn.layers import Dtype, conv, linear, max_pool
 
-kaiming_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+kaiming_normal = jax.jit(  # see `uniform_by_fan_in`
+    nn.initializers.variance_scaling(2.0, "fan_out", "normal"), static_argnums=(1, 2)
+)
 
 
 class BasicBlock(nn.Module):

@@ -6,9 +6,6 @@ tensors in a checkpoint are no variables: `num_batches_tracked`, which PyTorch's
 and does not use at a fixed momentum, and the constant anti-alias kernel of dense motion.
 """
 
-import functools
-import json
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -17,9 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tpsm_jax.models.motion_model import Variables, build_model, init_variables
+from tpsm_jax.models.motion_model import Variables, variable_shapes
 from tpsm_jax.models.vgg19 import VGG19
-from tpsm_jax.ops.backend import written_for
 from tpsm_jax.ops.resample import antialias_kernel
 
 _LEAVES = {
@@ -79,32 +75,6 @@ def network_leaves(model_params: Mapping[str, Any]) -> dict[str, list[Leaf]]:
     """
     shapes = variable_shapes(model_params)
     return {name: _leaves(shapes, name) for name in sorted(shapes["params"])}
-
-
-def variable_shapes(model_params: Mapping[str, Any]) -> Variables:
-    """The variables that a config describes, without computing any.
-
-    Args:
-      model_params: as for `tpsm_jax.models.motion_model.build_model`.
-
-    Returns:
-      {"params": {network: ...}, "batch_stats": {network: ...}} of `jax.ShapeDtypeStruct`; kept, so
-      not to be changed.
-    """
-    # A dict cannot be a cache's key; its text can. `default` is for the sections of a ConfigDict.
-    return _variable_shapes(json.dumps(model_params, sort_keys=True, default=dict))
-
-
-@functools.lru_cache(maxsize=8)
-def _variable_shapes(model_params_json: str) -> Variables:
-    model_params = json.loads(model_params_json)
-    model = build_model(model_params)
-    motion = model_params["dense_motion_params"]
-    halvings = motion["num_blocks"] + model_params["generator_params"]["num_down_blocks"]
-    # No variable depends on the size, but tracing needs one that halves so often.
-    side = math.ceil(2**halvings / motion["scale_factor"])
-    with written_for("gpu"):  # a CPU's forms of convolutions take longer to trace
-        return jax.eval_shape(lambda rng: init_variables(model, rng, side, side), jax.random.key(0))
 
 
 def vgg19_leaves() -> list[Leaf]:

@@ -19,6 +19,7 @@ from tpsm_jax.models.motion_model import (
     build_model,
     check_image_size,
     init_variables,
+    variable_shapes,
 )
 from tpsm_jax.models.vgg19 import SMALLEST as SMALLEST_FOR_VGG19
 from tpsm_jax.nn.layers import Dtype
@@ -45,6 +46,7 @@ from tpsm_jax.training.state import TrainState, quick_compiler_options
 
 Metrics = dict[str, jax.Array]
 REMAT = ("kp_detector", "bg_predictor", "dense_motion_network", "inpainting_network", "vgg19")
+_NETWORKS = [name for group in GROUPS.values() for name in group]  # all but that of AVD
 
 
 class ModelTrainer:
@@ -91,7 +93,7 @@ class ModelTrainer:
         self._check_perceptual_features()
         self._vgg19 = jax.device_put(self._choose_vgg19(vgg19), replicated(mesh))
         self._optimizers, self._trained = self._make_optimizers()
-        self._shapes = jax.eval_shape(self._init, jax.random.key(0))
+        self._shapes = jax.eval_shape(self._state_of, self._network_shapes())
         self._initial = self._choose_initial(initial_variables)
         self.shardings = state_shardings(self._shapes, mesh, config.state_sharding)
         self._step = self._compile()
@@ -378,12 +380,19 @@ class ModelTrainer:
 
         return outputs
 
-    def _init_variables(self, rng: jax.Array) -> Variables:
-        names = [name for group in GROUPS.values() for name in group]
-        return init_variables(self.model, rng, *self.config.image_size, networks=names)
+    def _network_shapes(self) -> Variables:
+        shapes = variable_shapes(self.config.model_params)
+        return {
+            collection: {name: tree for name, tree in networks.items() if name in _NETWORKS}
+            for collection, networks in shapes.items()
+        }
 
     def _init(self, rng: jax.Array) -> TrainState:
-        variables = self._init_variables(rng)
+        size = self.config.image_size
+        return self._state_of(init_variables(self.model, rng, *size, networks=_NETWORKS))
+
+    def _state_of(self, variables: Variables) -> TrainState:
+        """The state before the first step."""
         params = variables["params"]
         return TrainState(
             step=jnp.int32(0),
@@ -400,7 +409,7 @@ class ModelTrainer:
         self,
     ) -> tuple[dict[str, optax.GradientTransformation], frozenset[str]]:
         """The optimiser of each group, and the networks of which something is trained."""
-        shapes = jax.eval_shape(self._init_variables, jax.random.key(0))["params"]
+        shapes = self._network_shapes()["params"]
         frozen = frozen_parameters(shapes, self.config.freeze)
         optimizers = {}
         for group, networks in GROUPS.items():
