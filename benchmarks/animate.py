@@ -222,7 +222,8 @@ def animate_clip(args: argparse.Namespace) -> None:
     source = next(iter(driving))
     first, count = 0.0, 0
     with FrameWriter(f"{clip}.result.mp4", fps=25) as writer:
-        animator = Animator(load_checkpoint(args.checkpoint), source, mode="standard")
+        checkpoint = load_checkpoint(args.checkpoint)
+        animator = Animator(checkpoint, source, mode="standard", keep_programs=True)
         for count, frame in enumerate(animator.animate(driving), 1):
             if count == 1:
                 first = time.time() - float(started)
