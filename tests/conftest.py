@@ -39,13 +39,17 @@ def compiled_quickly() -> Iterator[None]:
 
 @pytest.fixture
 def kept_folder(tmp_path: Path) -> Iterator[Path]:
-    """Where JAX is told to keep programs; only this package's `kept_programs` does."""
-    folder = tmp_path / "made" / "cache"
-    jax.config.update("jax_enable_compilation_cache", False)
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    yield folder
-    jax.config.update("jax_compilation_cache_dir", None)
-    jax.config.update("jax_enable_compilation_cache", True)
+    """Where JAX is told to keep programs; nothing takes so long to compile that it does itself."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path / "made" / "cache"),
+        "jax_persistent_cache_min_compile_time_secs": 1e9,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    yield tmp_path / "made" / "cache"
+    for name, value in before.items():
+        jax.config.update(name, value)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

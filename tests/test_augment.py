@@ -17,8 +17,6 @@ from configs import mgif256
 from tpsm_jax.augment import OPERATIONS, JitterParams, augment, draw_jitter, flip, jitter
 from tpsm_jax.errors import InputError
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 GOLDEN = np.load(Path(__file__).parent / "golden" / "jitter.npz")
 FLIPS = {"flip_param": {"horizontal_flip": True, "time_flip": True}}
 JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.3}

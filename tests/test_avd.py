@@ -15,9 +15,7 @@ from tpsm_jax.training.avd import AVDTrainer, draw_scale
 from tpsm_jax.training.sharding import batch_sharding, make_mesh
 from tpsm_jax.training.state import quick_compiler_options
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_quickly")]
 
 
 @pytest.fixture(scope="module")

@@ -63,8 +63,9 @@ class Animator:
           size: (height, width) to compute in; `config.image_size` if None.
           batch_size: frames computed together; 1 on a CPU and 16 elsewhere if None.
           output_dtype: uint8, rounded to nearest, or float32 in [0, 1].
-          keep_programs: trace nothing that another process traced before, see `KeptPrograms`; not
-            for models with modules of your own.
+          keep_programs: trace nothing that another process traced before, where JAX has a folder
+            to keep compiled programs in, see `KeptPrograms`; not for models with modules of your
+            own.
 
         Raises:
           InputError: the mode is unknown or lacks its weights, or the networks cannot take `size`.
@@ -77,9 +78,9 @@ class Animator:
         self._model = model
         self._output_dtype = output_dtype
         self._variables = jax.device_put(animation_variables(variables, [mode]))
-        self._call = KeptPrograms() if keep_programs else _call
+        self._call = KeptPrograms(model) if keep_programs else self._call_directly
         source = resize(source, *self.size)[None]
-        self._encoded = self._call(encode_source, model, self._variables, source)
+        self._encoded = self._call(encode_source, self._variables, source)
 
     @property
     def kp_source(self) -> np.ndarray:
@@ -114,7 +115,6 @@ class Animator:
                 motion = self._motion(keypoints, kp_driving_initial)
             images = self._call(
                 render,
-                self._model,
                 self._variables,
                 self._encoded,
                 keypoints,
@@ -164,7 +164,10 @@ class Animator:
         return best
 
     def _keypoints(self, batch: np.ndarray) -> jax.Array:
-        return self._call(find_keypoints, self._model, self._variables, batch)
+        return self._call(find_keypoints, self._variables, batch)
+
+    def _call_directly(self, function: Callable[..., Any], *arguments: Any, **static: Any) -> Any:
+        return function(self._model, *arguments, **static)
 
     def _motion(self, keypoints: jax.Array, initial: np.ndarray | None) -> tuple[Any, Any]:
         """The initial driving keypoints [N, 2] and the scale of relative motion (unused if not)."""
@@ -201,10 +204,6 @@ def stacked(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[tuple[np.
         if any(frame.dtype != batch[0].dtype for frame in batch):
             batch = [resize(frame, *frame.shape[:2]) for frame in batch]
         yield np.stack(batch), count
-
-
-def _call(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-    return function(*arguments, **options)
 
 
 def _fetched(images: jax.Array, count: int) -> Iterator[np.ndarray]:

@@ -11,6 +11,7 @@ see `orbax_trees`, is read here too.
 import argparse
 import contextlib
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -22,8 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from tpsm_jax.compilation_cache import keep, kept_path
 from tpsm_jax.errors import InputError
-from tpsm_jax.kept_programs import keep, kept_place
 from tpsm_jax.models.motion_model import MotionModel, Variables, build_model, variable_shapes
 from tpsm_jax.nn.layers import Dtype
 from tpsm_jax.orbax_trees import (
@@ -132,6 +133,9 @@ def load_checkpoint(
     ema: bool = True,
 ) -> Checkpoint:
     """Reads a checkpoint.
+
+    Where compiled programs are kept (see `kept_path`), it is noted which networks were found to be
+    those of the config, and they are not compared again.
 
     Args:
       folder: that `save_checkpoint` wrote, or the workdir of a training run.
@@ -330,8 +334,8 @@ def _check_against(model_params: ConfigDict, variables: Variables, folder: Path)
         )
     found = {network: _shapes_of(network, variables) for network in sorted(present)}
     # Describing the networks takes two seconds, so what was found right is not looked at again.
-    place = kept_place("checked", json.dumps(model_params.to_dict(), sort_keys=True), found)
-    if place and place.exists():
+    path = kept_path("checked", json.dumps(model_params.to_dict(), sort_keys=True), found)
+    if path and os.path.exists(path):  # unlike Path.exists, False in a folder of someone else's
         return
     with _model_described(folder):
         shapes = variable_shapes(model_params)
@@ -340,8 +344,8 @@ def _check_against(model_params: ConfigDict, variables: Variables, folder: Path)
             raise InputError(
                 f"{folder}: {network} in {VARIABLES}/ is not the one that {_CONFIG} describes"
             )
-    if place:
-        keep(place, b"")
+    if path:
+        keep(path, b"")
 
 
 def _shapes_of(network: str, variables: Variables) -> dict[str, Any]:

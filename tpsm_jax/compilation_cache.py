@@ -1,10 +1,20 @@
-"""Compiled programs kept on disk, so that only a machine's first run compiles."""
+"""Compiled programs kept on disk, so that only a machine's first run compiles.
+
+In the same folder is kept what else follows from this package's code: see `kept_path`.
+"""
 
 import argparse
+import contextlib
+import hashlib
+import importlib.metadata
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
+
+from tpsm_jax.ops.backend import backend
+from tpsm_jax.replace_file import replace_bytes
 
 
 def default_cache_folder() -> Path:
@@ -16,7 +26,7 @@ def add_cache_flag(parser: argparse.ArgumentParser) -> None:
     """Adds --compilation_cache, whose value is for `use_compilation_cache`."""
     parser.add_argument(
         "--compilation_cache",
-        help="folder to keep compiled programs in, or 'none' "
+        help="folder to keep traced and compiled programs in, or 'none' "
         "(JAX_COMPILATION_CACHE_DIR, else a folder in ~/.cache)",
     )
 
@@ -42,3 +52,52 @@ def use_compilation_cache(folder: str | Path | None = None) -> None:
         # Not only what took a second to compile: a run has many small programs.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_compilation_cache_dir", str(folder or told or default_cache_folder()))
+
+
+def kept_path(name: str, *key: Any) -> Path | None:
+    """Where to keep something that follows from `key` and from this package's code.
+
+    Args:
+      name: what the file's name begins with.
+      *key: whatever has a `repr` that is the same in every process.
+
+    Returns:
+      A path in the folder where JAX keeps compiled programs, another one whenever the code, the
+      device, JAX or its settings are others. None where JAX keeps none, or not on this machine.
+    """
+    folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    enabled = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
+    if not (enabled and folder) or "://" in folder:
+        return None
+    device = jax.devices()[0].device_kind
+    key = (*key, _CODE, backend(), device, sorted(jax.config.values.items()))
+    digest = hashlib.sha256(repr(key).encode()).hexdigest()
+    return Path(folder) / f"tpsm_jax-{name}-{digest[:32]}"
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Writes a file of `kept_path`, whole or not at all.
+
+    Args:
+      path: of the file; its folder is made if missing.
+      content: all of it. It is no error if it cannot be written.
+    """
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_bytes(path, content)
+
+
+def _digest_code() -> str:
+    """Of this package's files, and of the versions of what traces them."""
+    digest = hashlib.sha256()
+    package = Path(__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(package)} {len(content)} ".encode() + content)
+    for name in ("jax", "jaxlib", "flax"):
+        digest.update(f"{name} {importlib.metadata.version(name)} ".encode())
+    return digest.hexdigest()
+
+
+# As imported: files that are edited later are not what this process runs.
+_CODE = _digest_code()

@@ -2,7 +2,7 @@ r"""Writes the functions that animate, and the weights, as one file for `jax.exp
 
   python -m tpsm_jax.export --checkpoint checkpoints/vox --output vox.jaxexport
 
-Whoever serves it needs JAX and NumPy, and nothing of this package: docs/serving.md.
+Whoever serves it needs JAX, flatbuffers and NumPy, and nothing of this package: docs/serving.md.
 """
 
 import argparse

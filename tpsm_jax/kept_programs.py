@@ -1,12 +1,10 @@
-"""What was traced and checked once, kept beside the compiled programs for the next start.
+"""Programs kept on disk as they were traced, for the next start.
 
 JAX keeps what it compiled (`compilation_cache`), but finds it only after tracing everything anew.
 """
 
-import contextlib
 import functools
 import hashlib
-import importlib.metadata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,75 +13,63 @@ import jax
 import jax.export
 import numpy as np
 
-from tpsm_jax.ops.backend import backend
-from tpsm_jax.replace_file import replace_bytes
+from tpsm_jax.compilation_cache import keep, kept_path
 
 _Program = Callable[..., Any]
-
-
-def kept_place(name: str, *told: Any) -> Path | None:
-    """Where to keep something that follows from `told` and from this package's code.
-
-    Args:
-      name: what a file's name begins with.
-      told: whatever has a `repr` that is the same in every process.
-
-    Returns:
-      A path in the folder where JAX keeps compiled programs, another one whenever the code, the
-      backend, JAX or its settings are others; None if there is no such folder on this machine.
-    """
-    folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
-    if not folder or "://" in folder:
-        return None
-    settings = sorted(jax.config.values.items())
-    told = (*told, _code(), backend(), settings)
-    digest = hashlib.sha256(repr(told).encode()).hexdigest()
-    return Path(folder) / f"tpsm_jax-{name}-{digest[:32]}"
-
-
-def keep(place: Path, content: bytes) -> None:
-    """Writes a file, if it can be written."""
-    with contextlib.suppress(OSError):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        replace_bytes(place, content)
+_DIGEST = hashlib.sha256
 
 
 class KeptPrograms:
-    """Calls jitted functions of one model, `function(model, *arguments, **static)`.
+    """Calls jitted functions of a model, `function(model, *arguments, **static)`.
 
-    Each is traced once for arguments of a kind, and taken from disk in other processes. For models
-    of this package's modules alone: what others consist of would not be noticed to have changed.
+    Each is traced once for arguments of the same structure, shapes and types, with JAX's settings
+    as they are at its first call, and taken from disk in other processes: see `kept_path` for
+    where, and for when nothing is kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: Any):
+        """Args: model: of this package's modules alone; a change of others' would go unnoticed."""
+        self._model = model
         self._programs: dict[Any, _Program] = {}
 
-    def __call__(self, function: Any, model: Any, *arguments: Any, **static: Any) -> Any:
+    def __call__(self, function: Any, *arguments: Any, **static: Any) -> Any:
+        """Calls a function.
+
+        Args:
+          function: jitted, its first argument static.
+          *arguments: trees of arrays, those behind the model.
+          **static: values that it is compiled for.
+
+        Returns:
+          What `function(model, *arguments, **static)` does, to the bit.
+        """
         leaves, structure = jax.tree.flatten(arguments)
         shapes = tuple((leaf.shape, np.dtype(leaf.dtype).name) for leaf in leaves)
-        kind = function.__name__, structure, shapes, tuple(static.items())
-        if kind not in self._programs:
-            place = kept_place(function.__name__, model, *kind[1:])
-            bound = functools.partial(function, model, **static)
-            self._programs[kind] = _program(place, bound, arguments) if place else bound
-        return self._programs[kind](*arguments)
+        signature = function, structure, shapes, tuple(static.items())
+        if signature not in self._programs:
+            program: _Program = functools.partial(function, self._model, **static)
+            path = kept_path(function.__name__, self._model, *signature[1:])
+            # A program is exported for as many devices as it was traced for.
+            arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
+            if path and all(len(array.devices()) == 1 for array in arrays):
+                program = _keep_traced(path, program, arguments)
+            self._programs[signature] = program
+        return self._programs[signature](*arguments)
 
 
-def _program(place: Path, function: _Program, arguments: tuple[Any, ...]) -> _Program:
+def _keep_traced(path: Path, program: _Program, arguments: tuple[Any, ...]) -> _Program:
+    """`program` as it was kept, or kept now; as it is where JAX cannot export it."""
     try:
-        exported = jax.export.deserialize(bytearray(place.read_bytes()))
-    except Exception:  # there is none, or whatever a damaged file leads to
-        exported = jax.export.export(jax.jit(function))(*arguments)
-        keep(place, bytes(exported.serialize()))
+        content = path.read_bytes()
+    except OSError:
+        content = b""
+    digest, serialized = content[: _DIGEST().digest_size], content[_DIGEST().digest_size :]
+    if serialized and digest == _DIGEST(serialized).digest():
+        return jax.jit(jax.export.deserialize(bytearray(serialized)).call)
+    try:
+        exported = jax.export.export(jax.jit(program))(*arguments)
+        serialized = bytes(exported.serialize())
+    except (ValueError, NotImplementedError):
+        return program
+    keep(path, _DIGEST(serialized).digest() + serialized)
     return jax.jit(exported.call)
-
-
-@functools.cache
-def _code() -> str:
-    """A digest of this package's files and of the versions of what traces them."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    for name in ("jax", "jaxlib", "flax"):
-        digest.update(importlib.metadata.version(name).encode())
-    return digest.hexdigest()

@@ -253,6 +253,7 @@ def variable_shapes(model_params: Mapping[str, Any]) -> Variables:
       not to be changed.
     """
     # A dict cannot be a cache's key; its text can. `default` is for the sections of a ConfigDict.
+    # Types depend on whether JAX has 64 bits.
     text = json.dumps(model_params, sort_keys=True, default=dict)
     return _variable_shapes(text, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
 
