@@ -89,6 +89,7 @@ def test_a_video_with_its_sound(run, tmp_path):
     assert os.listdir(tmp_path) == ["out.mp4"]
 
 
+@pytest.mark.slow
 def test_without_sound(run, tmp_path):
     code, *_ = run(tmp_path / "out.mp4", no_audio=True, batch_size=2)
     assert code == 0
@@ -106,6 +107,7 @@ def test_pictures_are_the_animators_frames(run, inputs, tmp_path, mode):
     np.testing.assert_array_equal(list(open_video(tmp_path / "out")), expected)
 
 
+@pytest.mark.slow
 def test_the_best_step_of_a_training_run(run, inputs, tmp_path):
     """Which has the weights of the checkpoint, the latest having others."""
     options = {"driving": "frames", "batch_size": 2, "mode": "standard"}

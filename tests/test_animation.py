@@ -80,6 +80,7 @@ def test_the_stream_equals_frame_by_frame(checkpoint, functions, mode):
     np.testing.assert_allclose(streamed, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_modes_differ(functions):
     by_mode = [frame_by_frame(functions, FRAMES[:2], m) for m in ("relative", "standard", "avd")]
     for one, other in ((0, 1), (0, 2), (1, 2)):
@@ -110,6 +111,7 @@ def test_8_bit_output_is_rounded_to_nearest(checkpoint):
     assert np.mean(bytes_ != np.rint(floats * 255)) < 1e-3
 
 
+@pytest.mark.slow
 def test_frames_of_any_size_and_kind_are_resized(checkpoint):
     frames = [(pictures(1, *size)[0] * 255).astype(np.uint8) for size in ((90, 200), (300, 128))]
     animator = make(checkpoint)
@@ -118,6 +120,7 @@ def test_frames_of_any_size_and_kind_are_resized(checkpoint):
     np.testing.assert_array_equal(streamed, expected)
 
 
+@pytest.mark.slow
 def test_8_bit_frames_give_what_floats_give_to_the_bit(checkpoint):
     bytes_ = (FRAMES * 255).astype(np.uint8)
     floats = [resize(frame, 128, 128) for frame in bytes_]

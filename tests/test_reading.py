@@ -64,6 +64,7 @@ def test_batches_of_a_prepared_data_set_are_those_of_its_folder(
             np.testing.assert_array_equal(one[key], other[key])
 
 
+@pytest.mark.slow
 def test_whole_clips_of_a_prepared_data_set_are_those_of_its_folder(
     roots: tuple[Path, Path],
 ) -> None:
