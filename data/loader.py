@@ -125,7 +125,7 @@ class ClipDataset:
           start_step: the first batch to hand out.
           process_index: p.
           process_count: P.
-          workers: threads that read; 0 to let tf.data choose.
+          workers: threads that read; 0 for one a core.
 
         Returns:
           An iterator of {"source": [b, H, W, 3] uint8, "driving": likewise, "name": list of b

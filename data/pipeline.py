@@ -68,12 +68,13 @@ class Batches(Iterator[dict[str, Any]]):
           image_size: (H, W).
           batch_size: of this process.
           start: the batch to begin with; samples of those before it are not read.
-          workers: threads that read; 0 to let tf.data choose.
+          workers: threads that read; 0 for one a core.
 
         Raises:
           InputError: TensorFlow is not installed.
         """
         tf = import_tensorflow()
+        workers = workers or os.cpu_count() or 1
         self._name, self._number, self._batch_size, self._next = name, number, batch_size, start
         reader = _Reader(read, number, (*image_size, 3))
         self._errors = reader.errors
@@ -85,14 +86,16 @@ class Batches(Iterator[dict[str, Any]]):
         samples = tf.data.Dataset.range(start * batch_size, _END)
         samples = samples.map(
             tf.autograph.experimental.do_not_convert(read_sample),
-            num_parallel_calls=workers or tf.data.AUTOTUNE,
+            num_parallel_calls=workers,
             deterministic=True,
         )
         batches = samples.batch(batch_size, drop_remainder=True).prefetch(BATCHES_AHEAD)
         options = tf.data.Options()
-        if workers:
-            # Else there are as many threads as cores, and those that wait for a disk keep all.
-            options.threading.private_threadpool_size = workers
+        # Else there are as many threads as cores, and those that wait for a disk keep all.
+        options.threading.private_threadpool_size = workers
+        # There is nothing to tune, and the thread that does can miss that all is to end: it sees it
+        # when it wakes by itself, after up to a minute.
+        options.autotune.enabled = False
         # TensorFlow hangs for ever if Python ends while its threads wait to call back into Python.
         # So nothing but this list holds the iterator, and the list is emptied in time.
         self._iterator = [batches.with_options(options).as_numpy_iterator()]

@@ -1,13 +1,15 @@
 """TensorFlow stays in the background: quiet, off the accelerators, gone when the program ends."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from data.pipeline import import_tensorflow
+from data.pipeline import Batches, import_tensorflow
 from tests.clip_files import write_data_set
 from tpsm_jax.errors import InputError
 
@@ -52,6 +54,31 @@ def test_a_program_ends_while_the_threads_are_reading(tmp_path: Path, broken: bo
     else:
         assert done.stderr == ""
         assert done.returncode == 0
+
+
+def test_no_thread_tunes_what_would_end_a_minute_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = import_tensorflow().data.Dataset
+    with_options, given = dataset.with_options, []
+    monkeypatch.setattr(
+        dataset,
+        "with_options",
+        lambda *arguments: given.append(arguments) or with_options(*arguments),
+    )
+    frame = np.zeros((2, 2, 3), np.uint8)
+    for workers in (0, 3):
+        with Batches(
+            lambda _: (frame, frame),
+            str,
+            int,
+            image_size=(2, 2),
+            batch_size=1,
+            start=0,
+            workers=workers,
+        ) as batches:
+            next(batches)
+    threads = [options.threading.private_threadpool_size for _, options in given]
+    assert threads == [os.cpu_count(), 3]
+    assert [options.autotune.enabled for _, options in given] == [False, False]
 
 
 def test_without_tensorflow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
