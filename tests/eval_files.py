@@ -11,7 +11,6 @@ from PIL import Image
 from tests.small import draw_variables
 from tests.tiny_training import tiny_batch, tiny_config
 from tpsm_jax.checkpoints import save_checkpoint
-from tpsm_jax.models.motion_model import build_model
 from tpsm_jax.orbax_trees import save_tree
 
 COUNTS = {"a#1": 3, "b#2": 10, "c#3": 1}  # frames of the test clips
@@ -20,8 +19,7 @@ COUNTS = {"a#1": 3, "b#2": 10, "c#3": 1}  # frames of the test clips
 def write_inputs(folder: Path) -> None:
     """A converted checkpoint, a training run of two steps with an average, and clips."""
     config = tiny_config()
-    model = build_model(config.model_params)
-    variables = draw_variables(model)
+    variables = draw_variables(config.model_params)
     save_checkpoint(folder / "converted", variables, config)
     other = {**variables, "params": jax.tree.map(lambda x: 1.1 * x, variables["params"])}
     for step, ours, loss in ((1, variables, 1.0), (2, other, 2.0)):

@@ -1,11 +1,12 @@
 """A model small enough for every test, with every part of the full one."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
-from tpsm_jax.models.motion_model import MotionModel, build_model, init_variables
+from tpsm_jax.models.motion_model import MotionModel, build_model, variable_shapes
 
 
 def model_params(**common: Any) -> dict[str, dict[str, Any]]:
@@ -27,13 +28,12 @@ def small_model(**common: Any) -> tuple[MotionModel, dict[str, Any]]:
 
     Drawn by NumPy: compiling the real initialisers takes longer than most tests.
     """
-    model = build_model(model_params(**common))
-    return model, draw_variables(model)
+    params = model_params(**common)
+    return build_model(params), draw_variables(params)
 
 
-def draw_variables(model: MotionModel) -> dict[str, Any]:
+def draw_variables(model_params: Mapping[str, Any]) -> dict[str, Any]:
     """See `small_model`."""
-    shapes = jax.eval_shape(lambda rng: init_variables(model, rng, 128, 128), jax.random.key(0))
     rng = np.random.default_rng(0)
 
     def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
@@ -42,7 +42,7 @@ def draw_variables(model: MotionModel) -> dict[str, Any]:
         scale = 0.02 if len(leaf.shape) == 1 else (3 * np.prod(leaf.shape[:-1])) ** -0.5
         return (scale * rng.standard_normal(leaf.shape)).astype(np.float32)
 
-    return jax.tree.map_with_path(draw, shapes)
+    return jax.tree.map_with_path(draw, variable_shapes(model_params))
 
 
 def pictures(count: int, height: int, width: int, seed: int = 0) -> np.ndarray:

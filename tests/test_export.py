@@ -19,7 +19,6 @@ from tpsm_jax import export
 from tpsm_jax.animation import Animator
 from tpsm_jax.checkpoints import load_checkpoint, save_checkpoint
 from tpsm_jax.errors import run_script
-from tpsm_jax.models.motion_model import build_model
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 CONFIG = tiny_config()
@@ -52,7 +51,7 @@ assert not unwanted, unwanted
 def inputs(tmp_path_factory):
     """A checkpoint, and one without AVD."""
     folder = tmp_path_factory.mktemp("inputs")
-    variables = draw_variables(build_model(CONFIG.model_params))
+    variables = draw_variables(CONFIG.model_params)
     # An untrained detector hardly looks at the picture; these keypoints move visibly.
     dense = variables["params"]["kp_detector"]["fg_encoder"]["fc"]
     dense["kernel"] = dense["kernel"] * 20

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.tiny_training import SIZE, tiny_config
+from tests.tiny_training import tiny_config
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.motion_model import build_model, init_variables
+from tpsm_jax.models.motion_model import variable_shapes
 from tpsm_jax.training.optimizer import update_average
 from tpsm_jax.training.sharding import make_mesh
 from tpsm_jax.training.step import ModelTrainer, initial_networks
@@ -21,15 +21,10 @@ def config_without_background(**fields):
     return config
 
 
-@functools.cache
-def shapes():
-    """Of all networks of the tiny model, with background and AVD."""
-    model = build_model(tiny_config().model_params)
-    return jax.eval_shape(lambda rng: init_variables(model, rng, SIZE, SIZE), jax.random.key(0))
-
-
 def checkpoint_variables():
-    return jax.tree.map(lambda leaf: np.full(leaf.shape, 0.5, leaf.dtype), shapes())
+    """Of all networks of the tiny model, with background and AVD."""
+    shapes = variable_shapes(tiny_config().model_params)
+    return jax.tree.map(lambda leaf: np.full(leaf.shape, 0.5, leaf.dtype), shapes)
 
 
 def make_trainer(config, given):

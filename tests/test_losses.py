@@ -18,7 +18,7 @@ from tpsm_jax.losses import (
     transform_frame,
     warp_loss,
 )
-from tpsm_jax.models.motion_model import build_model, init_variables
+from tpsm_jax.models.motion_model import build_model, variable_shapes
 from tpsm_jax.models.vgg19 import VGG19
 from tpsm_jax.ops.coordinates import coordinate_grid
 from tpsm_jax.ops.thin_plate_spline import ThinPlateSpline, random_thin_plate_spline
@@ -170,12 +170,11 @@ def traced_model(remat):
     params = tiny_config().model_params
     model = build_model(params, remat=remat)
     image = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32)
-    shapes = jax.eval_shape(lambda rng: init_variables(model, rng, SIZE, SIZE), jax.random.key(0))
     return computed_twice(
         lambda source, driving, variables: model.apply(variables, source, driving)["prediction"],
         image,
         image,
-        shapes,
+        variable_shapes(params),
     )
 
 

@@ -8,7 +8,12 @@ import pytest
 from tests.small import model_params, pictures, small_model
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.dense_motion import DenseMotionNetwork, draw_kept_tps, dropout_softmax
-from tpsm_jax.models.motion_model import build_model, check_image_size, init_variables
+from tpsm_jax.models.motion_model import (
+    build_model,
+    check_image_size,
+    init_variables,
+    variable_shapes,
+)
 from tpsm_jax.training.state import quick_compiler_options
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
@@ -27,8 +32,8 @@ def assert_trees_close(actual, expected, atol):
 @pytest.mark.parametrize("multi_mask", [True, False])
 @pytest.mark.parametrize(("height", "width"), [(128, 128), (128, 256)])
 def test_every_intermediate_has_its_shape(multi_mask, height, width):
-    model = build_model(model_params(multi_mask=multi_mask))
-    variables = jax.eval_shape(lambda rng: init_variables(model, rng, 128, 128), jax.random.key(0))
+    params = model_params(multi_mask=multi_mask)
+    model, variables = build_model(params), variable_shapes(params)
     source, driving = pictures(2, height, width)[:, None]
     shapes = jax.tree.map(jnp.shape, jax.eval_shape(model.apply, variables, source, driving))
     h, w = height // 4, width // 4

@@ -13,7 +13,6 @@ from benchmarks.collectives import collectives
 from tests.double_precision import double_precision, to_double
 from tests.small import draw_variables
 from tests.tiny_training import tiny_batch, tiny_config
-from tpsm_jax.models.motion_model import build_model
 from tpsm_jax.training.schedule import Phase
 from tpsm_jax.training.sharding import batch_sharding, make_mesh
 from tpsm_jax.training.state import quick_compiler_options
@@ -63,7 +62,7 @@ def double_step(count, **fields):
 @functools.cache
 def first_variables():
     """Drawn by NumPy, since compiling the real initialisers takes a while."""
-    variables = draw_variables(build_model(tiny_config().model_params))
+    variables = draw_variables(tiny_config().model_params)
     for networks in variables.values():
         networks.pop("avd_network", None)
     return variables

@@ -19,10 +19,12 @@ class BGMotionPredictor(nn.Module):
 
     Attributes:
       width: of the ResNet, see `ResNet18`.
+      blocks: likewise.
       dtype: to compute convolutions in.
     """
 
     width: int = 64
+    blocks: int = 2
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -42,6 +44,7 @@ class BGMotionPredictor(nn.Module):
         encoder = ResNet18(
             6,
             self.width,
+            self.blocks,
             # The reference puts a new convolution there, with PyTorch's default.
             stem_init=uniform_by_fan_in(6 * 7 * 7),
             kernel_init=nn.initializers.zeros,

@@ -18,6 +18,7 @@ class KPDetector(nn.Module):
     Attributes:
       num_tps: splines, K.
       width: of the ResNet, see `ResNet18`.
+      blocks: likewise.
       spread_points: start with the splines' points spread over the picture. The reference starts
         with all of them near its middle, and small models take long to leave it.
       dtype: to compute convolutions in.
@@ -25,6 +26,7 @@ class KPDetector(nn.Module):
 
     num_tps: int
     width: int = 64
+    blocks: int = 2
     spread_points: bool = False
     dtype: Dtype = jnp.float32
 
@@ -43,6 +45,7 @@ class KPDetector(nn.Module):
         encoder = ResNet18(
             outputs,
             self.width,
+            self.blocks,
             bias_init=_spread_logits if self.spread_points else None,
             dtype=self.dtype,
             name="fg_encoder",

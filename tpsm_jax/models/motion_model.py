@@ -233,20 +233,17 @@ def init_variables(
 
     image = jnp.zeros((1, height, width, 3))
     variables = nn.init(run_every_network, model)(rng, image)
-    if networks is None:
-        return variables
-    wanted = set(networks)
-    return {
-        collection: {name: tree for name, tree in by_network.items() if name in wanted}
-        for collection, by_network in variables.items()
-    }
+    return variables if networks is None else _choose(variables, networks)
 
 
-def variable_shapes(model_params: Mapping[str, Any]) -> Variables:
+def variable_shapes(
+    model_params: Mapping[str, Any], *, networks: Iterable[str] | None = None
+) -> Variables:
     """The variables that a config describes, without computing any.
 
     Args:
       model_params: as for `build_model`.
+      networks: names of those wanted; all if None.
 
     Returns:
       {"params": {network: ...}, "batch_stats": {network: ...}} of `jax.ShapeDtypeStruct`; kept, so
@@ -255,7 +252,16 @@ def variable_shapes(model_params: Mapping[str, Any]) -> Variables:
     # A dict cannot be a cache's key; its text can. `default` is for the sections of a ConfigDict.
     # Types depend on whether JAX has 64 bits.
     text = json.dumps(model_params, sort_keys=True, default=dict)
-    return _variable_shapes(text, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+    shapes = _variable_shapes(text, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+    return shapes if networks is None else _choose(shapes, networks)
+
+
+def _choose(variables: Variables, networks: Iterable[str]) -> Variables:
+    wanted = set(networks)
+    return {
+        collection: {name: tree for name, tree in by_network.items() if name in wanted}
+        for collection, by_network in variables.items()
+    }
 
 
 @functools.lru_cache(maxsize=8)

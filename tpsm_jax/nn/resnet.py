@@ -51,6 +51,7 @@ class ResNet18(nn.Module):
     Attributes:
       outputs: size of the last linear layer.
       width: features of the first layers, 64 in torchvision's; those after double it thrice.
+      blocks: of each of the four layers, 2 in torchvision's.
       stem_init: of the first convolution's kernel; torchvision's, as of all others, by default.
       kernel_init: of the last linear layer; PyTorch's default if None.
       bias_init: likewise.
@@ -59,6 +60,7 @@ class ResNet18(nn.Module):
 
     outputs: int
     width: int = 64
+    blocks: int = 2
     stem_init: Callable[..., jax.Array] = kaiming_normal
     kernel_init: Callable[..., jax.Array] | None = None
     bias_init: Callable[..., jax.Array] | None = None
@@ -81,7 +83,8 @@ class ResNet18(nn.Module):
         x = max_pool(x, 3, padding=1)
         for layer in range(1, 5):
             features = self.width * 2 ** (layer - 1)
-            for block, strides in enumerate((1 if layer == 1 else 2, 1)):
+            for block in range(self.blocks):
+                strides = 2 if layer > 1 and block == 0 else 1
                 name = f"layer{layer}_{block}"
                 x = BasicBlock(features, strides, dtype=self.dtype, name=name)(x, train=train)
         x = jnp.mean(x.astype(jnp.float32), axis=(1, 2))

@@ -17,6 +17,7 @@ from tpsm_jax.models.motion_model import (
     build_model,
     check_image_size,
     init_variables,
+    variable_shapes,
 )
 from tpsm_jax.training import schedule
 from tpsm_jax.training.optimizer import largest_entries, make_optimizer
@@ -77,7 +78,9 @@ class AVDTrainer:
         # The reference decays no weights here.
         self._optimizer = make_optimizer(weight_decay=0.0)
         self._shapes = jax.eval_shape(
-            lambda rng, given: _with_given(self._init(rng), given), jax.random.key(0), self._given
+            lambda fresh, given: _with_given(self._state_of(fresh), given),
+            variable_shapes(model_params, networks=[_NETWORK]),
+            self._given,
         )
         self.shardings = state_shardings(self._shapes, mesh, config.state_sharding)
         augmentation = config.dataset_params.augmentation_params
@@ -192,7 +195,10 @@ class AVDTrainer:
 
     def _init(self, rng: jax.Array) -> TrainState:
         """What is not given of the state; the rest would become constants of the program."""
-        fresh = init_variables(self.model, rng, *self.config.image_size, networks=[_NETWORK])
+        size = self.config.image_size
+        return self._state_of(init_variables(self.model, rng, *size, networks=[_NETWORK]))
+
+    def _state_of(self, fresh: Variables) -> TrainState:
         # Its values do not depend on the parameters', in case that others are given.
         opt_state = {"avd": self._optimizer.init(fresh["params"][_NETWORK])}
         return TrainState(jnp.int32(0), fresh["params"], fresh["batch_stats"], opt_state)

@@ -92,8 +92,9 @@ class ModelTrainer:
         )
         self._check_perceptual_features()
         self._vgg19 = jax.device_put(self._choose_vgg19(vgg19), replicated(mesh))
-        self._optimizers, self._trained = self._make_optimizers()
-        self._shapes = jax.eval_shape(self._state_of, self._network_shapes())
+        networks = variable_shapes(config.model_params, networks=_NETWORKS)
+        self._optimizers, self._trained = self._make_optimizers(networks["params"])
+        self._shapes = jax.eval_shape(self._state_of, networks)
         self._initial = self._choose_initial(initial_variables)
         self.shardings = state_shardings(self._shapes, mesh, config.state_sharding)
         self._step = self._compile()
@@ -380,13 +381,6 @@ class ModelTrainer:
 
         return outputs
 
-    def _network_shapes(self) -> Variables:
-        shapes = variable_shapes(self.config.model_params)
-        return {
-            collection: {name: tree for name, tree in networks.items() if name in _NETWORKS}
-            for collection, networks in shapes.items()
-        }
-
     def _init(self, rng: jax.Array) -> TrainState:
         size = self.config.image_size
         return self._state_of(init_variables(self.model, rng, *size, networks=_NETWORKS))
@@ -406,10 +400,9 @@ class ModelTrainer:
         )
 
     def _make_optimizers(
-        self,
+        self, shapes: Any
     ) -> tuple[dict[str, optax.GradientTransformation], frozenset[str]]:
         """The optimiser of each group, and the networks of which something is trained."""
-        shapes = self._network_shapes()["params"]
         frozen = frozen_parameters(shapes, self.config.freeze)
         optimizers = {}
         for group, networks in GROUPS.items():
