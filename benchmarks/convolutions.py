@@ -3,8 +3,8 @@
     python benchmarks/convolutions.py [--batch 1] [--dtype float32]
 
 On a CPU it decides `PRODUCTS_PAY_FROM` in tpsm_jax/nn/upsample_conv.py and `WINOGRAD_PIXELS` and
-`WINOGRAD_CHANNELS` in tpsm_jax/nn/convolution.py: where the ratio is well above 1. Elsewhere it
-measures the forms of gpu_forms.py beside.
+`WINOGRAD_CHANNELS` in tpsm_jax/nn/convolution.py, and those of bfloat16: where the ratio is well
+above 1. Elsewhere it measures the forms of gpu_forms.py beside.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def main() -> None:
     rows = measure("nearest x2, 3x3 conv", UPSAMPLED, upsampling, forms, args)
     if not on_cpu:
         rows += measure("odd", ODD, odd, ("XLA", "by columns, in eights"), args)
-    elif args.dtype == "float32":  # Winograd's is for that alone
+    else:
         rows += measure("3x3 conv", PLAIN, plain, ("XLA", "Winograd"), args)
         rows += measure("gradient of the input", PLAIN, turned, ("XLA", "Winograd"), args)
     write_results(args.output, command=f"python {shlex.join(sys.argv)}", rows=rows)
@@ -89,6 +89,7 @@ def plain(
     """A form of a convolution, and its kernel."""
 
     def apply(kernel: jax.Array, x: jax.Array) -> jax.Array:
+        kernel = kernel.astype(x.dtype)
         return winograd(x, kernel) if form == "Winograd" else convolve_plainly(x, kernel, 1, 1)
 
     return jax.jit(apply), jax.random.normal(jax.random.key(1), (3, 3, x.shape[-1], features))
@@ -114,6 +115,7 @@ def turned(
     """What a gradient goes through backwards: as `plain`, with the kernel turned."""
 
     def apply(kernel: jax.Array, gradient: jax.Array) -> jax.Array:
+        kernel = kernel.astype(gradient.dtype)
         if form == "Winograd":
             return winograd(gradient, kernel, transposed=True)
         x = jax.ShapeDtypeStruct((*gradient.shape[:3], channels), gradient.dtype)

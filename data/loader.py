@@ -125,7 +125,7 @@ class ClipDataset:
           start_step: the first batch to hand out.
           process_index: p.
           process_count: P.
-          workers: threads that read; 0 for one a core.
+          workers: threads that read; 0 for one a core that this process may use.
 
         Returns:
           An iterator of {"source": [b, H, W, 3] uint8, "driving": likewise, "name": list of b

@@ -68,13 +68,13 @@ class Batches(Iterator[dict[str, Any]]):
           image_size: (H, W).
           batch_size: of this process.
           start: the batch to begin with; samples of those before it are not read.
-          workers: threads that read; 0 for one a core.
+          workers: threads that read; 0 for one a core that this process may use.
 
         Raises:
           InputError: TensorFlow is not installed.
         """
         tf = import_tensorflow()
-        workers = workers or os.cpu_count() or 1
+        workers = workers or _cores()
         self._name, self._number, self._batch_size, self._next = name, number, batch_size, start
         reader = _Reader(read, number, (*image_size, 3))
         self._errors = reader.errors
@@ -91,7 +91,7 @@ class Batches(Iterator[dict[str, Any]]):
         )
         batches = samples.batch(batch_size, drop_remainder=True).prefetch(BATCHES_AHEAD)
         options = tf.data.Options()
-        # Else there are as many threads as cores, and those that wait for a disk keep all.
+        # So many, however many cores there are: those that wait for a disk would keep all of them.
         options.threading.private_threadpool_size = workers
         # There is nothing to tune, and the thread that does can miss that all is to end: it sees it
         # when it wakes by itself, after up to a minute.
@@ -135,6 +135,11 @@ class Batches(Iterator[dict[str, Any]]):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def _cores() -> int:
+    can_tell = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if can_tell else os.cpu_count() or 1
 
 
 class _Reader:

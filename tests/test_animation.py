@@ -4,6 +4,7 @@ import threading
 from itertools import count, islice
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -11,8 +12,16 @@ from ml_collections import ConfigDict
 from tests.compilations import compilations
 from tests.small import model_params, pictures, small_model
 from tpsm_jax.animation import BATCHES_AHEAD, Animator, read_ahead, stacked
+from tpsm_jax.animation_programs import (
+    convert_kernels,
+    encode_source,
+    find_keypoints,
+    kernel_types,
+    render,
+)
 from tpsm_jax.errors import InputError
 from tpsm_jax.keypoints import pose_distance, relative_keypoints, relative_scale
+from tpsm_jax.models.motion_model import build_model
 from tpsm_jax.pictures import resize
 
 FRAMES = pictures(7, 128, 128, seed=1)
@@ -242,3 +251,39 @@ def test_what_cannot_be_used_is_told(checkpoint):
     flat = np.zeros((10, 2), np.float32)
     with pytest.raises(InputError, match="no area"):
         list(make(checkpoint).animate(FRAMES, kp_driving_initial=flat))
+
+
+def test_each_networks_kernels_are_held_in_the_type_it_computes_in(checkpoint):
+    config, model, variables = checkpoint
+    halved = build_model(config.model_params, dtype=jnp.bfloat16)
+    mixed = halved.clone(kp_detector=model.kp_detector)
+    assert set(kernel_types(model, variables).values()) == {jnp.dtype(jnp.float32)}
+    held = convert_kernels(mixed, variables)
+
+    def check(path, leaf, held):
+        network = path[1].key
+        rounded = leaf.ndim == 4 and network not in ("kp_detector", "avd_network")
+        assert held.dtype == (jnp.bfloat16 if rounded else jnp.float32)
+        np.testing.assert_array_equal(held, leaf.astype(held.dtype))
+
+    jax.tree.map_with_path(check, variables, held)
+    count = sum(leaf.dtype == jnp.bfloat16 for leaf in jax.tree.leaves(held))
+    assert count > 40
+
+
+@pytest.mark.slow
+def test_bfloat16_frames_are_those_of_the_model(checkpoint):
+    """To the bit, though it converts its kernels once."""
+    config, _, variables = checkpoint
+    model = build_model(config.model_params, dtype=jnp.bfloat16)
+    animator = Animator(
+        (config, model, variables), SOURCE, mode="standard", output_dtype=np.float32
+    )
+    held = {leaf.dtype.name for leaf in jax.tree.leaves(animator._variables)}
+    assert held == {"float32", "bfloat16"}
+    (frame,) = animator.animate(FRAMES[:1])
+    encoded = encode_source(model, variables, SOURCE[None])
+    keypoints = find_keypoints(model, variables, FRAMES[:1])
+    motion = keypoints[0], np.float32(1)
+    plain = render(model, variables, encoded, keypoints, motion, mode="standard", dtype=np.float32)
+    np.testing.assert_array_equal(frame, plain[0])

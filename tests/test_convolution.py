@@ -104,4 +104,69 @@ def test_masks_pictures_and_maps_have_few_features(size, channels, features, few
 def test_winograd_is_chosen_by_size(shape, features, size, padding, expected):
     x, kernel = jnp.zeros(shape), jnp.zeros((size, size, shape[-1], features))
     assert convolution._suits_winograd(x, kernel, padding) == expected
-    assert not convolution._suits_winograd(x.astype(jnp.bfloat16), kernel, padding)
+
+
+@pytest.mark.parametrize(
+    ("shape", "features", "expected"),
+    [
+        ((1, 16, 16, 128), 128, True),
+        ((5, 128, 128, 128), 256, True),
+        ((1, 16, 14, 128), 128, False),
+        ((1, 128, 130, 128), 128, False),
+        ((1, 17, 32, 128), 128, False),
+        ((1, 16, 16, 127), 128, False),
+        ((1, 16, 16, 128), 127, False),
+    ],
+)
+def test_winograd_is_chosen_by_size_in_bfloat16(shape, features, expected):
+    x = jax.ShapeDtypeStruct(shape, jnp.bfloat16)
+    kernel = jax.ShapeDtypeStruct((3, 3, shape[-1], features), jnp.bfloat16)
+    assert convolution._suits_winograd(x, kernel, 1) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("side", "channels", "features", "way"),
+    [
+        (1, 8, 8, "_convolve_small"),
+        (8, 96, 128, "_convolve_small"),
+        (10, 128, 128, "_convolve_differently_backwards"),
+        (9, 128, 1, "convolve_to_few"),
+        (16, 128, 128, "winograd"),
+    ],
+)
+def test_bfloat16_goes_its_own_ways(monkeypatch, side, channels, features, way):
+    """Each is as near the plain sum in float32 as its results' and its factors' type allows."""
+    called = []
+
+    def record(module, name):
+        original = getattr(module, name)
+        monkeypatch.setattr(
+            module, name, lambda *args, **options: called.append(name) or original(*args, **options)
+        )
+
+    for name in ("_convolve_small", "winograd", "_input_gradient", "_kernel_gradient"):
+        record(convolution, name)
+    record(few_features, "convolve_to_few")
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.standard_normal((2, side, side, channels)), jnp.bfloat16)
+    scale = (9 * channels) ** -0.5
+    kernel = jnp.asarray(scale * rng.standard_normal((3, 3, channels, features)), jnp.bfloat16)
+    wide = x.astype(jnp.float32), kernel.astype(jnp.float32)
+    expected, pull_expected = jax.vjp(lambda x, k: plain(x, k, 1, 1), *wide)
+    actual, pull = jax.vjp(lambda x, k: convolve(x, k, padding=1), x, kernel)
+    gradient = jnp.asarray(rng.standard_normal(expected.shape), jnp.bfloat16)
+    pairs = [(actual, expected)]
+    pairs += zip(pull(gradient), pull_expected(gradient.astype(jnp.float32)), strict=True)
+    for a, b in pairs:
+        assert a.dtype == jnp.bfloat16
+        # bfloat16 has 8 bits. Winograd's way rounds what it multiplies once more.
+        distance = jnp.abs(a.astype(jnp.float32) - b) / jnp.std(b)
+        assert distance.mean() < (2**-7 if way == "winograd" else 2**-9)
+        assert distance.max() < 2**-4
+    products = {
+        "_convolve_small": [way, "_input_gradient", "_kernel_gradient"],
+        "winograd": [way, way, "_kernel_gradient"],
+        "convolve_to_few": [way, way],  # its gradient calls it anew
+    }
+    assert called == products.get(way, [])

@@ -45,6 +45,28 @@ def test_both_forms_of_upsample_conv_have_the_same_gradient():
     )
 
 
+@pytest.mark.parametrize(
+    ("module", "side"),
+    [
+        (UpsampleConv(3, form="upsample", dtype=jnp.bfloat16), 4),
+        (UpsampleConv(3, form="products", dtype=jnp.bfloat16), 4),
+        (conv(8, 3, 3, dtype=jnp.bfloat16), 8),
+        (conv(8, 3, 3, dtype=jnp.bfloat16), 10),
+        (conv(128, 128, 3, dtype=jnp.bfloat16), 16),
+        (conv(8, 3, 3, strides=2, dtype=jnp.bfloat16), 8),
+    ],
+)
+def test_a_kernel_given_in_the_type_it_is_used_in_changes_no_bit(module, side):
+    """`Animator` converts kernels once for all frames."""
+    channels = 128 if side == 16 else 8
+    x = jax.random.normal(jax.random.key(0), (1, side, side, channels), jnp.bfloat16)
+    params = module.init(jax.random.key(1), x)["params"]
+    converted = {**params, "kernel": params["kernel"].astype(jnp.bfloat16)}
+    apply = jax.jit(lambda params: module.apply({"params": params}, x))
+    assert apply(params).dtype == jnp.bfloat16
+    np.testing.assert_array_equal(apply(params), apply(converted))
+
+
 def test_upsample_conv_takes_the_measured_form(monkeypatch):
     x = jnp.ones((1, 4, 4, 1))
     monkeypatch.setattr(upsample_conv, "PRODUCTS_PAY_FROM", {"cpu": 16})

@@ -13,8 +13,10 @@ import numpy as np
 from tpsm_jax.animation_programs import (
     Mode,
     animation_variables,
+    convert_kernels,
     encode_source,
     find_keypoints,
+    kernel_types,
     render,
 )
 from tpsm_jax.errors import InputError
@@ -77,8 +79,10 @@ class Animator:
         self.mode = mode
         self._model = model
         self._output_dtype = output_dtype
-        self._variables = jax.device_put(animation_variables(variables, [mode]))
         self._call = KeptPrograms(model) if keep_programs else self._call_directly
+        self._variables = jax.device_put(animation_variables(variables, [mode]))
+        if set(kernel_types(model, variables).values()) != {jnp.dtype(jnp.float32)}:
+            self._variables = self._call(convert_kernels, self._variables)
         source = resize(source, *self.size)[None]
         self._encoded = self._call(encode_source, self._variables, source)
 

@@ -42,6 +42,28 @@ def animation_variables(variables: Variables, modes: Collection[str]) -> Variabl
     }
 
 
+def kernel_types(model: MotionModel, variables: Variables) -> dict[str, Any]:
+    """Network -> the type that it computes convolutions in; those without a `dtype` left out."""
+    networks = {name: getattr(model, name) for name in variables["params"]}
+    return {
+        name: jnp.dtype(network.dtype)
+        for name, network in networks.items()
+        if hasattr(network, "dtype")
+    }
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def convert_kernels(model: MotionModel, variables: Variables) -> Variables:
+    """Convolutions' kernels in the types of `kernel_types`, or every frame would convert them."""
+    types = kernel_types(model, variables)
+
+    def convert(path: tuple[Any, ...], leaf: jax.Array) -> jax.Array:
+        network = path[1].key
+        return leaf.astype(types[network]) if network in types and leaf.ndim == 4 else leaf
+
+    return jax.tree.map_with_path(convert, variables)
+
+
 @functools.partial(jax.jit, static_argnums=0)
 def encode_source(model: MotionModel, variables: Variables, source: jax.Array) -> dict[str, Any]:
     """[1, H, W, 3] float32 in [0, 1] -> what `MotionModel.encode_source` returns."""

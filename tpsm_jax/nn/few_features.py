@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from tpsm_jax.nn.plain_convolution import convolve_plainly
+from tpsm_jax.nn.plain_convolution import convolve_plainly, multiply
 
 MOST = 16  # features; masks have 1, pictures 3, contribution maps 11
 
@@ -37,7 +37,7 @@ def convolve_to_few(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
     # What each place adds to those around it, then the sums.
     size = kernel.shape[0]
     taps = kernel.reshape(size * size, -1)
-    products = jnp.einsum("bhwc,tc->bhwt", x, taps, precision=jax.lax.Precision.HIGHEST)
+    products = multiply("bhwc,tc->bhwt", x, taps)
     products = jnp.pad(products, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     height, width = (side - size + 1 for side in products.shape[1:3])
     total = jnp.zeros((), x.dtype)
@@ -68,7 +68,6 @@ def _backward(padding: int, kept: Any, gradient: jax.Array) -> tuple[jax.Array, 
             axis=-1,
         )
     )
-    multiply = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
     taps = kernel.swapaxes(2, 3).reshape(size * size * features, channels)
     of_x = multiply("bhwt,tc->bhwc", met, taps)
     of_kernel = multiply("bhwt,bhwc->tc", met, x).reshape(size, size, features, channels)

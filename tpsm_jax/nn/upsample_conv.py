@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from tpsm_jax.nn.convolution import convolve
 from tpsm_jax.nn.layers import Dtype, uniform_by_fan_in
-from tpsm_jax.nn.plain_convolution import precision_of
+from tpsm_jax.nn.plain_convolution import multiply
 from tpsm_jax.ops.backend import backend
 
 Form = Literal["upsample", "products"]
@@ -48,9 +48,9 @@ class UpsampleConv(nn.Module):
         kernel = self.param("kernel", initialize, (3, 3, x.shape[-1], self.features))
         bias = self.param("bias", initialize, (self.features,))
         form = self.form or _faster_form(x)
-        x = x.astype(self.dtype)
+        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
         apply = _upsample_then_convolve if form == "upsample" else _add_products
-        return apply(x, kernel, self.dtype) + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+        return apply(x, kernel) + bias.astype(self.dtype).reshape(1, 1, 1, -1)
 
 
 def _faster_form(x: jax.Array) -> Form:
@@ -58,27 +58,21 @@ def _faster_form(x: jax.Array) -> Form:
     return "products" if x.shape[1] * x.shape[2] >= pays_from else "upsample"
 
 
-def _upsample_then_convolve(x: jax.Array, kernel: jax.Array, dtype: Dtype) -> jax.Array:
+def _upsample_then_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     upsampled = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
-    return convolve(upsampled, kernel.astype(dtype), padding=1)
+    return convolve(upsampled, kernel, padding=1)
 
 
-def _add_products(x: jax.Array, kernel: jax.Array, dtype: Dtype) -> jax.Array:
+def _add_products(x: jax.Array, kernel: jax.Array) -> jax.Array:
     batch, height, width, _ = x.shape
-    folded = _fold(_fold(kernel, 0), 1).astype(dtype)
-    products = jnp.einsum(
-        "bhwc,ijcf->bhwijf",
-        x,
-        folded,
-        precision=precision_of(dtype),
-        # There are differences yet to be taken.
-        preferred_element_type=jnp.promote_types(dtype, jnp.float32),
-    )
+    wide = kernel.astype(jnp.promote_types(x.dtype, jnp.float32))
+    folded = _fold(_fold(wide, 0), 1).astype(x.dtype)
+    products = multiply("bhwc,ijcf->bhwijf", x, folded)
     rows = _join(*(products[..., i, :, :] for i in range(3)), axis=1)
     parts = [_join(*(row[..., j, :] for j in range(3)), axis=2) for row in rows]
     # [B, H, 2, W, 2, features]
     out = jnp.stack([jnp.stack(pair, axis=3) for pair in parts], axis=2)
-    return out.reshape(batch, 2 * height, 2 * width, kernel.shape[-1]).astype(dtype)
+    return out.reshape(batch, 2 * height, 2 * width, kernel.shape[-1]).astype(x.dtype)
 
 
 def _fold(kernel: jax.Array, axis: int) -> jax.Array:

@@ -7,7 +7,8 @@ Winograd's F(2x2, 3x3), as in Lavin and Gray, "Fast Algorithms for Convolutional
     y1 = m1 - m2 - m3        m3 = (d1 - d3) g2           m2 = (d2 - d1) (g0 - g1 + g2) / 2
 
 and along two axes each multiplication is again such a sum of four. In float32 it rounds about twice
-as coarsely as the plain sum; larger tiles, with fewer multiplications still, ten times and more.
+as coarsely as the plain sum; larger tiles, with fewer multiplications still, ten times and more. In
+bfloat16 the factors of the products are rounded once more: three times as coarsely.
 """
 
 import functools
@@ -15,11 +16,15 @@ import functools
 import jax
 import jax.numpy as jnp
 
+from tpsm_jax.nn.plain_convolution import multiply
+
 
 # Jitted, so that convolutions of one size are traced once.
 @functools.partial(jax.jit, static_argnames="transposed")
 def winograd(x: jax.Array, kernel: jax.Array, *, transposed: bool = False) -> jax.Array:
-    """Convolves float32 pictures with one pixel of zeros around them.
+    """Convolves pictures with one pixel of zeros around them, in their type.
+
+    In bfloat16 only the factors of the products are; all sums are float32.
 
     Args:
       x: [B, H, W, C], H and W even.
@@ -30,21 +35,24 @@ def winograd(x: jax.Array, kernel: jax.Array, *, transposed: bool = False) -> ja
     Returns:
       [B, H, W, features].
     """
+    dtype = x.dtype
+    # bfloat16 pictures and kernels are split in float32 and multiplied in bfloat16.
+    x, kernel = (array.astype(jnp.promote_types(dtype, jnp.float32)) for array in (x, kernel))
     if transposed:
         kernel = kernel[::-1, ::-1]
-    multiply = "bhwc,fc->bhwf" if transposed else "bhwc,cf->bhwf"
+    subscripts = "bhwc,fc->bhwf" if transposed else "bhwc,cf->bhwf"
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     rows = []
     for inputs, taps in zip(_split_input(x, 1), _split_kernel(kernel), strict=True):
         products = [
-            jnp.einsum(multiply, part, tap, precision=jax.lax.Precision.HIGHEST)
+            multiply(subscripts, part.astype(dtype), tap.astype(dtype))
             for part, tap in zip(_split_input(inputs, 2), _split_kernel(taps), strict=True)
         ]
         rows.append(jnp.stack(_join(*products), axis=3))
     # [B, H/2, 2, W/2, 2, features]
     out = jnp.stack(_join(*rows), axis=2)
     batch, height, _, width, _, features = out.shape
-    return out.reshape(batch, 2 * height, 2 * width, features)
+    return out.reshape(batch, 2 * height, 2 * width, features).astype(dtype)
 
 
 def _split_input(x: jax.Array, axis: int) -> tuple[jax.Array, ...]:
