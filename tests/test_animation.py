@@ -272,6 +272,7 @@ def test_each_networks_kernels_are_held_in_the_type_it_computes_in(checkpoint):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiled_quickly")
 def test_bfloat16_frames_are_those_of_the_model(checkpoint):
     """To the bit, though it converts its kernels once."""
     config, _, variables = checkpoint
