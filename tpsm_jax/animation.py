@@ -81,7 +81,7 @@ class Animator:
         self._output_dtype = output_dtype
         self._call = KeptPrograms(model) if keep_programs else self._call_directly
         self._variables = jax.device_put(animation_variables(variables, [mode]))
-        if set(kernel_types(model, variables).values()) != {jnp.dtype(jnp.float32)}:
+        if set(kernel_types(model, self._variables).values()) != {jnp.dtype(jnp.float32)}:
             self._variables = self._call(convert_kernels, self._variables)
         source = resize(source, *self.size)[None]
         self._encoded = self._call(encode_source, self._variables, source)
