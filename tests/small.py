@@ -9,8 +9,11 @@ import numpy as np
 from tpsm_jax.models.motion_model import MotionModel, build_model, variable_shapes
 
 
-def model_params(**common: Any) -> dict[str, dict[str, Any]]:
-    """The official YAML's fields at a fraction of the width; `common` replaces common_params."""
+def official_params(**common: Any) -> dict[str, dict[str, Any]]:
+    """The official YAML's fields, at a fraction of the width but for the ResNets, which have none.
+
+    `common` replaces common_params.
+    """
     return {
         "common_params": {
             "num_tps": 2, "num_channels": 3, "bg": True, "multi_mask": True, **common,
@@ -21,6 +24,13 @@ def model_params(**common: Any) -> dict[str, dict[str, Any]]:
         },
         "avd_network_params": {"id_bottle_size": 16, "pose_bottle_size": 16},
     }  # fmt: skip
+
+
+def model_params(**common: Any) -> dict[str, dict[str, Any]]:
+    """`official_params`, with small ResNets as well."""
+    resnet = {"width": 8, "blocks": 1}
+    resnets = {"kp_detector_params": resnet, "bg_predictor_params": resnet}
+    return {**official_params(**common), **resnets}
 
 
 def small_model(**common: Any) -> tuple[MotionModel, dict[str, Any]]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import convert_torch_weights
-from tests.small import model_params, small_model
+from tests.small import draw_variables, model_params, official_params, small_model
 from tests.test_checkpoints import write_run
 from tests.test_torch_names import vgg19_checkpoint
 from tests.torch_files import FIXTURES
@@ -33,8 +33,8 @@ SCRIPT = Path(convert_torch_weights.__file__)
 def files(tmp_path_factory):
     """A folder with a small config, checkpoint.pth.tar, and weights of VGG-19."""
     folder = tmp_path_factory.mktemp("files")
-    write_config(folder / "config.py", model_params())
-    checkpoint = torch_from_variables(small_model()[1], model_params())
+    write_config(folder / "config.py", official_params())
+    checkpoint = torch_from_variables(draw_variables(official_params()), official_params())
     write_torch_file(folder / "checkpoint.pth.tar", {**checkpoint, "epoch": 99})
     write_torch_file(folder / "vgg19.pth", vgg19_checkpoint())
     return folder
@@ -87,7 +87,7 @@ def test_converts(files, tmp_path, monkeypatch, capsys):
     assert loaded.config.image_size == [256, 256]
     assert loaded.config.train_params.num_epochs == 100
     expected, _ = variables_from_torch(
-        read_torch_file(files / "checkpoint.pth.tar"), model_params()
+        read_torch_file(files / "checkpoint.pth.tar"), official_params()
     )
     jax.tree.map(np.testing.assert_array_equal, loaded.variables, expected)
 
@@ -214,7 +214,7 @@ def test_bad_file_keeps_the_checkpoint_that_is_there(files, tmp_path, monkeypatc
 
 
 def test_another_config(files, tmp_path, monkeypatch, capsys):
-    write_config(tmp_path / "other.py", model_params(num_tps=3))
+    write_config(tmp_path / "other.py", official_params(num_tps=3))
     changed = arguments(files, tmp_path / "vox", config=tmp_path / "other.py")
     words = "num_tps is 2 in the checkpoint and 3 in the config"
     assert_fails(monkeypatch, capsys, words, *changed)

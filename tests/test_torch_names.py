@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from tests.small import model_params, small_model
+from tests.small import draw_variables, official_params
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.vgg19 import VGG19
 from tpsm_jax.torch_weights import (
@@ -18,12 +18,12 @@ from tpsm_jax.torch_weights.keys import torch_key
 
 @pytest.fixture(scope="module")
 def variables():
-    return small_model()[1]
+    return draw_variables(official_params())
 
 
 @pytest.fixture
 def checkpoint(variables):
-    return torch_from_variables(variables, model_params())
+    return torch_from_variables(variables, official_params())
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_keys(path, key):
 
 def test_official_names_and_shapes():
     # Counts and sizes of the official vox checkpoint.
-    full = model_params(num_tps=10)
+    full = official_params(num_tps=10)
     full["generator_params"] |= {"block_expansion": 64, "max_features": 512}
     full["dense_motion_params"] |= {"block_expansion": 64, "max_features": 1024}
     full["avd_network_params"] = {"id_bottle_size": 128, "pose_bottle_size": 128}
@@ -82,8 +82,8 @@ def test_variables_survive_the_way_there_and_back(tmp_path, variables, without):
         collection: {name: tree for name, tree in trees.items() if name not in without}
         for collection, trees in variables.items()
     }
-    write_torch_file(tmp_path / "a.pth", torch_from_variables(kept, model_params()))
-    found, report = variables_from_torch(read_torch_file(tmp_path / "a.pth"), model_params())
+    write_torch_file(tmp_path / "a.pth", torch_from_variables(kept, official_params()))
+    found, report = variables_from_torch(read_torch_file(tmp_path / "a.pth"), official_params())
     assert jax.tree.structure(found) == jax.tree.structure(kept)
     for before, after in zip(jax.tree.leaves(kept), jax.tree.leaves(found), strict=True):
         assert after.tobytes() == before.tobytes()
@@ -95,7 +95,7 @@ def test_variables_survive_the_way_there_and_back(tmp_path, variables, without):
 
 def test_training_state_is_accepted(checkpoint):
     training = dict.fromkeys(["optimizer", "optimizer_bg_predictor", "optimizer_avd"], {})
-    _, report = variables_from_torch({**checkpoint, **training, "epoch": 3}, model_params())
+    _, report = variables_from_torch({**checkpoint, **training, "epoch": 3}, official_params())
     assert report.epoch == 3
     assert report.ignored == ()
     assert report.networks["kp_detector"][0] == 122
@@ -106,7 +106,7 @@ def test_data_parallel_prefix(checkpoint, variables):
         network: {f"module.{key}": value for key, value in state.items()}
         for network, state in checkpoint.items()
     }
-    found, _ = variables_from_torch(wrapped, model_params())
+    found, _ = variables_from_torch(wrapped, official_params())
     for before, after in zip(jax.tree.leaves(variables), jax.tree.leaves(found), strict=True):
         np.testing.assert_array_equal(after, before)
 
@@ -116,7 +116,7 @@ def test_half_precision(checkpoint, variables):
         network: {key: np.asarray(value, np.float16) for key, value in state.items()}
         for network, state in checkpoint.items()
     }
-    found, _ = variables_from_torch(halved, model_params())
+    found, _ = variables_from_torch(halved, official_params())
     for before, after in zip(jax.tree.leaves(variables), jax.tree.leaves(found), strict=True):
         np.testing.assert_array_equal(after, before.astype(np.float16).astype(np.float32))
 
@@ -126,26 +126,26 @@ def test_checkpoints_without_counters(checkpoint):
     for state in checkpoint.values():
         for key in [key for key in state if key.endswith("num_batches_tracked")]:
             del state[key]
-    variables_from_torch(checkpoint, model_params())
+    variables_from_torch(checkpoint, official_params())
 
 
 def test_other_entries_are_reported(checkpoint):
-    _, report = variables_from_torch({**checkpoint, "discriminator": {}}, model_params())
+    _, report = variables_from_torch({**checkpoint, "discriminator": {}}, official_params())
     assert report.ignored == ("discriminator",)
 
 
 def test_names_of_other_entries_do_not_reach_the_terminal(checkpoint):
-    _, report = variables_from_torch({**checkpoint, "\x1b[2J": {}}, model_params())
+    _, report = variables_from_torch({**checkpoint, "\x1b[2J": {}}, official_params())
     assert report.ignored == ("\\x1b[2J",)
 
 
 def test_an_epoch_too_large_to_print(checkpoint):
-    _, report = variables_from_torch({**checkpoint, "epoch": 10**5000}, model_params())
+    _, report = variables_from_torch({**checkpoint, "epoch": 10**5000}, official_params())
     assert report.epoch is None
 
 
 def test_background_predictor_that_the_config_has_not(checkpoint):
-    _, report = variables_from_torch(checkpoint, model_params(bg=False))
+    _, report = variables_from_torch(checkpoint, official_params(bg=False))
     assert report.ignored == ("bg_predictor",)
     assert report.absent == ()
 
@@ -155,7 +155,7 @@ def test_numbers_that_are_not_finite_are_named(checkpoint, value):
     weight = checkpoint["kp_detector"]["fg_encoder.conv1.weight"].astype(np.float64)
     weight[1, 1, 1, 1] = value
     checkpoint["kp_detector"]["fg_encoder.conv1.weight"] = weight
-    _, report = variables_from_torch(checkpoint, model_params())
+    _, report = variables_from_torch(checkpoint, official_params())
     assert report.not_finite == ("kp_detector.fg_encoder.conv1.weight",)
 
 
@@ -164,7 +164,7 @@ def test_numbers_that_are_not_finite_are_named(checkpoint, value):
 
 def message(checkpoint, **common):
     with pytest.raises(InputError) as error:
-        variables_from_torch(checkpoint, model_params(**common))
+        variables_from_torch(checkpoint, official_params(**common))
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -248,7 +248,7 @@ def test_hint_at_other_channels(checkpoint):
     ],
 )
 def test_hint_at_another_size(checkpoint, section, setting, value, hint):
-    params = model_params()
+    params = official_params()
     params[section] = {**params[section], setting: value}
     with pytest.raises(InputError, match=hint):
         variables_from_torch(checkpoint, params)
@@ -294,6 +294,6 @@ def test_another_vgg():
 
 
 def test_shapes_are_those_of_what_is_written(checkpoint):
-    shapes = torch_shapes(model_params())
+    shapes = torch_shapes(official_params())
     for network, state in checkpoint.items():
         assert {key: value.shape for key, value in state.items()} == shapes[network]
