@@ -75,7 +75,8 @@ def _convolve(
     """`jax.lax.conv_general_dilated`, for which XLA has no fast routine in float64 on a CPU.
 
     One matrix product of all that the kernel meets at every place, gathered first along rows and
-    then along columns. XLA's own compiles faster and is taken for what is small.
+    then along columns. XLA's own compiles faster and is taken for what is small, but not for 1x1
+    kernels, whose product is as short and whose gradient, with strides, is the slowest of all.
     """
     stride, size = window_strides[0], kernel.shape[0]
     if size > 1 and x.size // stride**2 * kernel[..., 0, :].size <= _FEW_PRODUCTS:
