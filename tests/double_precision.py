@@ -74,20 +74,18 @@ def _convolve(
 ) -> jax.Array:
     """`jax.lax.conv_general_dilated`, for which XLA has no fast routine in float64 on a CPU.
 
-    One matrix product of all that the kernel meets at every place, gathered first along rows and
-    then along columns. XLA's own compiles faster and is taken for what is small, but not for 1x1
-    kernels, whose product is as short and whose gradient, with strides, is the slowest of all.
+    One matrix product of all that the kernel meets at every place, gathered in the order of its
+    axes. XLA's own compiles faster and is taken for what is small; but 1x1 kernels need no
+    gathering, and XLA's gradient of one with strides is the slowest of all.
     """
     stride, size = window_strides[0], kernel.shape[0]
     if size > 1 and x.size // stride**2 * kernel[..., 0, :].size <= _FEW_PRODUCTS:
         return _CONVOLVE(x, kernel, window_strides, padding, **options)
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    height, width = ((side - size) // stride + 1 for side in x.shape[1:3])
 
-    def gather(x: jax.Array, axis: int, count: int) -> jax.Array:
-        last = stride * (count - 1) + 1
-        slices = (jax.lax.slice_in_dim(x, i, i + last, stride, axis) for i in range(size))
-        return jnp.concatenate(list(slices), axis=-1)
+    def gather(x: jax.Array, axis: int) -> jax.Array:
+        places = x.shape[axis] - size + 1
+        slices = [jax.lax.slice_in_dim(x, i, i + places, stride, axis) for i in range(size)]
+        return jnp.concatenate(slices, axis=-1)
 
-    seen = gather(gather(x, 2, width), 1, height)
-    return seen @ kernel.reshape(-1, kernel.shape[3])
+    return gather(gather(x, 2), 1) @ kernel.reshape(-1, kernel.shape[3])

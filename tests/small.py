@@ -10,9 +10,9 @@ from tpsm_jax.models.motion_model import MotionModel, build_model, variable_shap
 
 
 def official_params(**common: Any) -> dict[str, dict[str, Any]]:
-    """The official YAML's fields, at a fraction of the width but for the ResNets, which have none.
+    """The official YAML's fields at a fraction of the width; `common` replaces common_params.
 
-    `common` replaces common_params.
+    The ResNets have no fields there, and so their full size.
     """
     return {
         "common_params": {
@@ -28,9 +28,11 @@ def official_params(**common: Any) -> dict[str, dict[str, Any]]:
 
 def model_params(**common: Any) -> dict[str, dict[str, Any]]:
     """`official_params`, with small ResNets as well."""
-    resnet = {"width": 8, "blocks": 1}
-    resnets = {"kp_detector_params": resnet, "bg_predictor_params": resnet}
-    return {**official_params(**common), **resnets}
+    return {
+        **official_params(**common),
+        "kp_detector_params": {"width": 8, "blocks": 1},
+        "bg_predictor_params": {"width": 8, "blocks": 1},
+    }
 
 
 def small_model(**common: Any) -> tuple[MotionModel, dict[str, Any]]:

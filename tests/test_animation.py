@@ -24,7 +24,6 @@ from tpsm_jax.keypoints import pose_distance, relative_keypoints, relative_scale
 from tpsm_jax.models.motion_model import build_model
 from tpsm_jax.pictures import resize
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
 FRAMES = pictures(7, 128, 128, seed=1)
 SOURCE = pictures(1, 128, 128, seed=2)[0]
 

@@ -406,7 +406,7 @@ def test_damaged_variables(folder, pattern, harm):
         elif harm == "cut":
             path.write_bytes(content[: len(content) // 2])
         else:
-            content[len(content) // 2] ^= 0x80  # ASCII no longer, nor another digit of a shape
+            content[len(content) // 2] ^= 0x80  # no text any more, though names stand there twice
             path.write_bytes(content)
     assert_error(folder, "damaged")
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tests.small import model_params, pictures, small_model
+from tests.small import model_params, official_params, pictures, small_model
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.dense_motion import DenseMotionNetwork, draw_kept_tps, dropout_softmax
 from tpsm_jax.models.motion_model import (
@@ -229,7 +229,7 @@ def test_a_scale_without_room_for_four_masks_is_refused():
 
 @pytest.mark.slow
 def test_initial_values_have_pytorchs_distributions():
-    model = build_model(model_params())
+    model = build_model(official_params())
     init = jax.jit(
         lambda rng: init_variables(model, rng, 128, 128)["params"],
         compiler_options=quick_compiler_options(),
@@ -237,15 +237,17 @@ def test_initial_values_have_pytorchs_distributions():
     params = init(jax.random.key(0))
     encoder = params["kp_detector"]["fg_encoder"]
     # torchvision: normal of variance 2 / (k^2 outputs).
-    np.testing.assert_allclose(np.std(encoder["conv1"]["kernel"]), (2 / (49 * 8)) ** 0.5, rtol=0.05)
-    block = encoder["layer4_0"]["conv2"]["kernel"]
-    np.testing.assert_allclose(np.std(block), (2 / (9 * 64)) ** 0.5, rtol=0.01)
+    np.testing.assert_allclose(
+        np.std(encoder["conv1"]["kernel"]), (2 / (49 * 64)) ** 0.5, rtol=0.05
+    )
+    block = encoder["layer3_1"]["conv2"]["kernel"]
+    np.testing.assert_allclose(np.std(block), (2 / (9 * 256)) ** 0.5, rtol=0.01)
     # PyTorch's defaults: uniform in +-1 / sqrt(fan in), biases too.
     stem = params["bg_predictor"]["bg_encoder"]["conv1"]["kernel"]
     avd = params["avd_network"]["decoder_3"]
     res = params["inpainting_network"]["resblock_0"]["conv1"]
     up = params["inpainting_network"]["up_blocks_0"]["conv"]
-    for layer, fan_in in ((stem, 294), (encoder["fc"], 64), (avd, 1024), (res, 288), (up, 288)):
+    for layer, fan_in in ((stem, 294), (encoder["fc"], 512), (avd, 1024), (res, 288), (up, 288)):
         for values in jax.tree.leaves(layer):
             assert np.abs(values).max() <= fan_in**-0.5
             assert np.abs(values).max() > 0.8 * fan_in**-0.5
