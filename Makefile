@@ -73,7 +73,7 @@ bench: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) runs/procedural ## one run of 
 	$(BIN)/python benchmarks/parts.py --rounds 2 --output runs/bench/parts.json $(BESIDE)
 	$(if $(REFERENCE),$(BIN)/python docs/make_benchmark_plot.py runs/bench)
 
-bench-animate: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) $(if $(CHECKPOINT),,runs/procedural) ## time animation; REFERENCE=official-checkout beside it, VARIANTS="eager onnxruntime" in these ways
+bench-animate: $(if $(VARIANTS),need-REFERENCE) $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) $(if $(CHECKPOINT),,runs/procedural) ## time animation; REFERENCE=official-checkout beside it, VARIANTS="eager onnxruntime" in these ways
 	$(if $(VARIANTS),$(TORCH_VENV)/bin/python -m pip install $(PIP_FLAGS) -r benchmarks/requirements.txt)
 	$(BIN)/python benchmarks/animate.py --checkpoint "$(or $(CHECKPOINT),runs/procedural)" $(ARGS) \
 	  $(BESIDE) $(if $(VARIANTS),--variants $(VARIANTS))
