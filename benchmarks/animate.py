@@ -28,6 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from measuring import (
     ReferenceProcess,
+    add_output_flag,
     add_reference_flags,
     describe_machine,
     headline,
@@ -254,7 +255,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     sizes = {"type": positive, "nargs": "+", "default": [1]}
     add("--compiled_batch_sizes", **sizes, help="of the variants that PyTorch compiles")
-    add("--output", help="JSON file to write everything measured to")
+    add_output_flag(parser)
     add_cache_flag(parser)
     add("--child", nargs=3, help=argparse.SUPPRESS)
     return parser.parse_args()

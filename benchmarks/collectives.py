@@ -14,7 +14,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from benchmarks.compiled_step import lower_step, simulate_devices
-from benchmarks.measuring import write_results
+from benchmarks.measuring import add_output_flag, write_results
 from tpsm_jax.compilation_cache import use_compilation_cache
 from tpsm_jax.config_files import apply_overrides, read_config
 from tpsm_jax.errors import ArgumentParser, positive, run_script
@@ -48,7 +48,7 @@ def main() -> None:
     parser = ArgumentParser(__doc__ + "\nOverrides of the config: --config.FIELD=VALUE")
     parser.add_argument("--config", default="configs/vox256.py", help="file with get_config()")
     parser.add_argument("--devices", type=positive, default=8, help="simulated, a sample each")
-    parser.add_argument("--output", help="JSON file to write the table to")
+    add_output_flag(parser)
     args, overrides = parser.parse_known_args()
     devices = simulate_devices(args.devices)
     use_compilation_cache()

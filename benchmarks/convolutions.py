@@ -19,7 +19,7 @@ from typing import Any
 import gpu_forms
 import jax
 import jax.numpy as jnp
-from measuring import describe_machine, write_results
+from measuring import add_output_flag, describe_machine, write_results
 
 from tpsm_jax.cpu_memory import keep_freed_memory
 from tpsm_jax.errors import ArgumentParser, positive, run_script
@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--batch", type=positive, default=1)
     parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--rounds", type=positive, default=9)
-    parser.add_argument("--output", help="JSON file to write")
+    add_output_flag(parser)
     args = parser.parse_args()
     keep_freed_memory()
     print(f"{describe_machine()}, batch {args.batch}, {args.dtype}")

@@ -29,6 +29,7 @@ from tqdm import tqdm  # noqa: E402
 
 from benchmarks.measuring import (  # noqa: E402
     ReferenceProcess,
+    add_output_flag,
     add_reference_flags,
     describe_machine,
     headline,
@@ -227,7 +228,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--rounds", type=int, default=5, help="turns of each reader")
     add("--seconds", type=float, default=3, help="a turn; twice that for the reference")
     add_reference_flags(parser)
-    add("--output", help="JSON file to write the rows to")
+    add_output_flag(parser)
     args = parser.parse_args()
     name = args.data.resolve().name if args.data else "puppets"
     args.folder = args.folder or Path("runs/bench_data") / name

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.measuring import write_results
+from benchmarks.measuring import add_output_flag, write_results
 from data.clips import fit
 from detectors.interface import Detector, make_detector
 from detectors.table import KINDS, find_clips
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--input", type=Path, required=True, help="folder of clips")
     parser.add_argument("--kind", choices=sorted(KINDS), default="face")
     parser.add_argument("--frames", type=int, default=60, help="of each clip, from its start (60)")
-    parser.add_argument("--output", help="JSON file to write the lines to")
+    add_output_flag(parser)
     args = parser.parse_args()
     detector = make_detector(KINDS[args.kind])
     print(detector.name, COLUMNS.replace(" ", "  "), sep="\n")

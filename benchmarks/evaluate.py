@@ -27,6 +27,7 @@ sys.path[0] = str(ROOT)
 
 from benchmarks.measuring import (  # noqa: E402
     ReferenceProcess,
+    add_output_flag,
     add_reference_flags,
     describe_machine,
     headline,
@@ -196,7 +197,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--rounds", type=positive, default=3, help="turns of each")
     add_reference_flags(parser)
     add("--torch_checkpoint", help="x.pth.tar for the reference, the same weights")
-    add("--output", help="JSON file to write")
+    add_output_flag(parser)
     add_cache_flag(parser)
     return parser.parse_args()
 

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from compiled_step import Step, lower_step
-from measuring import cpu_device, write_results
+from measuring import add_output_flag, cpu_device, write_results
 from tqdm import tqdm
 
 from tpsm_jax.config_files import apply_overrides, read_config
@@ -94,7 +94,7 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     add("--image_sizes", type=positive, nargs="+", default=[256, 384, 512], help="in pixels")
     add("--samples", type=positive, default=1, help="of a device")
     add("--dtype", choices=["float32", "bfloat16"], default="float32", help="of convolutions")
-    add("--output", help="JSON file to write the rows to")
+    add_output_flag(parser)
     return parser.parse_known_args()
 
 

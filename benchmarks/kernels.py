@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 from frame_parts import build
 from jax.profiler import ProfileData
-from measuring import describe_machine, write_results
+from measuring import add_output_flag, describe_machine, write_results
 from ml_collections import ConfigDict
 from train_step import Training, step_config
 
@@ -167,7 +167,7 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     add("--times", type=positive, default=3, help="runs that are profiled")
     add("--depth", type=positive, default=3, help="names of a place in the first table")
     add("--longest", type=positive, default=30, help="kernels in the second table")
-    add("--output", help="JSON file to write the kernels to")
+    add_output_flag(parser)
     add("--program", help="file to write the compiled program to, as text")
     return parser.parse_known_args()
 

@@ -11,6 +11,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from typing import Any
 import jax
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.ops.backend import backend, written_for
 from tpsm_jax.replace_file import replace_text
 
 # The official code needs the memory of an accelerator, too. Read when JAX starts.
@@ -118,6 +118,9 @@ def count_flops(lowered: Any, lower: Callable[[], Any]) -> float:
     """
     counted = lowered.cost_analysis()
     if counted is None:
+        # Here, for it needs a newer JAX than the detectors' environment has.
+        from tpsm_jax.ops.backend import backend, written_for
+
         with jax.default_device(cpu_device()), written_for(backend()):
             counted = lower().cost_analysis()
     return counted.get("flops", 0)
@@ -172,11 +175,32 @@ def peak_rss_mib() -> float:
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def write_results(path: str | None, *, command: str, rows: list[dict[str, Any]]) -> None:
+def add_output_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds --output, for `write_results`."""
+    parser.add_argument(
+        "--output", type=_results_file, metavar="FILE", help="JSON file to write the results to"
+    )
+
+
+def _results_file(text: str) -> Path:
+    """Tried before minutes are spent on what is to be written there."""
+    path = Path(text)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{path} cannot be written: {error.strerror}") from error
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a folder")
+    return path
+
+
+def write_results(path: Path | None, *, command: str, rows: list[dict[str, Any]]) -> None:
     """Writes what a benchmark measured as JSON, with the machine and the versions.
 
     Args:
-      path: of the file; its folder is made. Nothing is written if None.
+      path: of the file, as --output has it. Nothing is written if None.
       command: that measured it.
       rows: flat; those for the picture of all benchmarks by `headline`.
     """
@@ -201,8 +225,7 @@ def write_results(path: str | None, *, command: str, rows: list[dict[str, Any]])
         "versions": versions,
         "rows": rows,
     }
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    replace_text(Path(path), json.dumps(results, indent=2) + "\n")
+    replace_text(path, json.dumps(results, indent=2) + "\n")
 
 
 def describe_machine() -> str:

@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 from measuring import (
     ReferenceProcess,
+    add_output_flag,
     add_reference_flags,
     describe_machine,
     reference_command,
@@ -135,7 +136,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--rounds", type=positive, default=7, help="turns of each code")
     add("--seconds", type=seconds, default=0.05, help="a turn lasts at least")
     add_reference_flags(parser, config=False)
-    add("--output", help="JSON file to write")
+    add_output_flag(parser)
     return parser.parse_args()
 
 

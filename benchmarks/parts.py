@@ -18,6 +18,7 @@ import sys
 from frame_parts import frame_parts
 from measuring import (
     ReferenceProcess,
+    add_output_flag,
     add_reference_flags,
     describe_machine,
     official_config,
@@ -83,7 +84,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--rounds", type=positive, default=5, help="turns of each code")
     add("--seconds", type=seconds, default=0.1, help="a turn lasts at least")
     add_reference_flags(parser)
-    add("--output", help="JSON file to write")
+    add_output_flag(parser)
     return parser.parse_args()
 
 

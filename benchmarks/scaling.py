@@ -37,7 +37,7 @@ from benchmarks.compiled_step import (
     simulate_devices,
     topology_devices,
 )
-from benchmarks.measuring import write_results
+from benchmarks.measuring import add_output_flag, write_results
 from tpsm_jax.compilation_cache import use_compilation_cache
 from tpsm_jax.config_files import apply_overrides, read_config
 from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script
@@ -262,7 +262,7 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     add("--devices", type=positive, default=8, help="simulated, to compile for")
     add("--topology", help="TPU slice to compile for in their place, as v5e:2x4")
     add("--weak_scaling", type=positive, nargs="+", help="compile for so many devices each")
-    add("--output", help="JSON file to write the table to")
+    add_output_flag(parser)
     return parser.parse_known_args()
 
 

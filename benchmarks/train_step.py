@@ -27,6 +27,7 @@ import numpy as np
 from compiled_step import lower_step
 from measuring import (
     ReferenceProcess,
+    add_output_flag,
     add_reference_flags,
     count_flops,
     cpu_device,
@@ -271,7 +272,7 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
         help="of the reference: 'eager', as published, or several of channels_last, compile and "
         "bfloat16 (autocast), with commas between",
     )
-    add("--output", help="JSON file to write the rows to")
+    add_output_flag(parser)
     args, overrides = parser.parse_known_args()
     for variant in args.variants:
         if unknown := set(variant.split(",")) - {"eager", "channels_last", "compile", "bfloat16"}:
