@@ -16,7 +16,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from compiled_step import Step, lower_step
-from measuring import add_output_flag, cpu_device, write_results
+from flops import cpu_device
+from measuring import add_output_flag, write_results
 from tqdm import tqdm
 
 from tpsm_jax.config_files import apply_overrides, read_config

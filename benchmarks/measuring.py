@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,38 +106,6 @@ def official_config(args: argparse.Namespace, config: str = "configs/vox256.py")
     if not Path(yaml).is_file():
         raise InputError(f"there is no {yaml}: give --reference_config")
     return yaml
-
-
-def count_flops(lowered: Any, lower: Callable[[], Any]) -> float:
-    """FLOP of a program as it is written, not as it is compiled.
-
-    Args:
-      lowered: of `jax`.
-      lower: lowers it once more; called where the backend cannot count (GPU, TPU), with a CPU as
-        the default, which can.
-    """
-    counted = lowered.cost_analysis()
-    if counted is None:
-        # Here, for it needs a newer JAX than the detectors' environment has.
-        from tpsm_jax.ops.backend import backend, written_for
-
-        with jax.default_device(cpu_device()), written_for(backend()):
-            counted = lower().cost_analysis()
-    return counted.get("flops", 0)
-
-
-def cpu_device() -> jax.Device:
-    """A CPU beside whatever else there is.
-
-    Raises:
-      InputError: JAX was told to leave it alone.
-    """
-    try:
-        return jax.local_devices(backend="cpu")[0]
-    except RuntimeError as error:
-        raise InputError(
-            "FLOP are counted by a CPU: name it too, JAX_PLATFORMS=cuda,cpu"
-        ) from error
 
 
 def headline(

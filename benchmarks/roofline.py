@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from measuring import ReferenceProcess, count_flops
+from flops import count_flops
+from measuring import ReferenceProcess
 from tqdm import tqdm
 
 MATMUL, COPY = "matrix product", "copy"

@@ -25,12 +25,11 @@ from typing import Any
 import jax
 import numpy as np
 from compiled_step import lower_step
+from flops import count_flops, cpu_device
 from measuring import (
     ReferenceProcess,
     add_output_flag,
     add_reference_flags,
-    count_flops,
-    cpu_device,
     describe_machine,
     headline,
     official_config,
