@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 # What compiles in a quarter of the time, for whole models: see `quick_compiler_options`.
 QUICKLY = {
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false",
+    "XLA_FLAGS": "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
 }
 
 # What conftest.py sets, and its fixture `compiled_quickly`: bits depend on how many devices share a

@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 import animate
+from tests.processes import QUICKLY
 from tests.small import model_params, pictures, small_model
 from tests.test_checkpoints import write_run
 from tests.test_video import make_clip
@@ -190,7 +191,7 @@ def test_an_interrupted_run_leaves_no_file_and_no_process(inputs, tmp_path, name
     results.mkdir()
     options = {"driving": "long.mp4", "compilation_cache": tmp_path / "cache"}
     words = arguments(inputs, f"{results}/{name}", options)
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", **QUICKLY}
     command = [sys.executable, "-W", "error", *words]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE) as process:
         told = b""

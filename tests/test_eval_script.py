@@ -19,7 +19,7 @@ import convert_torch_weights
 from tests.brightest import Brightest
 from tests.eval_files import COUNTS, eval_words, write_clips, write_inputs
 from tests.prepare_files import contents, prepare
-from tests.processes import LIKE_A_QUICK_TEST, start_python
+from tests.processes import LIKE_A_QUICK_TEST, QUICKLY, start_python
 from tests.test_torch_names import vgg19_checkpoint
 from tests.tiny_training import SIZE
 from tpsm_jax.checkpoints import load_checkpoint
@@ -361,7 +361,8 @@ def test_two_processes_equal_one(run, inputs, tmp_path):
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     environ = {
-        **LIKE_A_QUICK_TEST,
+        **QUICKLY,
+        "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": "2",
         "JAX_COORDINATOR_ADDRESS": address,
         "JAX_NUM_PROCESSES": "2",

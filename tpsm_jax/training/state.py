@@ -43,7 +43,9 @@ def quick_compiler_options() -> dict[str, Any] | None:
         return None
     options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
     if importlib.metadata.version("jaxlib") == "0.10.2":
-        # The emitters of fused loops by way of MLIR take as long as all the rest. Another release
-        # may not know the option, and refuse it.
+        # The emitters of fused loops by way of MLIR take as long as all the rest, and cutting the
+        # code into parts, which cores could share, a fifth of it. Another release may not know the
+        # options, and refuse them.
         options["xla_cpu_use_fusion_emitters"] = False
+        options["xla_cpu_parallel_codegen_split_count"] = 1
     return options
