@@ -388,5 +388,5 @@ def test_two_processes_equal_one(run, inputs, tmp_path):
     assert [entry["name"] for entry in two["broken"]] == ["d#4"]
     assert one["broken"] == two["broken"]
     for name, value in one["models"][0]["totals"].items():
-        # Other shares a device: other orders of summing.
+        # Other shares a device, and other code for fused loops: other orders of summing.
         assert two["models"][0]["totals"][name] == pytest.approx(value, rel=1e-5), name

@@ -19,8 +19,7 @@ def run_chain(name, **options):
         lambda variables, source, driving: model.apply(
             variables, source, driving, background=case.background
         ),
-        # The first as users run it; the others' code is left as it comes from behind XLA's own
-        # optimisations, which compiles in half the time.
+        # The first as users have it compiled; the others in half the time.
         compiler_options=None if name == "vox" else quick_compiler_options(),
     )
     return cases.flatten_outputs(chain(variables, *cases.chain_pictures(case)))

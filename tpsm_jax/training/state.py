@@ -32,6 +32,16 @@ class TrainState(struct.PyTreeNode):
         return {"params": params, "batch_stats": self.batch_stats}
 
 
+# XLA's own names, for `quick_compiler_options`.
+QUICK_OPTIONS = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+if importlib.metadata.version("jaxlib") == "0.10.2":
+    # The emitters of fused loops by way of MLIR take as long as all the rest. Of that rest a fifth
+    # goes into cutting the code into parts for several cores (two cores gain nothing by them).
+    # Another release may not know the options, and refuse them.
+    QUICK_OPTIONS["xla_cpu_use_fusion_emitters"] = False
+    QUICK_OPTIONS["xla_cpu_parallel_codegen_split_count"] = 1
+
+
 def quick_compiler_options() -> dict[str, Any] | None:
     """For `jax.jit` of what runs once, and spends most of its time being compiled.
 
@@ -41,11 +51,4 @@ def quick_compiler_options() -> dict[str, Any] | None:
     """
     if jax.default_backend() != "cpu":
         return None
-    options = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-    if importlib.metadata.version("jaxlib") == "0.10.2":
-        # The emitters of fused loops by way of MLIR take as long as all the rest, and cutting the
-        # code into parts, which cores could share, a fifth of it. Another release may not know the
-        # options, and refuse them.
-        options["xla_cpu_use_fusion_emitters"] = False
-        options["xla_cpu_parallel_codegen_split_count"] = 1
-    return options
+    return QUICK_OPTIONS
