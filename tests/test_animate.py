@@ -188,7 +188,7 @@ def test_an_unwritable_output_is_told_before_any_work(run, tmp_path, monkeypatch
 def test_an_interrupted_run_leaves_no_file_and_no_process(inputs, tmp_path, name, number):
     results = tmp_path / "results"
     results.mkdir()
-    options = {"driving": "long.mp4", "compilation_cache": inputs / "cache"}
+    options = {"driving": "long.mp4", "compilation_cache": tmp_path / "cache"}
     words = arguments(inputs, f"{results}/{name}", options)
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, "-W", "error", *words]
@@ -204,7 +204,7 @@ def test_an_interrupted_run_leaves_no_file_and_no_process(inputs, tmp_path, name
     assert "Traceback" not in rest
     assert "Warning" not in told.decode() + rest
     assert os.listdir(results) == []
-    assert os.listdir(inputs / "cache")
+    assert os.listdir(tmp_path / "cache")
     assert not [other for other in running() if str(results) in other or "long.mp4" in other]
 
 
