@@ -32,20 +32,20 @@ test: $(STAMP) ## every test
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 test-beam: $(BEAM_STAMP) ## data.prepare --beam, on Beam's own runner here
-	$(BEAM_VENV)/bin/python -m pytest -W default tests/check_beam.py
+	$(BEAM_VENV)/bin/python -m pytest -W default tests/optional/check_beam.py
 
 test-browser: $(STAMP) ## the pages in headless Chromium (Debian: apt install chromium chromium-driver)
 	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[browser]'
-	$(BIN)/python -m pytest tests/check_user_study.py tests/check_report.py
+	$(BIN)/python -m pytest tests/optional/check_user_study.py tests/optional/check_report.py
 
 test-detector: $(DETECTOR_STAMP) ## MediaPipe on a photograph, and the tables that are made with it
-	$(DETECTOR_VENV)/bin/python -m pytest -W default --noconftest tests/check_detector.py
+	$(DETECTOR_VENV)/bin/python -m pytest -W default --noconftest tests/optional/check_detector.py
 
 test-gpu: $(CUDA_STAMP) ## the comparisons with the official code's arrays, on an NVIDIA GPU
 	TPSM_TEST_PLATFORM=cuda XLA_PYTHON_CLIENT_PREALLOCATE=false \
-	  $(CUDA_VENV)/bin/python -m pytest --numprocesses 4 -W default tests/test_golden_ops.py \
-	  tests/test_golden_networks.py tests/test_golden_chain.py tests/test_golden_gradients.py \
-	  tests/test_golden_animation.py
+	  $(CUDA_VENV)/bin/python -m pytest --numprocesses 4 -W default tests/official/test_ops.py \
+	  tests/official/test_networks.py tests/official/test_chain.py tests/official/test_gradients.py \
+	  tests/official/test_animation.py
 
 check: $(STAMP) ## formatting, lint, types and the fast tests
 	$(BIN)/ruff format --check .
@@ -61,47 +61,47 @@ format: $(STAMP) ## put the sources into their format
 BESIDE := $(if $(REFERENCE),--reference "$(REFERENCE)" --reference_python $(TORCH_VENV)/bin/python)
 
 bench: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) runs/procedural ## one run of each of the below, in a quarter of an hour: runs/bench/; with REFERENCE=official-checkout docs/images/speed.png
-	$(BIN)/python benchmarks/animate.py --checkpoint runs/procedural --batch_sizes 1 --rounds 4 \
+	$(BIN)/python -m benchmarks.animate --checkpoint runs/procedural --batch_sizes 1 --rounds 4 \
 	  --frames 4 --memory_frames --output runs/bench/animate.json $(BESIDE)
-	$(BIN)/python benchmarks/train_step.py --rounds 4 --output runs/bench/train_step.json $(BESIDE)
-	$(BIN)/python benchmarks/evaluate.py --checkpoint runs/procedural --clips 1 --frames 8 --rounds 2 \
+	$(BIN)/python -m benchmarks.train_step --rounds 4 --output runs/bench/train_step.json $(BESIDE)
+	$(BIN)/python -m benchmarks.evaluate --checkpoint runs/procedural --clips 1 --frames 8 --rounds 2 \
 	  --batch_sizes 1 --l1_batch_sizes --output runs/bench/evaluate.json $(BESIDE) \
 	  $(if $(REFERENCE),--torch_checkpoint runs/procedural.pth.tar)
-	$(BIN)/python benchmarks/data.py --clips 10 --frames 32 --folder runs/bench_data/few --rounds 3 --seconds 2 \
+	$(BIN)/python -m benchmarks.data --clips 10 --frames 32 --folder runs/bench_data/few --rounds 3 --seconds 2 \
 	  --output runs/bench/data.json $(BESIDE)
-	$(BIN)/python benchmarks/ops.py --rounds 2 --output runs/bench/ops.json $(BESIDE)
-	$(BIN)/python benchmarks/parts.py --rounds 2 --output runs/bench/parts.json $(BESIDE)
+	$(BIN)/python -m benchmarks.ops --rounds 2 --output runs/bench/ops.json $(BESIDE)
+	$(BIN)/python -m benchmarks.parts --rounds 2 --output runs/bench/parts.json $(BESIDE)
 	$(if $(REFERENCE),$(BIN)/python docs/make_benchmark_plot.py runs/bench)
 
 bench-animate: $(if $(VARIANTS),need-REFERENCE) $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) $(if $(CHECKPOINT),,runs/procedural) ## time animation; REFERENCE=official-checkout beside it, VARIANTS="eager onnxruntime" in these ways
 	$(if $(VARIANTS),$(TORCH_VENV)/bin/python -m pip install $(PIP_FLAGS) -r benchmarks/requirements.txt)
-	$(BIN)/python benchmarks/animate.py --checkpoint "$(or $(CHECKPOINT),runs/procedural)" $(ARGS) \
+	$(BIN)/python -m benchmarks.animate --checkpoint "$(or $(CHECKPOINT),runs/procedural)" $(ARGS) \
 	  $(BESIDE) $(if $(VARIANTS),--variants $(VARIANTS))
 
 bench-evaluate: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) runs/procedural ## time evaluation; REFERENCE=official-checkout beside it
-	$(BIN)/python benchmarks/evaluate.py --checkpoint runs/procedural $(if $(DATA),--data "$(DATA)") $(ARGS) \
+	$(BIN)/python -m benchmarks.evaluate --checkpoint runs/procedural $(if $(DATA),--data "$(DATA)") $(ARGS) \
 	  $(BESIDE) $(if $(REFERENCE),--torch_checkpoint runs/procedural.pth.tar)
 
 # Weights made from a seed, as an official file and converted; speed does not depend on them.
 runs/procedural: | $(STAMP)
-	$(BIN)/python -m tests.procedural --config configs/vox256.py --output runs/procedural.pth.tar
+	$(BIN)/python -m tests.helpers.procedural --config configs/vox256.py --output runs/procedural.pth.tar
 	$(BIN)/python convert_torch_weights.py --checkpoint runs/procedural.pth.tar \
 	  --config configs/vox256.py --output runs/procedural
 
 bench-train: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time a training step, forward and backward apart with ARGS=--parts; REFERENCE=official-checkout beside it
-	$(BIN)/python benchmarks/train_step.py $(ARGS) $(BESIDE)
+	$(BIN)/python -m benchmarks.train_step $(ARGS) $(BESIDE)
 
 bench-data: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time the reader of clips; REFERENCE=official-checkout beside it
-	$(BIN)/python benchmarks/data.py $(if $(DATA),--data "$(DATA)") $(ARGS) $(BESIDE)
+	$(BIN)/python -m benchmarks.data $(if $(DATA),--data "$(DATA)") $(ARGS) $(BESIDE)
 
 bench-ops: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time each operation, beside the machine's limits; REFERENCE=official-checkout beside it
-	$(BIN)/python benchmarks/ops.py $(ARGS) $(BESIDE)
+	$(BIN)/python -m benchmarks.ops $(ARGS) $(BESIDE)
 
 bench-parts: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time the parts of a frame, of a step with ARGS=--training, likewise
-	$(BIN)/python benchmarks/parts.py $(ARGS) $(BESIDE)
+	$(BIN)/python -m benchmarks.parts $(ARGS) $(BESIDE)
 
 parity: need-REFERENCE need-CHECKPOINT $(TORCH_STAMP) ## compare with the official code: REFERENCE=checkout CHECKPOINT=file
-	$(TORCH_VENV)/bin/python -m tests.parity --reference "$(REFERENCE)" --checkpoint "$(CHECKPOINT)" \
+	$(TORCH_VENV)/bin/python -m tests.official.parity --reference "$(REFERENCE)" --checkpoint "$(CHECKPOINT)" \
 	  $(if $(CONFIG),--config "$(CONFIG)") $(if $(SOURCE),--source "$(SOURCE)") \
 	  $(if $(DRIVING),--driving "$(DRIVING)") $(ARGS)
 
@@ -109,14 +109,14 @@ roundtrip: need-REFERENCE need-CHECKPOINT $(TORCH_STAMP) ## weights here and bac
 	$(TORCH_VENV)/bin/python convert_torch_weights.py --checkpoint "$(CHECKPOINT)" \
 	  --config "$(or $(CONFIG),configs/vox256.py)" --output runs/roundtrip
 	$(TORCH_VENV)/bin/python convert_torch_weights.py --to_torch runs/roundtrip --output runs/roundtrip.pth.tar
-	$(TORCH_VENV)/bin/python tests/check_torch_roundtrip.py --reference "$(REFERENCE)" \
+	$(TORCH_VENV)/bin/python -m tests.official.check_roundtrip --reference "$(REFERENCE)" \
 	  --original "$(CHECKPOINT)" --checkpoint runs/roundtrip.pth.tar $(ARGS)
 
 golden: need-REFERENCE $(TORCH_STAMP) ## remake tests/golden with the official code: REFERENCE=checkout
-	$(TORCH_VENV)/bin/python -m tests.make_golden --reference "$(REFERENCE)" $(ARGS)
-	$(TORCH_VENV)/bin/python -m tests.make_resize_golden
-	$(TORCH_VENV)/bin/python -m tests.make_jitter_golden --reference "$(REFERENCE)"
-	$(TORCH_VENV)/bin/python -m tests.make_resize_crop_golden --reference "$(REFERENCE)"
+	$(TORCH_VENV)/bin/python -m tests.golden.make --reference "$(REFERENCE)" $(ARGS)
+	$(TORCH_VENV)/bin/python -m tests.golden.make_resize
+	$(TORCH_VENV)/bin/python -m tests.golden.make_jitter --reference "$(REFERENCE)"
+	$(TORCH_VENV)/bin/python -m tests.golden.make_resize_crop --reference "$(REFERENCE)"
 
 detector-table: need-INPUT need-OUTPUT $(DETECTOR_STAMP) ## key points of clips by MediaPipe: INPUT=folder OUTPUT=table.jsonl KIND=face|body
 	$(DETECTOR_VENV)/bin/python -m detectors.table --input "$(INPUT)" --output "$(OUTPUT)" --kind "$(or $(KIND),face)" $(ARGS)
@@ -138,9 +138,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[test]'
 	@touch $@
 
-$(TORCH_STAMP): pyproject.toml constraints.txt tests/reference_requirements.txt
+$(TORCH_STAMP): pyproject.toml constraints.txt tests/official/requirements.txt
 	$(PYTHON) -m venv --clear $(TORCH_VENV)
-	$(TORCH_VENV)/bin/python -m pip install $(PIP_FLAGS) --editable . -r tests/reference_requirements.txt
+	$(TORCH_VENV)/bin/python -m pip install $(PIP_FLAGS) --editable . -r tests/official/requirements.txt
 	$(TORCH_VENV)/bin/python -m pip install $(PIP_FLAGS) --no-deps torchvision==0.28.0
 	@touch $@
 

@@ -12,14 +12,15 @@ from pathlib import Path
 import jax.numpy as jnp
 from tqdm import tqdm
 
-from tpsm_jax.animation import Animator
-from tpsm_jax.checkpoints import add_checkpoint_flags, load_checkpoint
-from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache
-from tpsm_jax.cpu_memory import keep_freed_memory
-from tpsm_jax.errors import ArgumentParser, InputError, picture_size, positive, run_script
-from tpsm_jax.pictures import read_image
-from tpsm_jax.video import FrameSource, open_video
-from tpsm_jax.video_writer import FrameWriter
+from tpsm_jax.animation.animator import Animator
+from tpsm_jax.checkpoints.converted import add_checkpoint_flags, load_checkpoint
+from tpsm_jax.cli import ArgumentParser, picture_size, positive, run_script
+from tpsm_jax.errors import InputError
+from tpsm_jax.media.images import read_image
+from tpsm_jax.media.video_reader import FrameSource, open_video
+from tpsm_jax.media.video_writer import FrameWriter
+from tpsm_jax.runtime.compilation_cache import add_cache_flag, use_compilation_cache
+from tpsm_jax.runtime.malloc import keep_freed_memory
 
 
 def main() -> None:

@@ -14,11 +14,8 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from tpsm_jax.checkpoints import load_checkpoint, save_checkpoint, save_vgg19
-from tpsm_jax.config_files import read_config
-from tpsm_jax.errors import ArgumentParser, InputError, run_script
-from tpsm_jax.models.motion_model import Variables
-from tpsm_jax.torch_weights import (
+from tpsm_jax.checkpoints.converted import load_checkpoint, save_checkpoint, save_vgg19
+from tpsm_jax.checkpoints.torch import (
     ImportReport,
     read_torch_file,
     torch_from_variables,
@@ -26,6 +23,10 @@ from tpsm_jax.torch_weights import (
     vgg19_from_torch,
     write_torch_file,
 )
+from tpsm_jax.cli import ArgumentParser, run_script
+from tpsm_jax.config import read_config
+from tpsm_jax.errors import InputError
+from tpsm_jax.models.motion_model import Variables
 
 _ABSENT = {
     "bg_predictor": (

@@ -23,16 +23,17 @@ import jax
 import numpy as np
 from PIL import Image
 
-from data.evaluation_clips import clips_for_test
+from data.evaluation_set import clips_for_test
 from data.puppets import FRAMES_PER_SECOND, draw_clip, split_identities
-from tpsm_jax.checkpoints import Checkpoint, load_checkpoint
-from tpsm_jax.compilation_cache import use_compilation_cache
-from tpsm_jax.errors import InputError, run_script
+from tpsm_jax.checkpoints.converted import Checkpoint, load_checkpoint
+from tpsm_jax.cli import run_script
+from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.measures import total
 from tpsm_jax.evaluation.reconstruction import Reconstructor
-from tpsm_jax.video import open_video
-from tpsm_jax.video_writer import FrameWriter
-from tpsm_jax.visualize import animation_sheet
+from tpsm_jax.media.video_reader import open_video
+from tpsm_jax.media.video_writer import FrameWriter
+from tpsm_jax.media.visualize import animation_sheet
+from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 
 ROOT = Path(__file__).resolve().parent
 OUTPUT = Path("runs/demo")

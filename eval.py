@@ -18,7 +18,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from data.evaluation_clips import (
+from data.evaluation_set import (
     check_names,
     clips_for_test,
     pairs_of_clips,
@@ -26,18 +26,19 @@ from data.evaluation_clips import (
     read_pairs,
     split_note,
 )
-from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache
-from tpsm_jax.cpu_memory import keep_freed_memory
-from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script
-from tpsm_jax.evaluation.clips import EvaluationClip
+from tpsm_jax.cli import ArgumentParser, positive, run_script
+from tpsm_jax.errors import InputError
+from tpsm_jax.evaluation.checkpoints import choose_models
+from tpsm_jax.evaluation.clip_frames import EvaluationClip
 from tpsm_jax.evaluation.detection import Detector
-from tpsm_jax.evaluation.models import choose_models
 from tpsm_jax.evaluation.output import METRICS, REPORT
 from tpsm_jax.evaluation.published import PUBLISHED
 from tpsm_jax.evaluation.report import write_report
 from tpsm_jax.evaluation.run import Settings, evaluate, load_models
-from tpsm_jax.evaluation.table import as_text, make_table
-from tpsm_jax.training.distributed import initialize, on_every_process, on_first_process
+from tpsm_jax.evaluation.summary import as_text, make_table
+from tpsm_jax.parallel.distributed import initialize, on_every_process, on_first_process
+from tpsm_jax.runtime.compilation_cache import add_cache_flag, use_compilation_cache
+from tpsm_jax.runtime.malloc import keep_freed_memory
 
 _ROOT = Path(__file__).resolve().parent
 DETECTORS = {

@@ -1,11 +1,11 @@
 r"""How long an animated frame takes, the first one too, and how much memory a clip needs.
 
-  python benchmarks/animate.py --checkpoint DIR
-  python benchmarks/animate.py --checkpoint DIR --reference CHECKOUT --reference_python PYTHON \
+  python -m benchmarks.animate --checkpoint DIR
+  python -m benchmarks.animate --checkpoint DIR --reference CHECKOUT --reference_python PYTHON \
       [--torch_checkpoint x.pth.tar] [--variants eager onnxruntime]
 
 With a checkout of the official PyTorch code, and a Python that has torch, it times that too, in
-each way of reference_variants.py: in processes of their own, on the same machine, in turns with
+each way of official/variants.py: in processes of their own, on the same machine, in turns with
 the project's. Speed does not depend on what the pictures show, so ours are noise.
 """
 
@@ -26,7 +26,8 @@ from typing import Any
 import imageio_ffmpeg
 import jax.numpy as jnp
 import numpy as np
-from measuring import (
+
+from benchmarks.common.measuring import (
     ReferenceProcess,
     add_output_flag,
     add_reference_flags,
@@ -37,14 +38,13 @@ from measuring import (
     reference_command,
     write_results,
 )
-
-from tpsm_jax.animation import Animator
-from tpsm_jax.checkpoints import load_checkpoint
-from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache
-from tpsm_jax.cpu_memory import keep_freed_memory
-from tpsm_jax.errors import ArgumentParser, positive, run_script
-from tpsm_jax.video import ffmpeg_command, open_video
-from tpsm_jax.video_writer import FrameWriter
+from tpsm_jax.animation.animator import Animator
+from tpsm_jax.checkpoints.converted import load_checkpoint
+from tpsm_jax.cli import ArgumentParser, positive, run_script
+from tpsm_jax.media.video_reader import ffmpeg_command, open_video
+from tpsm_jax.media.video_writer import FrameWriter
+from tpsm_jax.runtime.compilation_cache import add_cache_flag, use_compilation_cache
+from tpsm_jax.runtime.malloc import keep_freed_memory
 
 VARIANTS = (
     "eager",
@@ -151,7 +151,7 @@ def command_of(
     args: argparse.Namespace, image_size: Sequence[int], variant: str, batch_size: int
 ) -> list[str]:
     """How to start the official code."""
-    command = reference_command(args, "reference_worker.py")
+    command = reference_command(args, "animation_worker")
     command += ["--config", official_config(args), "--size", *map(str, image_size)]
     command += ["--variant", variant, "--batch_size", str(batch_size)]
     if args.torch_checkpoint:
@@ -207,7 +207,7 @@ def measure_processes(args: argparse.Namespace) -> list[dict[str, Any]]:
             source = f"testsrc=size=320x256:rate=25:duration={count / 25}"
             command = [*ffmpeg_command(), "-loglevel", "error", "-f", "lavfi", "-i", source]
             subprocess.run([*command, str(clip)], check=True)
-            command = [sys.executable, __file__, "--checkpoint", args.checkpoint]
+            command = [sys.executable, "-m", "benchmarks.animate", "--checkpoint", args.checkpoint]
             command += ["--child", str(clip), repr(time.time()), f"{folder}/cache"]
             answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             runs.append({"name": name, **json.loads(answer)})

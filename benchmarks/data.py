@@ -1,7 +1,7 @@
 r"""How many samples a second the reader of clips hands out: prepared, from PNG folders, from mp4.
 
-  python benchmarks/data.py
-  python benchmarks/data.py --data DIR --reference CHECKOUT --reference_python PYTHON
+  python -m benchmarks.data
+  python -m benchmarks.data --data DIR --reference CHECKOUT --reference_python PYTHON
 
 The same clips in each form: puppets drawn here, or those of --data, at one size. A sample is two
 frames of a clip, decoded; batches go to the consumer, as in training. The official code augments
@@ -20,14 +20,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-# This file has the name of the package that it measures, and its own folder comes first.
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[0] = str(ROOT)
+import jax
+from tqdm import tqdm
 
-import jax  # noqa: E402
-from tqdm import tqdm  # noqa: E402
-
-from benchmarks.measuring import (  # noqa: E402
+from benchmarks.common.measuring import (
     ReferenceProcess,
     add_output_flag,
     add_reference_flags,
@@ -38,14 +34,17 @@ from benchmarks.measuring import (  # noqa: E402
     reference_command,
     write_results,
 )
-from configs.base import get_base_config  # noqa: E402
-from data.clips import SPLITS, find_clips, fit  # noqa: E402
-from data.loader import ClipDataset, open_dataset  # noqa: E402
-from data.prepared import is_prepared, open_prepared  # noqa: E402
-from data.puppets.clips import draw_clips  # noqa: E402
-from tpsm_jax.augment import augment  # noqa: E402
-from tpsm_jax.errors import ArgumentParser, run_script  # noqa: E402
-from tpsm_jax.video_writer import FrameWriter  # noqa: E402
+from configs.base import get_base_config
+from data.clips import SPLITS, find_clips, fit
+from data.loader import ClipDataset, open_dataset
+from data.prepare import is_prepared, open_prepared
+from data.puppets.data_set import draw_clips
+from tpsm_jax.cli import ArgumentParser
+from tpsm_jax.errors import run_script
+from tpsm_jax.media.video_writer import FrameWriter
+from tpsm_jax.training.augment import augment
+
+ROOT = Path(__file__).resolve().parent.parent
 
 FORMS = ("prepared", "png", "mp4")  # the reference reads the last two
 FPS = 25
@@ -169,7 +168,7 @@ def folder_bytes(folder: Path) -> int:
 
 def command_of(args: argparse.Namespace, form: str) -> list[str]:
     """How to start the official reader."""
-    command = reference_command(args, "reference_data_worker.py")
+    command = reference_command(args, "data_worker")
     command += ["--config", official_config(args), "--data", str(args.folder / form)]
     return [*command, "--batch_size", str(args.batch_size), "--workers", str(args.workers)]
 

@@ -1,7 +1,7 @@
 r"""Frames a second of a reconstruction with its files and numbers, beside the official code's.
 
-  python benchmarks/evaluate.py --checkpoint DIR
-  python benchmarks/evaluate.py --checkpoint DIR --torch_checkpoint x.pth.tar \
+  python -m benchmarks.evaluate --checkpoint DIR
+  python -m benchmarks.evaluate --checkpoint DIR --torch_checkpoint x.pth.tar \
       --reference CHECKOUT --reference_python PYTHON
 
 Ours is what eval.py does with each clip: read, compute, measure, write the wide PNG, the video and
@@ -21,11 +21,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# A file here has the name of the package that reads clips, and its own folder comes first.
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[0] = str(ROOT)
-
-from benchmarks.measuring import (  # noqa: E402
+from benchmarks.common.measuring import (
     ReferenceProcess,
     add_output_flag,
     add_reference_flags,
@@ -36,15 +32,18 @@ from benchmarks.measuring import (  # noqa: E402
     reference_command,
     write_results,
 )
-from data.evaluation_clips import clips_for_test  # noqa: E402
-from data.puppets.clips import draw_clips  # noqa: E402
-from eval import data_config  # noqa: E402
-from tpsm_jax.compilation_cache import add_cache_flag, use_compilation_cache  # noqa: E402
-from tpsm_jax.cpu_memory import keep_freed_memory  # noqa: E402
-from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script  # noqa: E402
-from tpsm_jax.evaluation.models import choose_models  # noqa: E402
-from tpsm_jax.evaluation.reconstruction import Reconstructor  # noqa: E402
-from tpsm_jax.evaluation.run import Settings, evaluate, load_models  # noqa: E402
+from data.evaluation_set import clips_for_test
+from data.puppets.data_set import draw_clips
+from eval import data_config
+from tpsm_jax.cli import ArgumentParser, positive, run_script
+from tpsm_jax.errors import InputError
+from tpsm_jax.evaluation.checkpoints import choose_models
+from tpsm_jax.evaluation.reconstruction import Reconstructor
+from tpsm_jax.evaluation.run import Settings, evaluate, load_models
+from tpsm_jax.runtime.compilation_cache import add_cache_flag, use_compilation_cache
+from tpsm_jax.runtime.malloc import keep_freed_memory
+
+ROOT = Path(__file__).resolve().parent.parent
 
 PUBLISHED, NO_SHEETS = "reference as published", "reference without its sheets"
 
@@ -135,7 +134,7 @@ def command_of(args: argparse.Namespace) -> list[str]:
     """How to start the official code."""
     if not args.torch_checkpoint:
         raise InputError("--reference is to have the same weights: give --torch_checkpoint")
-    command = reference_command(args, "reference_evaluation_worker.py")
+    command = reference_command(args, "evaluation_worker")
     command += ["--config", official_config(args), "--torch_checkpoint", args.torch_checkpoint]
     return [*command, "--data", args.data]
 

@@ -1,7 +1,7 @@
 r"""How long each operation takes that matters, beside the official code's, and beside the limits.
 
-  python benchmarks/ops.py
-  python benchmarks/ops.py --reference CHECKOUT --reference_python PYTHON --only "grid sample"
+  python -m benchmarks.ops
+  python -m benchmarks.ops --reference CHECKOUT --reference_python PYTHON --only "grid sample"
 
 Float32, batch 1, at the sizes of vox256, on whatever backend is there. With a checkout of the
 official PyTorch code, and a Python that has torch, theirs is timed in turns with ours.
@@ -16,7 +16,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from measuring import (
+
+from benchmarks.common.measuring import (
     ReferenceProcess,
     add_output_flag,
     add_reference_flags,
@@ -24,13 +25,10 @@ from measuring import (
     reference_command,
     write_results,
 )
-from op_cases import CASES, Case, flow, keypoints, noise
-from roofline import Work, compiled, measure, print_rows, with_gradient
-
-from tpsm_jax.cpu_training import prepare_cpu
-from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script, seconds
-from tpsm_jax.gpu_training import prepare_gpu
-from tpsm_jax.losses import transform_frame
+from benchmarks.common.op_cases import CASES, Case, flow, keypoints, noise
+from benchmarks.common.roofline import Work, compiled, measure, print_rows, with_gradient
+from tpsm_jax.cli import ArgumentParser, positive, run_script, seconds
+from tpsm_jax.errors import InputError
 from tpsm_jax.models.dense_motion import tps_warps
 from tpsm_jax.nn.batch_norm import BatchNorm
 from tpsm_jax.nn.instance_norm import InstanceNorm
@@ -39,6 +37,9 @@ from tpsm_jax.nn.upsample_conv import UpsampleConv
 from tpsm_jax.ops.grid_sample import grid_sample
 from tpsm_jax.ops.resample import antialias_downsample
 from tpsm_jax.ops.thin_plate_spline import random_thin_plate_spline
+from tpsm_jax.runtime.xla_flags_cpu import prepare_cpu
+from tpsm_jax.runtime.xla_flags_gpu import prepare_gpu
+from tpsm_jax.training.losses import transform_frame
 
 
 def main() -> None:
@@ -51,7 +52,7 @@ def main() -> None:
     with contextlib.ExitStack() as stack:
         reference = None
         if args.reference:
-            command = reference_command(args, "reference_ops_worker.py")
+            command = reference_command(args, "ops_worker")
             reference = stack.enter_context(ReferenceProcess(command))
             print(f"reference: {reference.name}")
         works = {name: work_of(CASES[number]) for name, number in numbers.items()}

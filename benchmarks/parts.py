@@ -1,7 +1,7 @@
 r"""What a frame, or a training step, is made of: each part alone, beside the official code's.
 
-  python benchmarks/parts.py
-  python benchmarks/parts.py --training --reference CHECKOUT --reference_python PYTHON
+  python -m benchmarks.parts
+  python -m benchmarks.parts --training --reference CHECKOUT --reference_python PYTHON
 
 Float32, batch 1, random weights, on whatever backend is there: time, and counted work as a share of
 what the machine can do at most. A part's bytes are those that all operations of its compiled
@@ -15,8 +15,8 @@ import contextlib
 import shlex
 import sys
 
-from frame_parts import frame_parts
-from measuring import (
+from benchmarks.common.frame_parts import frame_parts
+from benchmarks.common.measuring import (
     ReferenceProcess,
     add_output_flag,
     add_reference_flags,
@@ -25,14 +25,13 @@ from measuring import (
     reference_command,
     write_results,
 )
-from roofline import measure, print_rows
-from training_parts import training_parts
-
-from tpsm_jax.config_files import read_config
-from tpsm_jax.cpu_memory import keep_freed_memory
-from tpsm_jax.cpu_training import prepare_cpu
-from tpsm_jax.errors import ArgumentParser, positive, run_script, seconds
-from tpsm_jax.gpu_training import prepare_gpu
+from benchmarks.common.roofline import measure, print_rows
+from benchmarks.common.training_parts import training_parts
+from tpsm_jax.cli import ArgumentParser, positive, run_script, seconds
+from tpsm_jax.config import read_config
+from tpsm_jax.runtime.malloc import keep_freed_memory
+from tpsm_jax.runtime.xla_flags_cpu import prepare_cpu
+from tpsm_jax.runtime.xla_flags_gpu import prepare_gpu
 
 
 def main() -> None:
@@ -69,7 +68,7 @@ def main() -> None:
 
 def command_of(args: argparse.Namespace, parts: list[str]) -> list[str]:
     """How to start the official code."""
-    command = reference_command(args, "reference_parts_worker.py")
+    command = reference_command(args, "parts_worker")
     command += ["--config", official_config(args, args.config)]
     command += ["--size", *map(str, read_config(args.config).image_size)]
     return [*command, *(["--training"] if args.training else []), "--parts", *parts]

@@ -1,7 +1,7 @@
 r"""How long a training step takes, to compile and to run, and how much memory it needs.
 
-  python benchmarks/train_step.py --config configs/vox256.py --parts
-  python benchmarks/train_step.py --config configs/vox256.py --batch_sizes 8 28 --dtype bfloat16 \
+  python -m benchmarks.train_step --config configs/vox256.py --parts
+  python -m benchmarks.train_step --config configs/vox256.py --batch_sizes 8 28 --dtype bfloat16 \
       --steps 10 --reference CHECKOUT --reference_python PYTHON \
       --variants eager channels_last,compile,bfloat16
 
@@ -24,9 +24,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from compiled_step import lower_step
-from flops import count_flops, cpu_device
-from measuring import (
+from ml_collections import ConfigDict
+
+from benchmarks.common.compiled_step import lower_step
+from benchmarks.common.flops import count_flops, cpu_device
+from benchmarks.common.measuring import (
     ReferenceProcess,
     add_output_flag,
     add_reference_flags,
@@ -37,15 +39,14 @@ from measuring import (
     reference_command,
     write_results,
 )
-from ml_collections import ConfigDict
-from step_parts import PARTS, StepParts
-
-from tpsm_jax.config_files import apply_overrides, read_config
-from tpsm_jax.cpu_training import prepare_cpu
-from tpsm_jax.errors import ArgumentParser, InputError, positive, run_script
-from tpsm_jax.gpu_training import prepare_gpu
+from benchmarks.common.step_parts import PARTS, StepParts
+from tpsm_jax.cli import ArgumentParser, positive, run_script
+from tpsm_jax.config import apply_overrides, read_config
+from tpsm_jax.errors import InputError
+from tpsm_jax.parallel.sharding import batch_sharding, make_mesh
+from tpsm_jax.runtime.xla_flags_cpu import prepare_cpu
+from tpsm_jax.runtime.xla_flags_gpu import prepare_gpu
 from tpsm_jax.training.schedule import phase_of
-from tpsm_jax.training.sharding import batch_sharding, make_mesh
 from tpsm_jax.training.state import TrainState
 from tpsm_jax.training.step import ModelTrainer
 
@@ -207,7 +208,7 @@ def command_of(args: argparse.Namespace, config: ConfigDict, variant: str) -> li
     """How to start the official code."""
     if "compile" in variant.split(",") and not any(map(shutil.which, ("g++", "clang++"))):
         raise InputError("torch.compile wants g++ or clang++: leave 'compile' out of --variants")
-    command = reference_command(args, "reference_training_worker.py")
+    command = reference_command(args, "training_worker")
     command += ["--config", official_config(args, args.config)]
     command += ["--size", *map(str, config.image_size)]
     return [*command, "--variant", variant]

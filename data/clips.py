@@ -23,8 +23,8 @@ import numpy as np
 
 from data.video_frames import FrameIndex, read_frames
 from tpsm_jax.errors import InputError
-from tpsm_jax.pictures import read_image, read_wide_picture, resize
-from tpsm_jax.video import PICTURE_SUFFIXES, VIDEO_SUFFIXES, FrameSource, open_video
+from tpsm_jax.media.images import read_image, read_wide_picture, resize
+from tpsm_jax.media.video_reader import PICTURE_SUFFIXES, VIDEO_SUFFIXES, FrameSource, open_video
 
 STRIP_SUFFIXES = frozenset((".jpeg", ".jpg", ".png"))
 SPLITS = ("train", "test")

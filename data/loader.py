@@ -11,8 +11,8 @@ from ml_collections import ConfigDict
 from data.clips import Clip, find_clips, fit, group_by_identity
 from data.mixing import MixedOrder, whole_weights
 from data.pipeline import Batches
-from data.prepared import is_prepared, open_prepared
-from data.puppets.clips import draw_data_set
+from data.prepare import is_prepared, open_prepared
+from data.puppets.data_set import draw_data_set
 from data.resize_crop import ResizeCrop
 from data.sampling import SampleOrder
 from tpsm_jax.errors import InputError

@@ -1,9 +1,9 @@
 """Single frames out of a video, decoded in this process from the keyframe before them.
 
-`tpsm_jax.video` starts an ffmpeg process that decodes and converts every frame from the start on.
-For two frames of a clip that is most of the work for nothing. Here the file's packets are looked
-at once, undecoded, to know where each frame is; then only the frames that a wanted one may hang on
-are decoded, and only the wanted ones are converted to RGB. The pixels are the same.
+`tpsm_jax.media.video_reader` starts an ffmpeg process that decodes and converts every frame from
+the start on. For two frames of a clip that is most of the work for nothing. Here the file's packets
+are looked at once, undecoded, to know where each frame is; then only the frames that a wanted one
+may hang on are decoded, and only the wanted ones are converted to RGB. The pixels are the same.
 
 That takes a plain video: one time step from frame to frame, upright, not interlaced, of 8 bits or
 with colour at full resolution, nothing missing. Of any other this file says so, and it is ffmpeg's

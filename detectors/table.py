@@ -5,7 +5,8 @@
 CLIPS is a prepared data set, or a folder whose entries are one clip each: a wide picture of frames
 side by side, as eval.py writes them, a video, or a folder of frames. Clips that cannot be read are
 named and left out.
-The table has one JSON object a line and one line a frame, as `tpsm_jax.metrics.tables` reads them:
+The table has one JSON object a line and one line a frame, as
+`tpsm_jax.evaluation.keypoint_tables` reads them:
 
   {"file_name": "a.mp4", "frame_number": 0, "value": [[101.5, 87.0], [-1, -1]], "detector": "..."}
 
@@ -28,10 +29,11 @@ import numpy as np
 from tqdm import tqdm
 
 from data.clips import STRIP_SUFFIXES, Clip, FolderClip, StripClip, VideoClip, fit
-from data.prepared import is_prepared, open_prepared
+from data.prepare import is_prepared, open_prepared
 from detectors.interface import Detection, Detector, make_detector
-from tpsm_jax.errors import ArgumentParser, InputError, run_script
-from tpsm_jax.video import VIDEO_SUFFIXES, without_suffix
+from tpsm_jax.cli import ArgumentParser, run_script
+from tpsm_jax.errors import InputError
+from tpsm_jax.media.video_reader import VIDEO_SUFFIXES, without_suffix
 
 KINDS = {"face": "detectors.mediapipe_keypoints:Face", "body": "detectors.mediapipe_keypoints:Body"}
 NOT_FOUND = [-1, -1]  # as in pose-evaluation's tables

@@ -15,8 +15,9 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from tpsm_jax.errors import ArgumentParser, InputError, run_script
-from tpsm_jax.replace_file import replaced
+from tpsm_jax.cli import ArgumentParser, run_script
+from tpsm_jax.errors import InputError
+from tpsm_jax.runtime.replace_file import replaced
 
 PATH = Path(__file__).parent / "images" / "speed.png"
 ORDER = ("animate", "train", "evaluate", "data")  # of the files; others after them

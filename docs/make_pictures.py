@@ -20,10 +20,15 @@ from data.puppets.appearance import Appearance, appearance
 from data.puppets.canvas import Point, between
 from data.puppets.motion import FRAMES_PER_SECOND, Motion
 from data.puppets.skeleton import Skeleton, skeleton
+from tpsm_jax.media.visualize import (
+    contribution_maps_to_color,
+    draw_keypoints,
+    flow_to_color,
+    to_uint8,
+)
 from tpsm_jax.ops.coordinates import coordinate_grid
 from tpsm_jax.ops.grid_sample import grid_sample
 from tpsm_jax.ops.thin_plate_spline import evaluate_thin_plate_spline, fit_thin_plate_spline
-from tpsm_jax.visualize import contribution_maps_to_color, draw_keypoints, flow_to_color, to_uint8
 
 PATH = Path(__file__).parent / "images" / "thin_plate_splines.png"
 SIZE = 192

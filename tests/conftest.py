@@ -16,16 +16,16 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 # Of minutes each. They begin first, so that at the end no worker is left alone with one of them.
 LONGEST = (
-    "test_golden_training.py",
-    "test_sharded_step.py",
-    "test_processes.py",
-    "test_training_step.py",
-    "test_train_script.py",
-    "test_golden_reconstruction.py",
-    "test_golden_gradients.py",
-    "test_golden_chain.py",
-    "test_golden_networks.py",
-    "test_avd.py",
+    "official/test_training.py",
+    "training/test_sharded_step.py",
+    "scripts/test_processes.py",
+    "training/test_step.py",
+    "scripts/test_train.py",
+    "official/test_reconstruction.py",
+    "official/test_gradients.py",
+    "official/test_chain.py",
+    "official/test_networks.py",
+    "training/test_avd.py",
 )
 
 
@@ -55,4 +55,4 @@ def kept_folder(tmp_path: Path) -> Iterator[Path]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the longest files first; the others keep their order."""
     place = {name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.path.name, len(place)))
+    items.sort(key=lambda item: place.get(f"{item.path.parent.name}/{item.path.name}", len(place)))

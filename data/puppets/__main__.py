@@ -10,8 +10,8 @@ import argparse
 from pathlib import Path
 
 from data.puppets import FRAMES_PER_SECOND
-from data.puppets.clips import draw_clips
-from tpsm_jax.errors import ArgumentParser, run_script
+from data.puppets.data_set import draw_clips
+from tpsm_jax.cli import ArgumentParser, run_script
 
 
 def main() -> None:

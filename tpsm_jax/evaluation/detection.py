@@ -11,10 +11,17 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.evaluation.clips import BrokenClipError, EvaluationClip, checked_frames
+from tpsm_jax.evaluation.clip_frames import BrokenClipError, EvaluationClip, checked_frames
+from tpsm_jax.evaluation.keypoint_tables import (
+    Frames,
+    Scores,
+    Table,
+    clip_key,
+    compare_tables,
+    read_table,
+)
 from tpsm_jax.evaluation.output import PNG, TABLES, TRUTH
 from tpsm_jax.evaluation.wide_picture import WidePicture
-from tpsm_jax.metrics.tables import Frames, Scores, Table, clip_key, compare_tables, read_table
 
 NAMES = ("akd", "mkr", "aed")
 _PLACES = ("{input}", "{output}")
@@ -22,7 +29,7 @@ _STDERR = 2
 
 
 class Detector(NamedTuple):
-    """A command that looks at pictures and writes a table, see `tpsm_jax.metrics.tables`.
+    """A command that looks at pictures and writes a table, see `keypoint_tables`.
 
     Attributes:
       name: of its tables' files.

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tpsm_jax.metrics import pictures
+from tpsm_jax.evaluation import frame_metrics as pictures
 
 Numbers = dict[str, Any]
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tpsm_jax.evaluation.table import format_number
+from tpsm_jax.evaluation.summary import format_number
 
 _BINS = 24
 _WIDTH, _ROW, _LEFT, _BOTTOM = 520, 46, 150, 20

@@ -11,14 +11,14 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from tpsm_jax.animation import read_ahead, stacked
+from tpsm_jax.animation.animator import read_ahead, stacked
+from tpsm_jax.animation.keypoints import relative_keypoints, relative_scale
 from tpsm_jax.errors import InputError
+from tpsm_jax.evaluation import frame_metrics as pictures
 from tpsm_jax.evaluation.measures import ClipNumbers, Features, as_float, compare
-from tpsm_jax.keypoints import relative_keypoints, relative_scale
-from tpsm_jax.metrics import pictures
 from tpsm_jax.models.motion_model import MotionModel, check_image_size
 from tpsm_jax.models.vgg19 import VGG19
-from tpsm_jax.training.sharding import batch_sharding, make_mesh, replicated
+from tpsm_jax.parallel.sharding import batch_sharding, make_mesh, replicated
 
 Mode = Literal["reconstruction", "relative", "standard"]
 BATCHES_AHEAD = 2

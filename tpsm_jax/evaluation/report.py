@@ -15,17 +15,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from tpsm_jax.checkpoints import Checkpoint
+from tpsm_jax.checkpoints.converted import Checkpoint
 from tpsm_jax.errors import InputError
-from tpsm_jax.evaluation.clips import EvaluationClip, checked_frames
+from tpsm_jax.evaluation.clip_frames import EvaluationClip, checked_frames
 from tpsm_jax.evaluation.measures import MEASURES
 from tpsm_jax.evaluation.output import DIFFERENCE_GAIN, REPORT, SHEETS, VIDEO
 from tpsm_jax.evaluation.plots import COLOURS, STATIC_COLOUR, distribution
 from tpsm_jax.evaluation.reconstruction import Reconstructor
-from tpsm_jax.evaluation.table import STATIC, Table, format_number, make_table
-from tpsm_jax.replace_file import replace_bytes, replace_text
-from tpsm_jax.video import ffmpeg_command
-from tpsm_jax.visualize import animation_sheet
+from tpsm_jax.evaluation.summary import STATIC, Table, format_number, make_table
+from tpsm_jax.media.video_reader import ffmpeg_command
+from tpsm_jax.media.visualize import animation_sheet
+from tpsm_jax.runtime.replace_file import replace_bytes, replace_text
 
 _SHEET_FRAMES = 2
 _SHEET_CELL = 96

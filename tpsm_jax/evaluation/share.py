@@ -12,7 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.evaluation.clips import BrokenClipError, EvaluationClip, checked_frames
+from tpsm_jax.evaluation.clip_frames import BrokenClipError, EvaluationClip, checked_frames
 from tpsm_jax.evaluation.measures import total
 from tpsm_jax.evaluation.output import CLIPS, ClipFiles, finished_clip, write_json
 from tpsm_jax.evaluation.reconstruction import Reconstructor

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from tpsm_jax.backends.scale_channels import weigh
 from tpsm_jax.nn.blocks import DownBlock, ResBlock, SameBlock, UpBlock
 from tpsm_jax.nn.layers import Dtype, conv
 from tpsm_jax.ops.grid_sample import grid_sample
 from tpsm_jax.ops.resample import resize_align_corners
-from tpsm_jax.ops.weigh import weigh
 
 
 class InpaintingNetwork(nn.Module):

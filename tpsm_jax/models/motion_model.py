@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from tpsm_jax.backends.backend import written_for
 from tpsm_jax.models.avd_network import AVDNetwork
 from tpsm_jax.models.bg_motion_predictor import BGMotionPredictor
 from tpsm_jax.models.dense_motion import DenseMotionNetwork, check_divides
 from tpsm_jax.models.inpainting_network import InpaintingNetwork
 from tpsm_jax.models.keypoint_detector import KPDetector
 from tpsm_jax.nn.layers import Dtype
-from tpsm_jax.ops.backend import written_for
 
 Variables = dict[str, Any]
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from tpsm_jax.nn.convolution import convolve
+from tpsm_jax.backends.convolution import convolve
 
 Dtype = Any
 

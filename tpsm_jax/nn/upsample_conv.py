@@ -7,15 +7,15 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from tpsm_jax.nn.convolution import convolve
+from tpsm_jax.backends.backend import backend
+from tpsm_jax.backends.convolution import convolve
+from tpsm_jax.backends.plain_convolution import multiply
 from tpsm_jax.nn.layers import Dtype, uniform_by_fan_in
-from tpsm_jax.nn.plain_convolution import multiply
-from tpsm_jax.ops.backend import backend
 
 Form = Literal["upsample", "products"]
 
 # From how many pixels of an input picture on the folded kernel pays for its folding, by backend, as
-# measured by benchmarks/convolutions.py. Where nothing was measured, the plain form.
+# measured by benchmarks/studies/convolutions.py. Where nothing was measured, the plain form.
 # Whatever the batch, because what is exported is for any.
 PRODUCTS_PAY_FROM = {"cpu": 64}
 

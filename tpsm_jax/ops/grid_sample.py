@@ -5,7 +5,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from tpsm_jax.ops.weigh import weigh
+from tpsm_jax.backends.scale_channels import weigh
 
 
 def grid_sample(

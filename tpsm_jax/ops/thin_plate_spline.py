@@ -5,8 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from tpsm_jax.backends.linear_solve import solve
 from tpsm_jax.ops.coordinates import coordinate_grid
-from tpsm_jax.ops.linear_solve import solve
 
 # Added to the whole system's diagonal by the reference. The spline then does not interpolate its
 # points exactly; trained weights rely on that.

@@ -8,8 +8,7 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from tpsm_jax.augment import augment
-from tpsm_jax.checkpoints import Checkpoint
+from tpsm_jax.checkpoints.converted import Checkpoint
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.motion_model import (
     MotionModel,
@@ -19,14 +18,15 @@ from tpsm_jax.models.motion_model import (
     init_variables,
     variable_shapes,
 )
-from tpsm_jax.training import schedule
-from tpsm_jax.training.optimizer import largest_entries, make_optimizer
-from tpsm_jax.training.sharding import (
+from tpsm_jax.parallel.sharding import (
     batch_sharding,
     check_batch_size,
     replicated,
     state_shardings,
 )
+from tpsm_jax.training import schedule
+from tpsm_jax.training.augment import augment
+from tpsm_jax.training.optimizer import largest_entries, make_optimizer
 from tpsm_jax.training.state import TrainState, quick_compiler_options
 from tpsm_jax.training.step import Metrics, compute_dtype
 

@@ -11,18 +11,18 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from tpsm_jax.checkpoints.orbax_io import HELD_OUT_L1, quiet_orbax, tree_bytes
+from tpsm_jax.checkpoints.run import Checkpoints, Progress
+from tpsm_jax.checkpoints.workdir import check_disk, claim_workdir, record_config
 from tpsm_jax.errors import InputError
+from tpsm_jax.media.visualize import animation_sheet
 from tpsm_jax.models.motion_model import Variables
-from tpsm_jax.orbax_trees import HELD_OUT_L1, quiet_orbax, tree_bytes
-from tpsm_jax.training.checkpointing import Checkpoints, Progress
-from tpsm_jax.training.distributed import everywhere, on_first_process
+from tpsm_jax.parallel.distributed import everywhere, on_first_process
+from tpsm_jax.parallel.sharding import Batch, device_batches
 from tpsm_jax.training.log import Log
 from tpsm_jax.training.preemption import Preemption
-from tpsm_jax.training.sharding import Batch, device_batches
 from tpsm_jax.training.state import TrainState
 from tpsm_jax.training.unseen_metrics import UnseenMetrics
-from tpsm_jax.training.workdir import check_disk, claim_workdir, record_config
-from tpsm_jax.visualize import animation_sheet
 
 PICTURED_SAMPLES = 4
 

@@ -10,9 +10,7 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from tpsm_jax.augment import augment
 from tpsm_jax.errors import InputError
-from tpsm_jax.losses import Draws, LossSettings, make_features, random_vgg19, training_losses
 from tpsm_jax.models.dense_motion import draw_kept_tps
 from tpsm_jax.models.motion_model import (
     Variables,
@@ -24,8 +22,22 @@ from tpsm_jax.models.motion_model import (
 from tpsm_jax.models.vgg19 import SMALLEST as SMALLEST_FOR_VGG19
 from tpsm_jax.nn.layers import Dtype
 from tpsm_jax.ops.thin_plate_spline import ThinPlateSpline, random_thin_plate_spline
+from tpsm_jax.parallel.sharding import (
+    batch_sharding,
+    check_batch_size,
+    replicated,
+    state_shardings,
+)
 from tpsm_jax.training import schedule
 from tpsm_jax.training.accumulation import accumulate
+from tpsm_jax.training.augment import augment
+from tpsm_jax.training.losses import (
+    Draws,
+    LossSettings,
+    make_features,
+    random_vgg19,
+    training_losses,
+)
 from tpsm_jax.training.optimizer import (
     GROUPS,
     freeze,
@@ -36,12 +48,6 @@ from tpsm_jax.training.optimizer import (
     update_average,
 )
 from tpsm_jax.training.schedule import Phase
-from tpsm_jax.training.sharding import (
-    batch_sharding,
-    check_batch_size,
-    replicated,
-    state_shardings,
-)
 from tpsm_jax.training.state import TrainState, quick_compiler_options
 
 Metrics = dict[str, jax.Array]

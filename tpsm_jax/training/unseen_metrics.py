@@ -4,8 +4,8 @@ import math
 
 import jax
 
+from tpsm_jax.checkpoints.run import Progress
 from tpsm_jax.errors import InputError
-from tpsm_jax.training.checkpointing import Progress
 
 # Steps that the devices may lag behind: enough never to idle, few enough that the batches waiting
 # for them fit beside the model.

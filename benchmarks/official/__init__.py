@@ -1,0 +1,1 @@
+"""Workers that run the official PyTorch code, in processes of their own."""

@@ -1,0 +1,1 @@
+"""Studies that set a threshold or answer a question once."""

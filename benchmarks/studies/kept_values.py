@@ -1,0 +1,103 @@
+r"""What a training step keeps for its gradient, and what it computes, by what is computed twice.
+
+  python -m benchmarks.studies.kept_values --image_sizes 384 512 --dtype bfloat16
+
+Traced, and neither compiled nor run: the values that pass from the losses to their gradient (the
+networks' own weights among them), and the step's FLOP as it is written for an accelerator. A
+compiler may keep a little more or less.
+"""
+
+import argparse
+import math
+import shlex
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from tqdm import tqdm
+
+from benchmarks.common.compiled_step import Step, lower_step
+from benchmarks.common.flops import cpu_device
+from benchmarks.common.measuring import add_output_flag, write_results
+from tpsm_jax.backends.backend import written_for
+from tpsm_jax.cli import ArgumentParser, positive, run_script
+from tpsm_jax.config import apply_overrides, read_config
+from tpsm_jax.training.losses import random_vgg19
+from tpsm_jax.training.schedule import Phase
+
+# The values of the config's `remat` that are compared: from the largest keepers on.
+REMATS: tuple[tuple[str, ...], ...] = (
+    (),
+    ("inpainting_network",),
+    ("inpainting_network", "vgg19"),
+    ("inpainting_network", "vgg19", "dense_motion_network", "kp_detector", "bg_predictor"),
+)
+
+
+def main() -> None:
+    """Traces each size in each way, prints a table, and writes it as JSON."""
+    args, overrides = parse_arguments()
+    rows = []
+    for size in args.image_sizes:
+        for remat in tqdm(REMATS, f"{size} px", unit="way", leave=False):
+            config = read_config(args.config)
+            config.compute_dtype, config.remat = args.dtype, remat
+            config.image_size = (size, size)
+            apply_overrides(config, overrides)
+            step = lower_step(config, [cpu_device()], samples=args.samples)
+            row = {
+                "image_size": size,
+                "remat": remat,
+                "kept_gb": kept_bytes(step, args.samples) / 1e9,
+                "tflop": step.lowered.cost_analysis()["flops"] / 1e12,
+            }
+            rows.append(row)
+            tqdm.write(
+                f"{size} px, {args.samples} samples, {args.dtype}: {row['kept_gb']:7.2f} GB kept, "
+                f"{row['tflop']:6.2f} TFLOP; twice: {', '.join(remat) or 'nothing'}"
+            )
+    write_results(args.output, command=f"python {shlex.join(sys.argv)}", rows=rows)
+
+
+def kept_bytes(step: Step, samples: int) -> int:
+    """Of the values that pass from the losses to their gradient."""
+    trainer = step.trainer
+    phase = Phase(trainer.config.model_params.common_params.bg, dropout=True)
+    pictures = jax.ShapeDtypeStruct((samples, *trainer.config.image_size, 3), jnp.float32)
+
+    def pull(params: Any, batch_stats: Any, source: Any, driving: Any, rng: Any) -> Any:
+        draws = trainer.draw(rng, jnp.int32(0), phase)
+        vgg19 = None
+        if trainer.config.perceptual_features != "pixels":
+            vgg19 = random_vgg19(seed=0)
+
+        def total(params: Any) -> Any:
+            variables = {"params": params, "batch_stats": batch_stats}
+            terms, _ = trainer.losses(variables, source, driving, draws, vgg19, phase=phase)
+            return sum(terms.values(), jnp.float32(0))
+
+        return jax.vjp(total, params)[1]
+
+    with written_for("tpu"):  # as `lower_step` has it
+        state = trainer.abstract_state()
+        kept = jax.eval_shape(
+            pull, state.params, state.batch_stats, pictures, pictures, jax.random.key(0)
+        )
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(kept))
+
+
+def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
+    """The flags, and overrides of the config."""
+    parser = ArgumentParser(__doc__ + "\nOverrides of the config: --config.FIELD=VALUE")
+    add = parser.add_argument
+    add("--config", default="configs/vox256.py", help="file with get_config()")
+    add("--image_sizes", type=positive, nargs="+", default=[256, 384, 512], help="in pixels")
+    add("--samples", type=positive, default=1, help="of a device")
+    add("--dtype", choices=["float32", "bfloat16"], default="float32", help="of convolutions")
+    add_output_flag(parser)
+    return parser.parse_known_args()
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,225 @@
+"""The clips, and the pairs of clips, that eval.py runs over."""
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from data.clips import SPLITS, Clip, fit
+from data.loader import open_clips
+from data.prepare import is_prepared
+from tpsm_jax.errors import InputError
+from tpsm_jax.evaluation.clip_frames import EvaluationClip
+from tpsm_jax.media.video_reader import DEFAULT_FPS, without_suffix
+
+Names = list[tuple[str, str]]
+# Common disks take 255 bytes, and FrameWriter writes NAME.mp4 under a longer name first.
+_LONGEST_NAME = 255 - len("..mp4.12345678.mp4")
+
+
+def clips_for_test(
+    config: ConfigDict, *, limit: int | None = None, resize: bool = False
+) -> list[EvaluationClip]:
+    """The test clips of a data set, each to be driven by itself.
+
+    Args:
+      config: `image_size`, `dataset` and `dataset_params` are read.
+      limit: only so many, spread evenly over the names.
+      resize: bring frames to `image_size`; else they come as they are.
+
+    Returns:
+      At least one.
+
+    Raises:
+      InputError: no clips can be found.
+    """
+    clips = open_clips(config, "test")
+    if limit is not None and limit < len(clips):
+        clips = [clips[index * len(clips) // limit] for index in range(limit)]
+    return [
+        EvaluationClip(clip.name, _reader(clip, config, resize), partial(_frame_rate, clip))
+        for clip in clips
+    ]
+
+
+def split_note(path: Path) -> str:
+    """What is to be known of a folder whose test clips are chosen here; "" of any other."""
+    if not path.is_dir() or is_prepared(path) or any((path / split).is_dir() for split in SPLITS):
+        return ""
+    return (
+        f"{path} has neither train/ nor test/: of its clips only the one in five is evaluated that "
+        "training leaves out; for all of them have a folder test/"
+    )
+
+
+def pairs_of_clips(
+    config: ConfigDict, pairs: Names, *, resize: bool = False
+) -> list[EvaluationClip]:
+    """Pairs of test clips: the first frame of one is moved by the other.
+
+    Args:
+      config: as for `clips_for_test`.
+      pairs: names (source, driving), with or without the suffix of the clip's file.
+      resize: likewise.
+
+    Returns:
+      One a pair, named SOURCE--DRIVING, each pair once.
+
+    Raises:
+      InputError: there is no clip of such a name or more than one, or two pairs would write the
+        same files.
+    """
+    named = _Named(open_clips(config, "test"), config.dataset.path)
+    found: dict[str, tuple[Clip, Clip]] = {}
+    for pair in pairs:
+        source, driving = (named.find(name) for name in pair)
+        name = f"{source.name}--{driving.name}"
+        before, _ = found.setdefault(name, (source, driving))
+        if before is not source:
+            raise InputError(
+                f"pairs with the sources {before.name} and {source.name} are both named {name}: "
+                "evaluate them apart"
+            )
+    return [
+        EvaluationClip(
+            name,
+            _reader(driving, config, resize),
+            partial(_frame_rate, driving),
+            _reader(source, config, resize),
+        )
+        for name, (source, driving) in found.items()
+    ]
+
+
+def check_names(clips: Sequence[EvaluationClip]) -> None:
+    """Makes sure that files and a page can be named after clips.
+
+    Raises:
+      InputError: a name is too long, or no text.
+    """
+    for name in (clip.name for clip in clips):
+        try:
+            length = len(name.encode())
+        except UnicodeEncodeError:
+            raise InputError(f"the clip's name {name!r} is not UTF-8: rename it") from None
+        if length > _LONGEST_NAME:
+            raise InputError(
+                f"the name {name} has {length} bytes, and with what its files add only "
+                f"{_LONGEST_NAME} fit on a disk: shorten it"
+            )
+
+
+def read_pairs(path: str | Path) -> Names:
+    """Reads a table of pairs.
+
+    Args:
+      path: CSV with columns `source` and `driving`, and perhaps others, as `distance` and `frame`
+        of the community's files.
+
+    Returns:
+      (source, driving), each pair once, in their order.
+
+    Raises:
+      InputError: it cannot be read, lacks a column, or holds no pair.
+    """
+    try:
+        # Spreadsheets write a mark before the first column's name.
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"cannot read the pairs {path}: {error}") from None
+    columns = reader.fieldnames or ()
+    for column in ("source", "driving"):
+        if column not in columns:
+            there = ", ".join(map(repr, columns)) or "none"
+            raise InputError(f"the pairs {path} have no column {column!r} among theirs: {there}")
+    pairs = [(row["source"] or "", row["driving"] or "") for row in rows]
+    if not pairs:
+        raise InputError(f"{path} holds no pair")
+    return list(dict.fromkeys(pairs))
+
+
+def random_pairs(config: ConfigDict, count: int, seed: int) -> Names:
+    """Draws pairs of different test clips, of different identities where there are any.
+
+    Args:
+      config: as for `clips_for_test`.
+      count: of pairs; fewer if there are no more.
+      seed: another draws others.
+
+    Returns:
+      (source, driving).
+
+    Raises:
+      InputError: there is one clip only.
+    """
+    clips = open_clips(config, "test")
+    if len(clips) < 2:
+        raise InputError(f"{config.dataset.path} has one test clip: a pair needs two")
+    several = len({clip.identity for clip in clips}) > 1
+    rng = np.random.default_rng(seed)
+    pairs: dict[tuple[str, str], None] = {}
+    # Every clip drives in its turn, so that few pairs already show many.
+    while len(pairs) < count:
+        before = len(pairs)
+        for index in rng.permutation(len(clips)):
+            driving = clips[index]
+            sources = [
+                clip.name
+                for clip in clips
+                if clip is not driving
+                and (not several or clip.identity != driving.identity)
+                and (clip.name, driving.name) not in pairs
+            ]
+            if sources and len(pairs) < count:
+                pairs[sources[rng.integers(len(sources))], driving.name] = None
+        if len(pairs) == before:
+            break
+    return list(pairs)
+
+
+class _Named:
+    """Clips by their names, with or without the suffix of a file."""
+
+    def __init__(self, clips: list[Clip], data: str):
+        self._data = data
+        self._whole = {clip.name: clip for clip in clips}
+        self._short: dict[str, list[Clip]] = {}
+        for clip in clips:
+            self._short.setdefault(without_suffix(clip.name), []).append(clip)
+
+    def find(self, name: str) -> Clip:
+        if name in self._whole:
+            return self._whole[name]
+        found = self._short.get(without_suffix(name), [])
+        if not found:
+            raise InputError(
+                f"the pairs name a clip {name!r}, which is not among the {len(self._whole)} test "
+                f"clips of {self._data}"
+            )
+        if len(found) > 1:
+            names = " or ".join(clip.name for clip in found)
+            raise InputError(f"the pairs name a clip {name!r}: say whether {names}")
+        return found[0]
+
+
+def _reader(clip: Clip, config: ConfigDict, resize: bool) -> Callable[[], Iterator[np.ndarray]]:
+    height, width = config.image_size
+
+    def frames() -> Iterator[np.ndarray]:
+        if resize:
+            return (fit(frame, (height, width)) for frame in clip.frames())
+        return clip.frames()
+
+    return frames
+
+
+def _frame_rate(clip: Clip) -> float:
+    try:
+        return clip.frame_rate or DEFAULT_FPS
+    except InputError:
+        return DEFAULT_FPS  # it is told as broken when its frames are read

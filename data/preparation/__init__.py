@@ -1,1 +1,0 @@
-"""How `python -m data.prepare` makes a data set; see docs/data.md."""

@@ -1,0 +1,155 @@
+"""Prepares a data set once, so that training reads it fast.
+
+  python -m data.prepare --dataset vox --input DIR --output OUT
+
+DIR is laid out as for training: train/ and test/ with folders of frames, videos, gifs or wide
+pictures; OUT becomes a folder that TensorFlow Datasets and train.py read. The same command goes
+on where it was stopped, killed, or where the disk was full. Clips that cannot be read are left out
+and named in OUT/broken.json. With a table of boxes DIR holds raw videos to cut clips from:
+
+  python -m data.prepare --dataset vox --input VIDEOS --boxes vox-metadata.csv --output OUT
+
+--dataset puppets takes no DIR: its clips are drawn. docs/data.md describes what is written.
+"""
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+
+from data.clips import Clip
+from data.prepare import is_prepared
+from data.prepare.encoding import DEFAULT_QUALITY, FORMATS, Encoding
+from data.prepare.finish import finish, write_report
+from data.prepare.layout import BROKEN, UNFINISHED
+from data.prepare.settings import Settings, begin, only_run
+from data.prepare.shards import Shard, plan_shards
+from data.prepare.sources import KINDS, draw_puppet_clips, find_folder_clips
+from data.prepare.workers import drop_shards_with_broken_clips, write_shards
+from tpsm_jax.cli import ArgumentParser, run_script
+from tpsm_jax.errors import InputError
+
+
+def main() -> None:
+    """Parses the flags and prepares."""
+    args = parse_arguments()
+    size = args.size or KINDS[args.dataset].size
+    encoding = Encoding(args.format, args.quality, (size, size) if size else None)
+    _check_places(args)
+    clips = _find_clips(args, size)
+    settings = Settings.of(args.dataset, encoding, clips, args.frame_shape)
+    shards = [
+        shard
+        for split, members in clips.items()
+        for shard in plan_shards(args.output, args.dataset, split, members)
+    ]
+    if begin(args.output, settings):
+        shutil.rmtree(args.output / UNFINISHED, ignore_errors=True)
+        if args.retry_broken:
+            raise InputError(
+                f"{args.output} is finished, and its clips cannot be read again: give another "
+                "--output"
+            )
+        print(f"{args.output} is prepared already")
+        return
+    with only_run(args.output):
+        _prepare(args, encoding, settings, shards)
+
+
+def _prepare(
+    args: argparse.Namespace, encoding: Encoding, settings: Settings, shards: list[Shard]
+) -> None:
+    if args.retry_broken:
+        drop_shards_with_broken_clips(shards)
+    if args.beam is None:
+        write_shards(shards, encoding, args.workers)
+    else:
+        from data.prepare.beam import write_shards_on_beam
+
+        write_shards_on_beam(shards, encoding, args.beam)
+    broken = write_report(args.output, shards)
+    report = args.output / BROKEN
+    if broken > args.max_broken:
+        raise InputError(
+            f"{broken} broken clips, named in {report}, are more than --max_broken "
+            f"{args.max_broken}; the others are done: run again with --max_broken {broken}, or "
+            "mend them and run again with --retry_broken"
+        )
+    finish(args.output, settings, shards)
+    told = f", without {broken} broken ones, named in {report}" if broken else ""
+    count = sum(settings.splits.values()) - broken
+    print(f"prepared {count} clips in {args.output}{told}")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The flags.
+
+    Raises:
+      InputError: one of them is wrong, or they do not go together.
+    """
+    parser = ArgumentParser(__doc__)
+    parser.prog = "python -m data.prepare"
+    add = parser.add_argument
+    told = "; ".join(f"{name}: {kind.title}" for name, kind in KINDS.items())
+    add("--dataset", choices=tuple(KINDS), required=True, help=told)
+    add("--input", type=Path, help="folder of clips, or with --boxes of raw videos")
+    add("--output", type=Path, required=True, help="folder of the prepared data set")
+    add("--size", type=int, help="side of frames in pixels; the data set's own if not given")
+    add("--format", choices=FORMATS, default="jpeg", help="of a frame; png is lossless")
+    add("--quality", type=int, default=DEFAULT_QUALITY, help="of a JPEG, 1 to 100 (%(default)s)")
+    add(
+        "--workers", type=int, default=os.cpu_count() or 1, help="processes; all cores if not given"
+    )
+    add("--max_broken", type=int, default=0, help="clips that may be left out (%(default)s)")
+    add("--retry_broken", action="store_true", help="read again what was broken the last time")
+    add("--boxes", type=Path, help="table of boxes to cut clips from raw videos by")
+    add("--frame_shape", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="in wide pictures")
+    add("--clips", type=int, default=100, help="of puppets for training (%(default)s)")
+    add("--frames", type=int, default=50, help="of each clip of puppets (%(default)s)")
+    add(
+        "--beam",
+        nargs="?",
+        const="",
+        metavar="OPTIONS",
+        help="run on Apache Beam, with its options in one string: --beam='--runner=... ...'",
+    )
+    args = parser.parse_args()
+    args.frame_shape = args.frame_shape and tuple(args.frame_shape)
+    if (args.dataset == "puppets") == (args.input is not None):
+        parser.error("give --input, a folder, for every data set but puppets, which are drawn")
+    if args.frame_shape and min(args.frame_shape) < 1:
+        parser.error("--frame_shape is the height and the width of a frame, from 1 up")
+    if args.dataset == "puppets" and args.boxes:
+        parser.error("puppets have no --boxes")
+    for name, least, most in (
+        ("size", 16, 8192),
+        ("quality", 1, 100),
+        ("workers", 1, 4096),
+        ("max_broken", 0, 10**9),
+    ):
+        value = getattr(args, name)
+        if value is not None and not least <= value <= most:
+            parser.error(f"--{name} is from {least} to {most}, not {value}")
+    return args
+
+
+def _check_places(args: argparse.Namespace) -> None:
+    if args.input is None:
+        return
+    if is_prepared(args.input):
+        raise InputError(f"{args.input} is prepared already: give --input the folder it is from")
+    if args.output.resolve().is_relative_to(args.input.resolve()):
+        raise InputError(
+            f"--output {args.output} is within --input, whose entries are clips: give another"
+        )
+
+
+def _find_clips(args: argparse.Namespace, size: int | None) -> dict[str, list[Clip]]:
+    if args.dataset == "puppets":
+        assert size is not None  # puppets have one
+        return draw_puppet_clips(args.clips, args.frames, size)
+    return find_folder_clips(args.input, args.boxes, args.frame_shape, size)
+
+
+if __name__ == "__main__":
+    run_script(main)

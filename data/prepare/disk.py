@@ -1,0 +1,37 @@
+"""Files written whole or not at all, and what is told when there is no room for them."""
+
+import os
+import uuid
+from pathlib import Path
+
+from data.prepare.layout import UNFINISHED
+from tpsm_jax.errors import InputError
+
+
+def write_beside(path: Path, data: bytes) -> None:
+    """Writes a file under another name in the folder of unfinished work, and moves it into place.
+
+    Args:
+      path: in the prepared data set, or in its folder of unfinished work.
+      data: all of it.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    folder = path.parent if path.parent.name == UNFINISHED else path.parent / UNFINISHED
+    temporary = folder / f"{path.name}.{uuid.uuid4().hex[:8]}"
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise cannot_write(path, error.strerror or str(error)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, reason: str) -> InputError:
+    """The error for a file that cannot be written, because the disk is full or otherwise."""
+    return InputError(
+        f"cannot write {path} ({reason}): if the disk is full, make room for it; the same command "
+        "goes on from there"
+    )

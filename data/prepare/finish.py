@@ -1,0 +1,140 @@
+"""The last step: the index is put together, and TensorFlow Datasets' own files are written."""
+
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.pipeline import import_tensorflow
+from data.prepare.disk import cannot_write, write_beside
+from data.prepare.features import VERSION, clip_features, import_tfds
+from data.prepare.layout import BROKEN, FRAME, INFO, UNFINISHED, clips_file, frames_file
+from data.prepare.settings import Settings
+from data.prepare.shards import Shard
+from data.prepare.sources import KINDS
+from tpsm_jax.errors import InputError
+
+
+def write_report(root: Path, shards: list[Shard]) -> int:
+    """Writes broken.json: the clips left out, and those whose end lacks, by split and name.
+
+    Returns:
+      The number of clips left out.
+
+    Raises:
+      InputError: it cannot be written.
+    """
+    report: dict[str, list[dict[str, Any]]] = {"broken": [], "short": []}
+    for shard in shards:
+        part = _part(shard)
+        for key, listed in report.items():
+            listed += [{"split": shard.split, **entry} for entry in part[key]]
+    for listed in report.values():
+        listed.sort(key=lambda entry: (entry["split"], entry["name"]))
+    write_beside(root / BROKEN, (json.dumps(report, indent=1) + "\n").encode())
+    return len(report["broken"])
+
+
+def finish(root: Path, settings: Settings, shards: list[Shard]) -> None:
+    """Writes the index, then TensorFlow Datasets' files, then clears the unfinished work away.
+
+    Killed at any moment it can be done again.
+
+    Args:
+      root: of the prepared data set.
+      settings: of the run.
+      shards: all of them written.
+
+    Raises:
+      InputError: all clips of a split are broken, or something cannot be written.
+    """
+    lengths: dict[str, list[int]] = {}
+    sizes: dict[str, int] = {}
+    for split in settings.splits:
+        parts = [(shard.file, _part_with_table(shard)) for shard in shards if shard.split == split]
+        lengths[split] = [len(part["clips"]) for _, part in parts]
+        sizes[split] = sum(part["bytes"] for _, part in parts)
+        if not any(lengths[split]):
+            raise InputError(f"no clip of {split} can be read: {root / BROKEN} says why")
+        _write_index(root, split, parts)
+    _write_metadata(root, settings, lengths, sizes)
+    shutil.rmtree(root / UNFINISHED)
+
+
+def _write_index(root: Path, split: str, parts: list[tuple[str, dict[str, Any]]]) -> None:
+    clips, tables, first = [], [], 0
+    for number, (_, part) in enumerate(parts):
+        tables.append(part["frames"])
+        for entry in part["clips"]:
+            clips.append({**entry, "shard": number, "first_frame": first})
+            first += entry["num_frames"]
+    table = io.BytesIO()
+    np.save(table, np.concatenate(tables))
+    write_beside(frames_file(root, split), table.getvalue())
+
+    clips.sort(key=lambda entry: entry["name"])
+    shards = [{"file": file, "bytes": part["bytes"]} for file, part in parts]
+    lines = ",\n".join(map(json.dumps, clips))
+    listing = f'{{"shards": {json.dumps(shards)},\n"clips": [\n{lines}\n]}}\n'
+    write_beside(clips_file(root, split), listing.encode())
+
+
+def _write_metadata(
+    root: Path, settings: Settings, lengths: dict[str, list[int]], sizes: dict[str, int]
+) -> None:
+    tfds = import_tfds()
+    from tensorflow_datasets.core.dataset_info import DatasetIdentity
+    from tensorflow_datasets.core.naming import ShardedFileTemplate
+
+    folder = root / UNFINISHED / "metadata"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    info = tfds.core.DatasetInfo(
+        builder=DatasetIdentity(
+            name=settings.dataset,
+            version=tfds.core.Version(VERSION),
+            data_dir=os.fspath(folder),
+            module_name="",
+        ),
+        description=f"Clips of {KINDS[settings.dataset].title}.",
+        features=clip_features(settings.encoding.format),
+    )
+    info.set_file_format("tfrecord")
+    template = ShardedFileTemplate(
+        data_dir=folder, dataset_name=settings.dataset, filetype_suffix="tfrecord"
+    )
+    info.set_splits(
+        tfds.core.SplitDict(
+            [
+                tfds.core.SplitInfo(
+                    name=split,
+                    shard_lengths=lengths[split],
+                    num_bytes=sizes[split],
+                    filename_template=template.replace(split=split),
+                )
+                for split in lengths
+            ]
+        )
+    )
+    try:
+        info.write_to_directory(folder)
+    except (OSError, import_tensorflow().errors.OpError) as error:
+        raise cannot_write(root / INFO, " ".join(str(error).split())) from None
+    # What says that all is done comes last.
+    for file in sorted(folder.iterdir(), key=lambda path: path.name == INFO):
+        os.replace(file, root / file.name)
+
+
+def _part(shard: Shard) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads(shard.part.read_text())
+    return loaded
+
+
+def _part_with_table(shard: Shard) -> dict[str, Any]:
+    part = _part(shard)
+    # As lists of Python's numbers those of all shards would take ten times the memory.
+    return {**part, "frames": np.array([tuple(frame) for frame in part["frames"]], FRAME)}

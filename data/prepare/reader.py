@@ -1,0 +1,232 @@
+"""The clips of a prepared data set.
+
+Opening one reads the list of clips; the table of frames is mapped, not read, and of the record
+files only the bytes of the frames asked for are read. Any number of threads may read.
+"""
+
+import functools
+import io
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from data.clips import Clip, Frames, ordered
+from data.prepare.layout import (
+    FORMAT_VERSION,
+    FRAME,
+    INFO,
+    SETTINGS,
+    UNFINISHED,
+    clips_file,
+    frames_file,
+)
+from tpsm_jax.errors import InputError
+from tpsm_jax.media.images import UNREADABLE
+
+# Record files that a process keeps open at most: a system may allow no more than 1024.
+OPEN_FILES = 256
+
+
+class PreparedClip(Clip):
+    """A clip in a record file, which is shared with others.
+
+    Attributes:
+      path: the record file.
+      name: as in the folder that it was prepared from.
+      num_frames: how many there are.
+      height: of each frame, in pixels.
+      width: likewise.
+    """
+
+    def __init__(self, path: Path, entry: dict[str, Any], frames: np.ndarray):
+        """Takes note of where the frames are.
+
+        Args:
+          path: the record file.
+          entry: of the list of clips.
+          frames: [num_frames] FRAME, its part of the table.
+        """
+        self.path = path
+        self.name = str(entry["name"])
+        self._identity = str(entry["identity"])
+        self._frame_rate = float(entry["frame_rate"])
+        self.num_frames = int(entry["num_frames"])
+        self.height, self.width = int(entry["height"]), int(entry["width"])
+        self._frames = frames
+
+    @property
+    def identity(self) -> str:
+        """See `Clip`."""
+        return self._identity
+
+    @property
+    def frame_rate(self) -> float:
+        """See `Clip`."""
+        return self._frame_rate
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """See `Clip`."""
+        return (self._frame(index) for index in range(self.num_frames))
+
+    def pair(self, first: float, second: float) -> Frames:
+        """See `Clip`."""
+        earlier, later = ordered(first, second, self.num_frames)
+        frame = self._frame(earlier)
+        return frame, frame if later == earlier else self._frame(later)
+
+    def encoded(self, index: int) -> bytes:
+        """The bytes of a frame, JPEG or PNG.
+
+        Args:
+          index: of the frame, in [0, num_frames).
+
+        Raises:
+          InputError: they cannot be read, or are not those that were written.
+        """
+        offset, length, crc32 = self._frames[index].tolist()
+        try:
+            file = _open(str(self.path))  # held until it is read, or it might be closed meanwhile
+            data = os.pread(file.descriptor, length, offset)
+        except (OSError, OverflowError) as error:
+            raise InputError(f"cannot read {self._told(index)}: {error}") from None
+        if zlib.crc32(data) != crc32 or len(data) != length:
+            raise InputError(
+                f"{self._told(index)} is not what was written there: the file or its index is "
+                "damaged; copy both again, or delete the folder and prepare it again"
+            )
+        return data
+
+    def _frame(self, index: int) -> np.ndarray:
+        try:
+            with Image.open(io.BytesIO(self.encoded(index)), formats=("JPEG", "PNG")) as image:
+                frame = np.array(image)
+        except UNREADABLE as error:
+            raise InputError(f"cannot decode {self._told(index)}: {error}") from None
+        if frame.shape != (self.height, self.width, 3):
+            raise InputError(f"{self._told(index)} has the shape {frame.shape}, not the clip's")
+        return frame
+
+    def _told(self, index: int) -> str:
+        return f"frame {index} of the clip {self.name} in {self.path}"
+
+
+def is_prepared(path: str | Path) -> bool:
+    """Whether `data.prepare` has made, or begun, a data set in this folder."""
+    return (Path(path) / SETTINGS).is_file()
+
+
+def open_prepared(path: str | Path, split: str) -> list[Clip]:
+    """The clips of a split of a prepared data set, sorted by name.
+
+    Args:
+      path: the folder, for which `is_prepared` is true.
+      split: 'train' or 'test'.
+
+    Returns:
+      At least one clip, each a `PreparedClip`.
+
+    Raises:
+      InputError: the data set is not finished or has no such split; a record file is missing or
+        cut short; the index is missing or damaged.
+    """
+    root = Path(path)
+    settings = _load_json(root / SETTINGS, f"{root} is no prepared data set")
+    if settings.get("format_version") != FORMAT_VERSION:
+        raise InputError(
+            f"{root} was prepared in format {settings.get('format_version')}, and this code reads "
+            f"{FORMAT_VERSION}: prepare it again"
+        )
+    if not (root / INFO).is_file():
+        # Where only that file was lost, the folder of unfinished work is not there either.
+        done = (
+            f"{root} lacks {INFO}" if not (root / UNFINISHED).exists() else f"{root} is unfinished"
+        )
+        raise InputError(f"{done}: run the same command of data.prepare again")
+    splits = settings.get("splits", {})
+    if split not in splits:
+        raise InputError(f"{root} has no split {split!r}, only {', '.join(map(repr, splits))}")
+    listing = clips_file(root, split)
+    listed = _load_json(listing, f"{root} lacks {listing.name}")
+    try:
+        return _clips(root, split, listed)
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(
+            f"{listing} is damaged ({error!r}): copy it again, or prepare {root} again"
+        ) from None
+
+
+def _clips(root: Path, split: str, listed: dict[str, Any]) -> list[Clip]:
+    paths = []
+    for shard in listed["shards"]:
+        paths.append(root / str(shard["file"]))
+        _check_size(paths[-1], int(shard["bytes"]))
+    table = _open_table(frames_file(root, split))
+    clips: list[Clip] = []
+    for entry in listed["clips"]:
+        first, count = int(entry["first_frame"]), int(entry["num_frames"])
+        if not 0 <= first < first + count <= len(table):
+            raise ValueError(f"frames of {entry['name']}")
+        clips.append(PreparedClip(paths[entry["shard"]], entry, table[first : first + count]))
+    if not clips:
+        raise ValueError("no clip")
+    return clips
+
+
+def _check_size(path: Path, size: int) -> None:
+    try:
+        found = path.stat().st_size
+    except OSError as error:
+        raise InputError(
+            f"the record file {path} cannot be opened ({error.strerror}): copy it again, or delete "
+            "the folder and prepare it again"
+        ) from None
+    if found != size:
+        raise InputError(
+            f"the record file {path} has {found} bytes instead of {size}: copy it again, or delete "
+            "the folder and prepare it again"
+        )
+
+
+def _open_table(path: Path) -> np.ndarray:
+    try:
+        table = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(
+            f"the index {path} cannot be read ({error}): copy it again, or delete the folder and "
+            "prepare it again"
+        ) from None
+    if table.dtype != FRAME or table.ndim != 1:
+        raise InputError(f"the index {path} is no table of frames: copy it again")
+    return table.view(np.ndarray)  # whose slices take a fifth of a memmap's memory
+
+
+def _load_json(path: Path, missing: str) -> dict[str, Any]:
+    try:
+        loaded = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{missing}: make it with python -m data.prepare") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+    if not isinstance(loaded, dict):
+        raise InputError(f"{path} is not what data.prepare writes")
+    return loaded
+
+
+class _OpenFile:
+    """A descriptor that is closed when the last thread that holds it lets it go."""
+
+    def __init__(self, path: str):
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if hasattr(self, "descriptor"):
+            os.close(self.descriptor)
+
+
+_open = functools.lru_cache(maxsize=OPEN_FILES)(_OpenFile)

@@ -1,0 +1,135 @@
+"""What a prepared data set is made from, and how: written down first, compared by later runs."""
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from data.clips import Clip
+from data.prepare.disk import write_beside
+from data.prepare.encoding import Encoding
+from data.prepare.layout import FORMAT_VERSION, INFO, SETTINGS, UNFINISHED
+from tpsm_jax.errors import InputError
+
+_LOCK = "lock"  # in the folder of unfinished work; held, it says that a run is at it
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """All that the bytes of a prepared data set depend on, but for the clips' own.
+
+    Attributes:
+      dataset: the data set's name, one of `KINDS`.
+      encoding: of the frames.
+      splits: the number of clips of each split, broken ones included.
+      names: a digest of the names of all clips, and of their boxes where they have some.
+      frame_shape: (height, width) of frames in wide pictures, where it was given.
+    """
+
+    dataset: str
+    encoding: Encoding
+    splits: dict[str, int]
+    names: str
+    frame_shape: tuple[int, int] | None
+
+    @classmethod
+    def of(
+        cls,
+        dataset: str,
+        encoding: Encoding,
+        clips: dict[str, list[Clip]],
+        frame_shape: tuple[int, int] | None = None,
+    ) -> Self:
+        """The settings for the clips of each split."""
+        digest = hashlib.sha256()
+        for split, members in clips.items():
+            for clip in members:
+                told = f"{split}\n{clip.name}\n{getattr(clip, 'recipe', '')}\n"
+                digest.update(told.encode(errors="surrogateescape"))
+        splits = {split: len(members) for split, members in clips.items()}
+        return cls(dataset, encoding, splits, digest.hexdigest(), frame_shape)
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is written."""
+        is_jpeg = self.encoding.format == "jpeg"
+        return {
+            "format_version": FORMAT_VERSION,
+            "dataset": self.dataset,
+            "format": self.encoding.format,
+            "quality": self.encoding.quality if is_jpeg else None,
+            "size": self.encoding.size and list(self.encoding.size),
+            "frame_shape": self.frame_shape and list(self.frame_shape),
+            "splits": self.splits,
+            "names": self.names,
+        }
+
+
+def begin(root: Path, settings: Settings) -> bool:
+    """Begins a prepared data set, or makes sure that the one there was begun alike.
+
+    Args:
+      root: folder of the prepared data set, made if it is not there.
+      settings: of this run.
+
+    Returns:
+      Whether it is finished already.
+
+    Raises:
+      InputError: other things are in the folder, or a data set of other settings.
+      OSError: nothing can be written there.
+    """
+    work = root / UNFINISHED
+    if not (root / SETTINGS).is_file():
+        if root.is_dir() and set(os.listdir(root)) - {UNFINISHED}:
+            raise InputError(f"{root} holds other things: give --output an empty or a new folder")
+        work.mkdir(parents=True, exist_ok=True)
+        write_beside(root / SETTINGS, (json.dumps(settings.as_json(), indent=1) + "\n").encode())
+        return False
+    try:
+        begun = json.loads((root / SETTINGS).read_text())
+        differing = [key for key, value in settings.as_json().items() if begun.get(key) != value]
+    except (ValueError, AttributeError):
+        raise InputError(
+            f"{root / SETTINGS} is damaged: delete {root}, or choose another"
+        ) from None
+    if differing:
+        key = differing[0]
+        told = (
+            "other clips than the input has now"
+            if key in ("names", "splits")
+            else f"{key} {begun.get(key)}, not {settings.as_json()[key]}"
+        )
+        raise InputError(f"{root} was begun with {told}: delete it, or give another --output")
+    if (root / INFO).is_file():
+        return True
+    work.mkdir(exist_ok=True)
+    return False
+
+
+@contextmanager
+def only_run(root: Path) -> Iterator[None]:
+    """Keeps other runs out of a prepared data set, and clears away what a killed one left there.
+
+    Args:
+      root: of a data set that was begun.
+
+    Raises:
+      InputError: another run is in it.
+    """
+    work = root / UNFINISHED
+    descriptor = os.open(work / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for entry in work.iterdir():
+            if entry.is_file() and entry.name != _LOCK and entry.suffix != ".json":
+                entry.unlink()
+        yield
+    except BlockingIOError:
+        raise InputError(f"another run is preparing {root}: wait for it, or stop it") from None
+    finally:
+        os.close(descriptor)

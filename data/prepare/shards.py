@@ -1,0 +1,157 @@
+"""Which clip goes into which record file, and the writing of one such file (a shard).
+
+A shard is the unit of work: it is written under another name and moved into place, and then a
+part of the index, which says that it is done. Its bytes depend on its clips alone.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import uuid
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from data.clips import Clip
+from data.pipeline import import_tensorflow
+from data.prepare.boxes import BoxClip
+from data.prepare.disk import cannot_write, write_beside
+from data.prepare.encoding import BrokenClip, Encoding, encode_clips
+from data.prepare.features import clip_example, clip_features
+from data.prepare.layout import UNFINISHED, record_file
+
+# A few hundred files of a few hundred MB for VoxCeleb; some for each worker where clips are few.
+CLIPS_A_SHARD = 64
+LEAST_SHARDS = 16
+_HEADER, _FOOTER = 12, 4  # bytes before and after a record: its length and two checksums
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """A record file to be written.
+
+    Attributes:
+      root: of the prepared data set.
+      split: 'train' or 'test'.
+      file: its name.
+      clips: what goes into it, in this order.
+    """
+
+    root: Path
+    split: str
+    file: str
+    clips: tuple[Clip, ...]
+
+    @property
+    def part(self) -> Path:
+        """The part of the index that is there once the shard is."""
+        return self.root / UNFINISHED / f"{self.file}.json"
+
+
+def plan_shards(root: Path, dataset: str, split: str, clips: Sequence[Clip]) -> list[Shard]:
+    """Deals the clips of a split out to shards, by their names alone.
+
+    They stand in the order of digests, so that a reader of whole files meets them mixed. Clips cut
+    from one video stay together: it is decoded once for all of them.
+
+    Args:
+      root: of the prepared data set.
+      dataset: its name.
+      split: 'train' or 'test'.
+      clips: of the split, each name once.
+
+    Returns:
+      At least one shard, none of them without clips.
+    """
+    in_order = sorted(clips, key=lambda clip: (_digest(clip), clip.name))
+    count = max(-(-len(clips) // CLIPS_A_SHARD), min(len(clips), LEAST_SHARDS))
+    bounds = [len(clips) * number // count for number in range(count + 1)]
+    return [
+        Shard(
+            root,
+            split,
+            record_file(dataset, split, number, count),
+            tuple(in_order[bounds[number] : bounds[number + 1]]),
+        )
+        for number in range(count)
+    ]
+
+
+def write_shard(shard: Shard, encoding: Encoding, on_clip: Callable[[], None]) -> None:
+    """Writes the record file of a shard and its part of the index.
+
+    Args:
+      shard: what to write.
+      encoding: of the frames.
+      on_clip: called after each clip.
+
+    Raises:
+      InputError: there is no room, or another reason not to write. Clips that cannot be read are
+        named in the part of the index.
+    """
+    tf = import_tensorflow()
+    features = clip_features(encoding.format)
+    serializer = _serializer(encoding.format)
+    part: dict[str, Any] = {"clips": [], "frames": [], "broken": [], "short": []}
+    place = shard.root / shard.file
+    temporary = shard.root / UNFINISHED / f"{shard.file}.{uuid.uuid4().hex[:8]}"
+    size = 0
+    try:
+        with tf.io.TFRecordWriter(os.fspath(temporary)) as writer:
+            for made in encode_clips(shard.clips, encoding):
+                on_clip()
+                if isinstance(made, BrokenClip):
+                    part["broken"].append({"name": made.clip.name, "reason": made.reason})
+                    continue
+                fields = clip_example(made)
+                example = serializer.get_tf_example(features.encode_example(fields))
+                # Without it the order of the fields differs from process to process.
+                record = example.SerializeToString(deterministic=True)
+                writer.write(record)
+                part["frames"] += _places(record, made.frames, size + _HEADER)
+                part["clips"].append({key: fields[key] for key in fields if key != "frames"})
+                if made.is_short:
+                    part["short"].append(
+                        {
+                            "name": made.clip.name,
+                            "frames": len(made.frames),
+                            "expected": made.expected,
+                        }
+                    )
+                size += _HEADER + len(record) + _FOOTER
+        if temporary.stat().st_size != size:
+            raise cannot_write(place, "it is not as long as what was written")
+        part["bytes"] = size
+        os.replace(temporary, place)
+        write_beside(shard.part, (json.dumps(part) + "\n").encode())
+    except tf.errors.OpError as error:
+        raise cannot_write(place, error.message) from None
+    except OSError as error:
+        raise cannot_write(place, error.strerror or str(error)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _places(record: bytes, frames: list[bytes], start: int) -> list[tuple[int, int, int]]:
+    # The frames stand in the record as they are, one after the other.
+    places, position = [], 0
+    for frame in frames:
+        position = record.index(frame, position)
+        places.append((start + position, len(frame), zlib.crc32(frame)))
+        position += len(frame)
+    return places
+
+
+@functools.cache
+def _serializer(encoding_format: str) -> Any:
+    from tensorflow_datasets.core.example_serializer import ExampleSerializer
+
+    return ExampleSerializer(clip_features(encoding_format).get_serialized_info())
+
+
+def _digest(clip: Clip) -> bytes:
+    name = clip.path.name if isinstance(clip, BoxClip) else clip.name
+    return hashlib.sha256(os.fsencode(name)).digest()

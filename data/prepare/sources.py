@@ -1,0 +1,103 @@
+"""Where the clips of each data set come from, and at which size they are published."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from data.clips import SPLITS, Clip, find_clips
+from data.prepare.boxes import find_boxes
+from data.puppets import FRAMES_PER_SECOND, clip_frames
+from data.puppets.data_set import choose_clips
+from tpsm_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """A data set that can be prepared.
+
+    Attributes:
+      title: how it is called.
+      size: side of its frames in pixels, or None where each clip has its own.
+    """
+
+    title: str
+    size: int | None
+
+
+# By the names of the configs; tests/unit/data/test_builders.py holds them against TFDS's builders.
+KINDS = {
+    "vox": Kind("VoxCeleb", 256),
+    "taichi": Kind("TaiChiHD", 256),
+    "ted": Kind("TED-talks", 384),
+    "mgif": Kind("MGif", 256),
+    "clips": Kind("any folder of clips", None),
+    "puppets": Kind("puppets, drawn here", 256),
+}
+
+
+class PuppetClip(Clip):
+    """A clip that is drawn when it is read."""
+
+    frame_rate = float(FRAMES_PER_SECOND)
+
+    def __init__(self, identity: int, motion: int, num_frames: int, size: int):
+        """Takes note of what to draw; see `data.puppets.clip_frames`."""
+        super().__init__(Path(f"{identity:07d}#{motion:07d}"))
+        self._clip = (identity, motion)
+        self._num_frames, self._size = num_frames, size
+        self.recipe = f"{num_frames} frames of {size}"  # what else than its name it depends on
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """See `Clip`."""
+        return clip_frames(*self._clip, num_frames=self._num_frames, size=self._size)
+
+
+def find_folder_clips(
+    root: Path, boxes: Path | None, frame_shape: tuple[int, int] | None, size: int | None
+) -> dict[str, list[Clip]]:
+    """The clips of each split of a folder.
+
+    Args:
+      root: as `data.clips` describes; with `boxes` the folder of the raw videos.
+      boxes: a table of boxes, or None.
+      frame_shape: (height, width) of frames in wide pictures, or None.
+      size: side that frames are resized to, or None.
+
+    Returns:
+      The clips of 'train' and 'test', sorted by name. A clip that cannot be read is among them.
+
+    Raises:
+      InputError: there is no such folder, a split is missing or empty, or the table makes no sense.
+    """
+    if not root.is_dir():
+        raise InputError(f"there is no folder of clips {root}: give another --input")
+    if boxes is not None:
+        return find_boxes(boxes, root)
+    image_size = (size, size) if size else (1, 1)  # only its proportions are used
+    return {
+        split: find_clips(
+            root,
+            split,
+            image_size=image_size,
+            frame_shape=frame_shape,
+            allow_empty_folders=True,
+        )
+        for split in SPLITS
+    }
+
+
+def draw_puppet_clips(clips: int, num_frames: int, size: int) -> dict[str, list[Clip]]:
+    """The clips of puppets that `python -m data.puppets` draws with the same numbers.
+
+    Raises:
+      InputError: a number is too small.
+    """
+    if clips < 1 or num_frames < 1 or size < 16:
+        raise InputError("puppets: clips and frames start at 1, size at 16 pixels")
+    counts = {"train": clips, "test": max(2, clips // 10)}
+    return {
+        split: [PuppetClip(*clip, num_frames, size) for clip in choose_clips(split, count)]
+        for split, count in counts.items()
+    }

@@ -1,0 +1,105 @@
+"""Clips of puppets on disk, in the layout that training reads.
+
+ROOT/train/ and ROOT/test/, a folder of PNG frames or an mp4 a clip, named IDENTITY#MOTION.
+ROOT/puppets.json says what a configuration asked for, where one did.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from data.puppets import FRAMES_PER_SECOND, clip_frames, split_identities
+from tpsm_jax.errors import InputError
+from tpsm_jax.media.video_writer import FrameWriter
+
+CLIPS_AN_IDENTITY = 2  # id sampling draws among the clips of one identity
+SECTION = "puppets.json"
+
+
+def choose_clips(split: str, count: int) -> list[tuple[int, int]]:
+    """(identity, motion) of the first `count` clips of a split; no motion comes twice in it."""
+    first = split_identities(split).start
+    return [(first + index // CLIPS_AN_IDENTITY, first + index) for index in range(count)]
+
+
+def draw_clips(
+    output: Path, splits: Sequence[str], *, clips: int, frames: int, size: int, ending: str = "/"
+) -> int:
+    """Draws clips into `output`, with a progress bar.
+
+    Args:
+      output: folder that gets a folder for each split.
+      splits: 'train', 'test' or both, of which 'test' then gets a tenth as many clips.
+      clips: how many, from 1.
+      frames: of each clip, from 1, at `FRAMES_PER_SECOND`.
+      size: side in pixels, from 16.
+      ending: of a clip's name: '/' for a folder of PNG frames, or a suffix of `FrameWriter`.
+
+    Returns:
+      The number of clips drawn.
+
+    Raises:
+      InputError: a number is too small, or a clip cannot be written.
+    """
+    if clips < 1 or frames < 1 or size < 16:
+        raise InputError("puppets: clips and frames start at 1, size at 16 pixels")
+    chosen = []
+    for split in splits:
+        count = clips if split == splits[0] else max(2, clips // 10)
+        chosen += [(split, *clip) for clip in choose_clips(split, count)]
+    for split, identity, motion in tqdm(chosen, "drawing", unit="clip"):
+        folder = output / split
+        folder.mkdir(parents=True, exist_ok=True)
+        path = f"{folder}/{identity:07d}#{motion:07d}{ending}"
+        with FrameWriter(path, fps=FRAMES_PER_SECOND) as writer:
+            for frame in clip_frames(identity, motion, num_frames=frames, size=size):
+                writer.write(frame)
+    return len(chosen)
+
+
+def draw_data_set(root: Path, *, clips: int, frames: int, size: int) -> None:
+    """Draws both splits under a hidden name beside `root`, then moves them there.
+
+    Several processes may do so at once: what is there first stays, and all draw the same. What
+    is there already is only made sure of, if it was drawn here.
+
+    Args:
+      root: the folder.
+      clips: of the training split; the other numbers too are those of `draw_clips`.
+      frames: of each clip.
+      size: side in pixels.
+
+    Raises:
+      InputError: a number is too small, nothing can be written there, or it was drawn with other
+        numbers.
+    """
+    section = json.dumps({"clips": clips, "frames": frames, "size": size})
+    if root.exists():
+        path = root / SECTION
+        drawn = path.read_text(errors="replace").strip() if path.is_file() else section
+        if drawn != section:
+            raise InputError(
+                f"{root} holds puppets of {drawn}, and the config says {section}: delete it or "
+                "choose another config.dataset.path"
+            )
+        return
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        drawing = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+    except OSError as error:
+        raise InputError(f"cannot draw puppets into {root}: {error.strerror}") from None
+    try:
+        draw_clips(drawing, ("train", "test"), clips=clips, frames=frames, size=size)
+        (drawing / SECTION).write_text(section + "\n")
+        drawing.chmod(0o755)  # mkdtemp's folders are for their owner alone
+        os.rename(drawing, root)
+    except OSError:
+        if not root.is_dir():  # else another process was faster
+            raise
+    finally:
+        shutil.rmtree(drawing, ignore_errors=True)

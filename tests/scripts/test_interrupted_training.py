@@ -1,0 +1,180 @@
+"""Training killed, terminated and continued, as processes of their own."""
+
+import json
+import os
+import random
+import signal
+import socket
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from tests.helpers.fake_trainer import losses
+from tests.helpers.processes import start_python
+from tpsm_jax.checkpoints.orbax_io import finished_steps, load_tree
+
+WIDTH = 20000  # 15 MiB of state, so that writing takes a while
+LONG = ["total_steps=60", "checkpoint_every=3", f"width={WIDTH}"]
+
+
+def start(workdir, *arguments, **environ):
+    # The cache makes starting faster, and must not change a bit.
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(workdir.parent / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    module = ("-W", "error", "-m", "tests.helpers.fake_trainer")
+    return start_python(*module, str(workdir), *arguments, **{**cache, **environ})
+
+
+def finish(process):
+    output = process.communicate(timeout=300)[0]
+    assert "Traceback" not in output
+    return process.returncode, output
+
+
+def wait_for(condition, process):
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.002)
+
+
+def unfinished(workdir):
+    return list(workdir.glob("checkpoints/*tmp*"))
+
+
+def assert_same_end(workdir, other):
+    assert losses(workdir) == losses(other)
+    for part in ("variables", "ema_params", "opt_state"):
+        trees = [load_tree(folder / "checkpoints" / "60" / part) for folder in (workdir, other)]
+        jax.tree.map(np.testing.assert_array_equal, *trees)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("interrupted") / "undisturbed"
+    assert finish(start(workdir, *LONG))[0] == 0
+    return workdir
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment(undisturbed):
+    workdir = undisturbed.parent / "killed"
+    rng = random.Random(0)
+    in_mid_save = 0
+    for kill in range(6):
+        process = start(workdir, *LONG)
+        before = len(finished_steps(workdir)) and finished_steps(workdir)[-1]
+        if kill % 2:
+            # While a checkpoint is written, after one that is whole.
+            wait_for(lambda: finished_steps(workdir)[-1:] > [before], process)  # noqa: B023
+            wait_for(lambda: unfinished(workdir), process)
+        else:
+            wait_for(lambda: (workdir / "metrics.jsonl").exists(), process)
+            time.sleep(rng.uniform(0, 1))
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        in_mid_save += bool(unfinished(workdir))
+    assert in_mid_save
+    assert finish(start(workdir, *LONG))[0] == 0
+    assert not unfinished(workdir)
+    assert_same_end(workdir, undisturbed)
+
+
+@pytest.mark.slow
+def test_terminated_it_saves_exits_0_and_goes_on(undisturbed):
+    workdir = undisturbed.parent / "terminated"
+    process = start(workdir, *LONG, "delay=0.05")
+    wait_for(lambda: (workdir / "metrics.jsonl").exists() and losses(workdir), process)
+    process.terminate()
+    code, output = finish(process)
+    assert code == 0
+    step = finished_steps(workdir)[-1]
+    assert f"stopped after step {step}; the same command goes on" in output
+    assert list(losses(workdir)) == list(range(1, step + 1))
+    assert finish(start(workdir, *LONG))[0] == 0
+    assert_same_end(workdir, undisturbed)
+
+
+@pytest.mark.slow
+def test_interrupted_by_hand_it_ends_in_one_line(undisturbed):
+    workdir = undisturbed.parent / "interrupted"
+    process = start(workdir, *LONG, "delay=0.05")
+    wait_for(lambda: (workdir / "metrics.jsonl").exists() and losses(workdir), process)
+    process.send_signal(signal.SIGINT)
+    code, output = finish(process)
+    assert code == 130
+    assert output.splitlines()[-1] == "interrupted; nothing was left half-written"
+    assert not unfinished(workdir)
+
+
+def start_two(workdirs, *arguments):
+    """Two processes of two devices each, and the workdir of each."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    return [
+        start(
+            workdirs[number],
+            *arguments,
+            "devices=2",
+            JAX_COORDINATOR_ADDRESS=address,
+            JAX_NUM_PROCESSES="2",
+            JAX_PROCESS_ID=f"{number}",
+        )
+        for number in range(2)
+    ]
+
+
+@pytest.mark.slow
+def test_what_stops_one_process_stops_both(tmp_path):
+    (tmp_path / "file").write_text("")
+    for code, output in map(finish, start_two([tmp_path / "file"] * 2)):
+        assert code == 2
+        assert f"error: {tmp_path / 'file'} cannot be written: File exists" in output
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_for_the_first_process_stops_both(tmp_path):
+    settings = ("total_steps=9", "checkpoint_every=3", "full=6")
+    begin = time.monotonic()
+    for code, output in map(finish, start_two([tmp_path / "run"] * 2, *settings)):
+        assert code == 2, output
+        assert "0 MiB are free on the disk); the newest whole one is of step 3" in output
+    assert time.monotonic() - begin < 60
+    assert finished_steps(tmp_path / "run") == [3]
+
+
+@pytest.mark.slow
+def test_a_workdir_that_hosts_do_not_share(tmp_path):
+    for code, output in map(finish, start_two((tmp_path / "here", tmp_path / "there"))):
+        assert code == 2
+        assert "must be on a disk that all hosts share" in output
+
+
+@pytest.mark.slow
+def test_two_processes_agree_on_the_step_and_one_goes_on(undisturbed):
+    """Saved by two processes of two devices, restored by one of four."""
+    workdir = undisturbed.parent / "two"
+    # Most of the time is spent in evaluations, and there the signal is likely to come.
+    settings = ("total_steps=2000", "checkpoint_every=3", "eval_every=3", "delay=0.02")
+    processes = start_two([workdir] * 2, *settings)
+    wait_for(lambda: finished_steps(workdir), processes[0])
+    processes[1].terminate()  # the other is not told by us
+    ends = [finish(process) for process in processes]
+    assert [code for code, _ in ends] == [0, 0], ends
+    step = finished_steps(workdir)[-1]
+    assert step < 2000
+    assert list(losses(workdir)) == list(range(1, step + 1))
+
+    more = f"total_steps={step + 3}"
+    assert finish(start(workdir, more, "checkpoint_every=3", "devices=4"))[0] == 0
+    alone = undisturbed.parent / "alone"
+    assert finish(start(alone, more, "checkpoint_every=3", "devices=4"))[0] == 0
+    np.testing.assert_allclose(
+        list(losses(workdir).values()), list(losses(alone).values()), rtol=1e-5
+    )
+    config = json.loads((workdir / "config.json").read_text())
+    assert config["total_steps"] == step + 3

@@ -1,0 +1,169 @@
+"""Frames decoded from the keyframe before them are those that ffmpeg decodes from the start."""
+
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.clips import VideoClip
+from data.video_frames import FrameIndex, import_av, read_frames
+from tpsm_jax.errors import InputError
+from tpsm_jax.media.video_reader import ffmpeg_command, open_video
+
+COUNT = 40
+PICTURE = "testsrc2=size=96x64:rate=25,hue=h=n*20"
+# Frames hang on ones before and behind them, and others of them on those.
+X264 = ("-c:v", "libx264", "-bf", "3", "-g", "12", "-pix_fmt", "yuv420p")
+
+
+def encode(path: Path, *options: str, picture: str = PICTURE, count: int = COUNT) -> Path:
+    command = [*ffmpeg_command(), "-loglevel", "error", "-f", "lavfi", "-i", picture]
+    subprocess.run([*command, "-frames:v", f"{count}", *options, str(path)], check=True)
+    return path
+
+
+def assert_same_frames(path: Path, frames: list[np.ndarray]) -> None:
+    """Of every pair, as the clip hands it out."""
+    clip = VideoClip(path)
+    count = len(frames)
+    for earlier, later in [*product(range(0, count, 7), repeat=2), (count - 1, count - 1)]:
+        pair = clip.pair((earlier + 0.5) / count, (later + 0.5) / count)
+        for picture, number in zip(pair, sorted((earlier, later)), strict=True):
+            np.testing.assert_array_equal(picture, frames[number])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "options", "keyframes"),
+    [
+        ("a.mp4", X264, 4),
+        ("open_gop.mp4", (*X264, "-x264-params", "open-gop=1"), None),
+        ("one.mp4", (*X264, "-g", "250"), 1),
+        ("no_b.mov", (*X264, "-bf", "0"), 4),
+        ("full_range.mp4", (*X264, "-pix_fmt", "yuvj420p"), 4),
+        ("colours.mp4", (*X264, "-pix_fmt", "yuv444p"), 4),
+        ("bt709.mp4", (*X264, "-colorspace", "bt709", "-color_range", "tv"), 4),
+        ("a.mkv", X264, 4),  # times in whole milliseconds
+        ("ntsc.mkv", (*X264, "-r", "30000/1001"), 4),
+        ("a.webm", ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-g", "12"), 4),
+        ("a.m4v", ("-c:v", "mpeg4", "-g", "12"), 4),
+        ("no_times.avi", ("-c:v", "mpeg4", "-bf", "2", "-g", "12"), 4),
+        ("late.mp4", (*X264, "-output_ts_offset", "1.5"), 4),
+    ],
+)  # fmt: skip
+def test_the_frames_of_a_plain_video(
+    tmp_path: Path, name: str, options: tuple[str, ...], keyframes: int | None
+) -> None:
+    path = encode(tmp_path / name, *options)
+    frames = list(open_video(path))
+    index = FrameIndex.of(path)
+    assert index is not None
+    assert index.count == len(frames) == COUNT
+    assert keyframes in (None, len(index.keyframes))
+    # All of them together, and each by itself.
+    together = read_frames(path, index, range(COUNT))
+    assert together is not None
+    for number, frame in enumerate(frames):
+        np.testing.assert_array_equal(together[number], frame)
+        alone = read_frames(path, index, [number])
+        assert alone is not None
+        np.testing.assert_array_equal(alone[number], frame)
+    assert_same_frames(path, frames)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("unsteady.mp4", ("-vf", "select=not(eq(mod(n\\,5)\\,1))", "-fps_mode", "vfr")),
+        ("gap.mp4", ("-vf", "setpts=if(lt(N\\,20)\\,N\\,N+9)/25/TB", "-fps_mode", "vfr")),
+    ],
+)  # fmt: skip
+def test_a_video_that_is_not_plain_is_left_to_ffmpeg(
+    tmp_path: Path, name: str, options: tuple[str, ...]
+) -> None:
+    path = encode(tmp_path / name, *X264, *options)
+    assert FrameIndex.of(path) is None
+    assert_same_frames(path, list(open_video(path)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [("-pix_fmt", "yuv420p10le"), ("-pix_fmt", "yuv422p10le"), ("-flags", "+ildct+ilme")],
+    ids=["10 bits", "10 bits, 4:2:2", "interlaced"],
+)
+def test_frames_that_are_converted_otherwise_are_left_to_ffmpeg(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    path = encode(tmp_path / "a.mp4", *X264, *options)
+    index = FrameIndex.of(path)
+    assert index is not None
+    assert read_frames(path, index, [3]) is None
+    assert_same_frames(path, list(open_video(path)))
+
+
+def test_a_turned_video_is_left_to_ffmpeg(tmp_path: Path) -> None:
+    plain = encode(tmp_path / "plain.mp4", *X264)
+    path = tmp_path / "turned.mp4"
+    command = [*ffmpeg_command(), "-loglevel", "error", "-display_rotation", "90", "-i", str(plain)]
+    subprocess.run([*command, "-c", "copy", str(path)], check=True)
+    frames = list(open_video(path))
+    assert frames[0].shape == (96, 64, 3)
+    assert_same_frames(path, frames)
+
+
+@pytest.mark.parametrize("kept", [0.35, 0.8])
+def test_of_a_video_that_breaks_off_the_part_before_counts(tmp_path: Path, kept: float) -> None:
+    path = encode(tmp_path / "a.mp4", *X264, "-movflags", "+faststart")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(kept * len(whole))])
+    frames = list(open_video(path))
+    assert 1 < len(frames) < COUNT
+    assert_same_frames(path, frames)
+
+
+def test_of_a_video_damaged_in_the_middle_every_frame_still_comes(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", *X264)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 400] = bytes(400)
+    path.write_bytes(content)
+    count = len(list(open_video(path)))
+    clip = VideoClip(path)
+    pairs = [clip.pair((number + 0.5) / count, 0.0) for number in range(count)]
+    assert {picture.shape for pair in pairs for picture in pair} == {(64, 96, 3)}
+
+
+def test_what_is_before_the_keyframe_is_not_looked_at(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.mp4", *X264)
+    frames = list(open_video(path))
+    index = FrameIndex.of(path)
+    assert index is not None
+    assert list(index.keyframes) == [0, 12, 24, 36]
+    with import_av().open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    content = bytearray(path.read_bytes())
+    for packet in packets[:12]:
+        content[packet.pos : packet.pos + packet.size] = bytes(packet.size)
+    path.write_bytes(content)
+    for numbers in ([12, 20], [15, 30], [39, 23]):
+        found = read_frames(path, index, numbers)
+        assert found is not None
+        for number in numbers:
+            np.testing.assert_array_equal(found[number], frames[number])
+
+
+def test_what_is_known_of_a_file_is_small(tmp_path: Path) -> None:
+    """A data set of 20,000 clips keeps it of each."""
+    index = FrameIndex.of(encode(tmp_path / "a.mp4", *X264, count=1000))
+    assert index is not None
+    assert index.keyframes.nbytes < 400
+
+
+def test_without_pyav_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(InputError, match=r"pip install -e '\.\[data\]'"):
+        import_av.__wrapped__()

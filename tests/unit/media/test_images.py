@@ -1,0 +1,121 @@
+"""Every kind of picture arrives as the same 8-bit RGB, and resizing equals scikit-image's."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.helpers.paths import GOLDEN
+from tpsm_jax.errors import InputError
+from tpsm_jax.media import images as pictures
+from tpsm_jax.media.images import read_image, read_wide_picture, resize, resize_matrix
+
+ARRAYS = dict(np.load(GOLDEN / "resize.npz"))
+Y, X = np.mgrid[0:12, 0:16]
+RGB = np.stack([X * 15, Y * 20, 255 - X * 10], axis=-1).astype(np.uint8)
+GREY = (X * 16).astype(np.uint8)
+GREY_RGB = np.repeat(GREY[:, :, None], 3, axis=2)
+ALPHA = ((X + Y) % 2 * 255).astype(np.uint8)
+
+
+def written(folder, image, name="picture.png", **options):
+    path = folder / name
+    image.save(path, **options)
+    return read_image(path)
+
+
+def test_colour_with_and_without_alpha(tmp_path):
+    rgba = Image.fromarray(np.dstack([RGB, ALPHA]))
+    for image, name in ((Image.fromarray(RGB), "a.bmp"), (rgba, "a.png"), (rgba, "a.tif")):
+        read = written(tmp_path, image, name)
+        assert read.dtype == np.uint8
+        np.testing.assert_array_equal(read, RGB)
+
+
+def test_grey_with_and_without_alpha(tmp_path):
+    for image in (Image.fromarray(GREY), Image.fromarray(np.dstack([GREY, ALPHA]), "LA")):
+        np.testing.assert_array_equal(written(tmp_path, image), GREY_RGB)
+
+
+@pytest.mark.parametrize("transparency", [None, 3, bytes(range(16))])
+def test_palettes(tmp_path, transparency):
+    palette = RGB[0, :16]
+    image = Image.fromarray((X % 16).astype(np.uint8), "P")
+    image.putpalette(palette.tobytes())
+    options = {} if transparency is None else {"transparency": transparency}
+    np.testing.assert_array_equal(written(tmp_path, image, **options), palette[X % 16])
+
+
+def test_16_bits_are_scaled_not_clipped(tmp_path):
+    wide = (X * 4369 + Y).astype(np.uint16)  # 4369 is 65535 / 15
+    expected = np.repeat(np.rint(wide / 257).astype(np.uint8)[:, :, None], 3, axis=2)
+    assert expected.max() == 255
+    for name in ("a.png", "a.tif", "a.pgm"):
+        np.testing.assert_array_equal(written(tmp_path, Image.fromarray(wide), name), expected)
+
+
+def test_floats_and_single_bits(tmp_path):
+    floats = written(tmp_path, Image.fromarray((X / 15).astype(np.float32)), "a.tif")
+    np.testing.assert_array_equal(floats[0, :, 0], np.rint(X[0] * 17))
+    floats = written(tmp_path, Image.fromarray((X * 17.0).astype(np.float32)), "b.tif")
+    np.testing.assert_array_equal(floats[0, :, 1], X[0] * 17)
+    bits = written(tmp_path, Image.fromarray(ALPHA > 0))
+    np.testing.assert_array_equal(bits, np.repeat(ALPHA[:, :, None], 3, axis=2))
+
+
+def test_cmyk(tmp_path):
+    read = written(tmp_path, Image.fromarray(RGB).convert("CMYK"), "a.tif")
+    assert np.abs(read.astype(int) - RGB).max() <= 1
+
+
+def test_a_rotated_photograph_is_turned_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    lying = Image.fromarray(np.rot90(RGB))
+    np.testing.assert_array_equal(written(tmp_path, lying, exif=exif), RGB)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", None])
+def test_what_is_no_picture_is_told(tmp_path, content):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:3000] if content is None else content)
+    with pytest.raises(InputError, match=r"cannot read the picture .*a\.png"):
+        read_image(path)
+    with pytest.raises(InputError, match="there is no picture"):
+        read_image(tmp_path / "b.png")
+    with pytest.raises(InputError, match="cannot read"):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize("case", sorted(name[:-3] for name in ARRAYS if name.endswith("_in")))
+def test_resizing_equals_scikit_image(case):
+    expected = ARRAYS[f"{case}_out"]
+    actual = resize(ARRAYS[f"{case}_in"], *expected.shape[:2])
+    assert actual.dtype == np.float32
+    assert actual.flags.c_contiguous
+    np.testing.assert_allclose(actual, expected, atol=5e-7)
+
+
+def test_a_resize_is_an_average():
+    for size_in, size_out in ((5, 128), (1000, 128), (128, 128), (1, 7), (129, 128)):
+        matrix = resize_matrix(size_in, size_out).toarray()
+        assert matrix.shape == (size_out, size_in)
+        np.testing.assert_allclose(matrix.sum(axis=1), 1, atol=1e-6)
+        assert matrix.min() >= 0
+
+
+def test_wide_pictures_may_be_larger_than_others(tmp_path, monkeypatch):
+    strip = np.tile(RGB, (1, 9, 1))
+    Image.fromarray(strip).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 12 * 16)
+    with pytest.raises(InputError, match="decompression bomb"):
+        read_image(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_wide_picture(tmp_path / "a.png"), strip)
+    monkeypatch.setattr(pictures, "WIDE_LARGEST", 1000)
+    with pytest.raises(InputError, match="144 x 12 pixels are more than 1000"):
+        read_wide_picture(tmp_path / "a.png")
+    Image.fromarray(RGB).save(tmp_path / "jpeg.png", "JPEG")
+    with pytest.raises(InputError, match=r"there is no picture .*none\.png"):
+        read_wide_picture(tmp_path / "none.png")
+    monkeypatch.undo()
+    assert read_wide_picture(tmp_path / "jpeg.png").shape == RGB.shape

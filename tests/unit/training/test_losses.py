@@ -1,0 +1,192 @@
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from tests.helpers.small import pictures
+from tests.helpers.tiny_training import SIZE, tiny_config
+from tpsm_jax.errors import InputError
+from tpsm_jax.models.motion_model import build_model, variable_shapes
+from tpsm_jax.models.vgg19 import VGG19
+from tpsm_jax.ops.coordinates import coordinate_grid
+from tpsm_jax.ops.thin_plate_spline import ThinPlateSpline, random_thin_plate_spline
+from tpsm_jax.training.losses import (
+    PERCEPTUAL_FEATURES,
+    LossSettings,
+    make_features,
+    perceptual_loss,
+    random_vgg19,
+    transform_frame,
+    warp_loss,
+)
+
+pytestmark = pytest.mark.usefixtures("compiled_quickly")
+
+
+def two_maps(images):
+    """A stand-in for VGG: the pictures, and their first channel doubled."""
+    return [images, 2 * images[..., :1]]
+
+
+def test_perceptual_loss_sums_maps_and_scales_with_their_weights():
+    prediction, driving = pictures(2, 32, 32, seed=1), pictures(2, 32, 32, seed=2)
+    expected = 0.0
+    for scale in (1, 0.5):
+        a, b = prediction, driving
+        if scale == 0.5:
+            # The anti-alias blur of the reference: sigma 0.5, five taps, zeros outside.
+            sigmas, options = (0, 0.5, 0.5, 0), {"mode": "constant", "truncate": 4.0}
+            a, b = (ndimage.gaussian_filter(x, sigmas, **options)[:, ::2, ::2] for x in (a, b))
+        difference = np.abs(a - b)
+        expected += 3 * difference.mean() + 5 * 2 * difference[..., 0].mean()
+    actual = perceptual_loss(prediction, driving, two_maps, (1, 0.5), (3, 5))
+    np.testing.assert_allclose(actual, expected, rtol=1e-5)
+
+
+def test_a_weight_for_every_map_is_needed():
+    image = pictures(1, 16, 16)
+    with pytest.raises(ValueError, match="zip"):
+        perceptual_loss(image, image, two_maps, (1,), (1,))
+
+
+def test_no_gradient_goes_to_the_driving_picture():
+    prediction, driving = pictures(2, 16, 16, seed=1), pictures(2, 16, 16, seed=2)
+    gradients = jax.grad(perceptual_loss, argnums=(0, 1))(
+        jnp.asarray(prediction), jnp.asarray(driving), two_maps, (1,), (1, 1)
+    )
+    assert np.any(gradients[0])
+    assert not np.any(gradients[1])
+
+
+def test_warp_loss_sums_the_mean_differences():
+    maps = [jnp.full((1, 2, 2, 3), 1.0), jnp.full((1, 4, 4, 2), -2.0)]
+    aims = [jnp.full((1, 2, 2, 3), 1.5), jnp.full((1, 4, 4, 2), 1.0)]
+    np.testing.assert_allclose(warp_loss(maps, aims), 0.5 + 3)
+
+
+def identity_splines(batch):
+    points = coordinate_grid(5, 5).reshape(-1, 2)
+    spline = ThinPlateSpline(points, jnp.zeros((25, 1)), jnp.eye(2, 3))
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (batch, *leaf.shape)), spline)
+
+
+def test_an_identity_spline_leaves_the_frame():
+    images = pictures(2, 16, 24)
+    np.testing.assert_allclose(transform_frame(identity_splines(2), images), images, atol=1e-5)
+
+
+def test_frames_are_mirrored_at_their_borders():
+    images = pictures(1, 8, 8)
+    shifted = identity_splines(1)
+    # Half a picture to the left: what comes in from the right is the picture's mirror image.
+    shifted = shifted._replace(affine=shifted.affine.at[:, 0, 2].set(6 / 7))
+    moved = np.asarray(transform_frame(shifted, images))
+    np.testing.assert_allclose(moved[:, :, :5], images[:, :, 3:], atol=1e-5)
+    np.testing.assert_allclose(moved[:, :, 5:], images[:, :, [6, 5, 4]], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_every_sample_has_its_own_spline():
+    draw = jax.vmap(
+        lambda rng: random_thin_plate_spline(rng, sigma_affine=0.05, sigma_tps=0.005, points_tps=5)
+    )
+    images = np.broadcast_to(pictures(1, 16, 16), (3, 16, 16, 3))
+    moved = np.asarray(transform_frame(draw(jax.random.split(jax.random.key(0), 3)), images))
+    assert np.abs(moved[0] - moved[1]).max() > 0.01
+    assert np.abs(moved[1] - moved[2]).max() > 0.01
+
+
+def test_settings_are_read_under_the_official_names():
+    params = {
+        "scales": [1, 0.5],
+        "loss_weights": {"perceptual": [1, 2], "equivariance_value": 3, "warp_loss": 4, "bg": 5},
+    }
+    assert LossSettings.of(params) == ((1, 0.5), (1, 2), 3, 4, 5)
+
+
+def test_pixels_are_their_own_features():
+    image = pictures(1, 8, 8)
+    (features,) = make_features("pixels")(None, image)
+    np.testing.assert_array_equal(features, image)
+
+
+def test_unknown_features_are_refused():
+    with pytest.raises(InputError, match=", ".join(PERCEPTUAL_FEATURES)):
+        make_features("lpips")
+
+
+@pytest.mark.slow
+def test_random_vgg19_is_drawn_from_its_seed_and_keeps_the_scale():
+    one, same, other = random_vgg19(0), random_vgg19(0), random_vgg19(1)
+    jax.tree.map(np.testing.assert_array_equal, one, same)
+    kernel = one["params"]["features_28"]["kernel"]
+    assert np.any(kernel != other["params"]["features_28"]["kernel"])
+    features = jax.jit(VGG19().apply)(one, pictures(1, 32, 32))
+    # Without He's deviation they would fade from layer to layer.
+    sizes = [float(jnp.sqrt(jnp.mean(x**2))) for x in features]
+    assert all(0.1 < size < 10 for size in sizes), sizes
+
+
+def computed_twice(function, *arguments):
+    """How many parts of a function its gradient computes again, and how many convolutions it has.
+
+    Args:
+      function: of several arguments; its gradient by the first one is traced, not compiled.
+      arguments: arrays or their shapes.
+    """
+
+    def loss(*arguments):
+        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(function(*arguments)))
+
+    text = str(jax.make_jaxpr(jax.grad(loss))(*arguments))
+    return len(re.findall(r"\b(?:checkpoint|remat2?)\[", text)), text.count("conv_general_dilated[")
+
+
+def test_the_features_are_recomputed_where_the_config_says():
+    shapes = jax.eval_shape(lambda: random_vgg19(0))
+    image = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    plain, recomputed = (
+        computed_twice(
+            lambda image, variables, remat=remat: make_features("vgg19_random", remat=remat)(
+                variables, image
+            ),
+            image,
+            shapes,
+        )
+        for remat in (False, True)
+    )
+    assert plain[0] == 0
+    assert recomputed[0] > 0
+    assert recomputed[1] > plain[1]
+
+
+NETWORKS = ("kp_detector", "bg_predictor", "dense_motion_network", "inpainting_network")
+
+
+def traced_model(remat):
+    params = tiny_config().model_params
+    model = build_model(params, remat=remat)
+    image = jax.ShapeDtypeStruct((1, SIZE, SIZE, 3), jnp.float32)
+    return computed_twice(
+        lambda source, driving, variables: model.apply(variables, source, driving)["prediction"],
+        image,
+        image,
+        variable_shapes(params),
+    )
+
+
+@pytest.fixture(scope="module")
+def plain_model():
+    return traced_model(())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_network_is_recomputed_where_the_config_says(plain_model, network):
+    recomputed = traced_model((network,))
+    assert plain_model[0] == 0
+    assert recomputed[0] > 0
+    assert recomputed[1] > plain_model[1]

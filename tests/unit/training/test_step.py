@@ -1,0 +1,209 @@
+"""The training step with every option; on several devices, see test_sharded_step.py."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from tests.helpers.tiny_training import tiny_batch, tiny_config
+from tpsm_jax.errors import InputError
+from tpsm_jax.models.motion_model import build_model
+from tpsm_jax.parallel.sharding import batch_sharding, make_mesh
+from tpsm_jax.training.losses import LossSettings, training_losses
+from tpsm_jax.training.schedule import Phase
+from tpsm_jax.training.state import quick_compiler_options
+from tpsm_jax.training.step import ModelTrainer, initial_networks
+
+pytestmark = pytest.mark.slow
+ALL = Phase(background=True, dropout=True)
+# The code behind XLA's own optimisations is left as it comes: it is compiled in a fraction of the
+# time, and runs once.
+QUICKLY = quick_compiler_options()
+
+
+def take_step(trainer, state, compiled):
+    """State and metrics after one step."""
+    sharding, batch = batch_sharding(trainer.mesh), tiny_batch(trainer.config)
+    batch = {key: jax.device_put(batch[key], sharding) for key in ("source", "driving")}
+    state, metrics = compiled(state, batch, trainer._vgg19)
+    return state, jax.device_get(metrics)
+
+
+def lean_config(**fields):
+    """Without what the options below have nothing to do with, to compile faster."""
+    config = tiny_config(**fields)
+    config.model_params.common_params.bg = False
+    config.train_params.loss_weights.equivariance_value = 0
+    config.train_params.loss_weights.warp_loss = 0
+    config.train_params.scales = (1,)
+    config.dataset_params.augmentation_params = None
+    return config
+
+
+def lean_step(kept=None, **fields):
+    """State before (`kept`, or a new one), after one step, metrics, trainer, and compiled step."""
+    config = lean_config(**fields)
+    trainer = ModelTrainer(config, make_mesh(jax.devices()[:2]), steps_per_epoch=1)
+    before = jax.device_put(kept, trainer.shardings) if kept else trainer.create_state()
+    kept = jax.device_get(before)
+    compiled = trainer.lower(Phase(background=False, dropout=True)).compile(QUICKLY)
+    after, metrics = take_step(trainer, before, compiled)
+    return kept, jax.device_get(after), metrics, trainer, compiled
+
+
+@pytest.fixture(scope="module")
+def lean():
+    return lean_step()
+
+
+def test_a_step_that_is_not_finite_changes_nothing(lean):
+    _, state, metrics, trainer, compiled = lean
+    assert metrics["finite"] == 1
+    infinite = jax.tree.map(np.array, state)
+    infinite.params["inpainting_network"]["final"]["bias"][0] = np.nan
+    after, metrics = take_step(trainer, jax.device_put(infinite, trainer.shardings), compiled)
+    assert metrics["finite"] == 0
+    assert int(after.step) == int(state.step) + 1
+    jax.tree.map(np.testing.assert_array_equal, after.params, infinite.params)
+    jax.tree.map(np.testing.assert_array_equal, after.batch_stats, infinite.batch_stats)
+    jax.tree.map(np.testing.assert_array_equal, after.opt_state, infinite.opt_state)
+
+
+def test_average_frozen_parameters_warm_up_and_another_optimiser(lean):
+    before, after, metrics, *_ = lean_step(
+        ema_decay=0.75,
+        freeze=("kp_detector", "inpainting_network/final"),
+        warmup_steps=4,
+        optimizer="sgd",
+    )
+    plain = lean[2]
+    np.testing.assert_allclose(metrics["learning_rate/generator"], 2e-4 / 4, rtol=1e-6)
+    # Frozen: no change, and a network frozen whole keeps its statistics too.
+    jax.tree.map(
+        np.testing.assert_array_equal, after.params["kp_detector"], before.params["kp_detector"]
+    )
+    jax.tree.map(np.testing.assert_array_equal, after.batch_stats, before.batch_stats)
+    final = ("inpainting_network", "final", "kernel")
+    np.testing.assert_array_equal(*(state.params[final[0]][final[1]][final[2]]
+                                    for state in (before, after)))  # fmt: skip
+    # Plain gradient descent: the change is the rate times the gradient.
+    change = jax.tree.map(np.subtract, before.params, after.params)["dense_motion_network"]
+    largest = max(np.abs(leaf).max() for leaf in jax.tree.leaves(change))
+    expected = 5e-5 * min(float(metrics["gradient/dense_motion_network"]), 10)
+    np.testing.assert_allclose(largest, expected, rtol=1e-2)
+    # The average moves by a quarter of what the parameters move.
+    average = jax.tree.map(lambda a, b: 0.75 * a + 0.25 * b, before.params, after.params)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
+        after.ema_params,
+        average,
+    )
+    assert after.variables()["params"] is after.ema_params
+    # The detector in evaluation mode sees other keypoints.
+    assert metrics["loss"] != plain["loss"]
+
+
+def test_bfloat16_is_near(lean):
+    _, after, metrics, trainer, _ = lean_step(lean[0], compute_dtype="bfloat16")
+    np.testing.assert_allclose(metrics["loss"], lean[2]["loss"], rtol=0.05)
+    assert metrics["loss"] != lean[2]["loss"]
+    for state in (trainer.abstract_state(), after):
+        assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype(np.float32)}
+
+
+def test_accumulated_parts_are_averaged_and_recomputing_changes_nothing(lean):
+    networks = ("kp_detector", "dense_motion_network", "inpainting_network", "vgg19")
+    config = lean_config(accumulate_steps=2, remat=networks)
+    trainer = ModelTrainer(config, make_mesh(jax.devices()[:1]), steps_per_epoch=1)
+    state, batch = lean[0], tiny_batch(config)
+    source, driving = (batch[key].astype(np.float32) / 255 for key in ("source", "driving"))
+    draws = trainer.draw(jax.random.key(1), jnp.int32(0), ALL)
+    phase = Phase(background=False, dropout=True)
+    terms, gradients, batch_stats = jax.jit(
+        lambda *args: trainer.gradients(*args, None, phase=phase), compiler_options=QUICKLY
+    )(state, source, driving, draws)
+
+    model = build_model(config.model_params)
+
+    @functools.partial(jax.jit, compiler_options=QUICKLY)
+    def of_part(batch_stats, source, driving, draws):
+        def loss(params):
+            terms, _, changed = training_losses(
+                model, {"params": params, "batch_stats": batch_stats}, source, driving,
+                draws, LossSettings.of(config.train_params), lambda images: [images],
+                background=False,
+            )  # fmt: skip
+            return sum(terms.values()), changed
+
+        return jax.value_and_grad(loss, has_aux=True)(state.params)
+
+    expected, total, stats = [], [], state.batch_stats
+    for part in range(2):
+        rows = jax.tree.map(lambda leaf, part=part: leaf[part::2], (source, driving, draws))
+        (loss, stats), gradient = of_part(stats, *rows)
+        expected.append(gradient)
+        total.append(loss)
+    np.testing.assert_allclose(sum(terms.values()), np.mean(total), rtol=1e-5)
+    mean = optax.tree.scale(0.5, optax.tree.add(*expected))
+    scale = max(np.abs(leaf).max() for leaf in jax.tree.leaves(mean))
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * scale), gradients, mean
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), batch_stats, stats
+    )
+
+
+def test_the_papers_rescaling_of_kept_splines():
+    config = lean_config(dropout_rescale=True)
+    config.train_params.update({"dropout_startp": 0.25, "dropout_maxp": 0.25})
+    trainer = ModelTrainer(config, make_mesh(jax.devices()[:1]), steps_per_epoch=1)
+    kept = np.asarray(trainer.draw(jax.random.key(0), jnp.int32(0), ALL).kept_tps)
+    assert set(np.unique(kept)) == {np.float32(0), np.float32(1 / 0.75)}
+    assert trainer.draw(jax.random.key(0), jnp.int32(0), Phase(False, False)).kept_tps is None
+
+
+def test_training_starts_from_given_networks(lean):
+    before, *_ = lean
+    given = jax.tree.map(lambda leaf: leaf + 1, before.variables())
+    given = initial_networks(given, ("kp_detector",))
+    trainer = ModelTrainer(
+        lean_config(ema_decay=0.5), make_mesh(jax.devices()[:1]), steps_per_epoch=1,
+        initial_variables=given,
+    )  # fmt: skip
+    state = trainer.create_state()
+    for tree in (state.params, state.ema_params):
+        jax.tree.map(np.testing.assert_array_equal, tree["kp_detector"],
+                     given["params"]["kp_detector"])  # fmt: skip
+    jax.tree.map(np.testing.assert_array_equal, state.params["inpainting_network"],
+                 before.params["inpainting_network"])  # fmt: skip
+
+
+def test_networks_that_a_checkpoint_lacks_are_told():
+    with pytest.raises(InputError, match="avd_network"):
+        initial_networks({"params": {"kp_detector": {}}, "batch_stats": {}}, ("avd_network",))
+
+
+@pytest.mark.parametrize(
+    ("fields", "match"),
+    [
+        ({"perceptual_features": "vgg19"}, "convert_torch_weights.py --vgg19"),
+        ({"perceptual_features": "vgg16"}, "perceptual_features"),
+        ({"perceptual_features": "vgg19_random"}, "makes 5"),
+        ({"perceptual_features": "vgg19_random", "image_size": (16, 32)}, "pictures of 8 pixels"),
+        ({"remat": ("vgg",)}, "remat"),
+        ({"compute_dtype": "float16"}, "compute_dtype"),
+        ({"image_size": (36, 32)}, "multiples"),
+        ({"accumulate_steps": 3}, "accumulated"),
+        ({"state_sharding": "zero"}, "state_sharding"),
+    ],
+)
+def test_what_cannot_be_trained_is_told(fields, match):
+    config = tiny_config(**fields)
+    if fields.get("perceptual_features") == "vgg19":
+        config.train_params.loss_weights.perceptual = (1, 1, 1, 1, 1)
+    with pytest.raises(InputError, match=match):
+        ModelTrainer(config, make_mesh(jax.devices()[:1]), steps_per_epoch=1)

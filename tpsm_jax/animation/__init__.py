@@ -1,0 +1,1 @@
+"""A source picture moved by driving frames: programs, `Animator`, keypoints, export."""

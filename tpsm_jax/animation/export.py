@@ -1,0 +1,215 @@
+r"""Writes the functions that animate, and the weights, as one file for `jax.export` to read.
+
+  python -m tpsm_jax.animation.export --checkpoint checkpoints/vox --output vox.jaxexport
+
+Whoever serves it needs JAX, flatbuffers and NumPy, and nothing of this package: docs/serving.md.
+"""
+
+import argparse
+import importlib.metadata
+import itertools
+import json
+import zipfile
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, get_args
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from tqdm import tqdm
+
+from tpsm_jax.animation.programs import (
+    Mode,
+    animation_variables,
+    encode_source,
+    find_keypoints,
+    render,
+)
+from tpsm_jax.backends.backend import written_for
+from tpsm_jax.checkpoints.converted import add_checkpoint_flags, load_checkpoint
+from tpsm_jax.cli import ArgumentParser, picture_size, run_script
+from tpsm_jax.errors import InputError
+from tpsm_jax.models.motion_model import MotionModel, check_image_size
+from tpsm_jax.runtime.replace_file import replaced
+
+FORMAT = 1
+PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}  # jax.default_backend(): for jax.export
+MODES: tuple[Mode, ...] = get_args(Mode)
+
+_FRAMES = "frames [b, height, width, 3] float32 in [0, 1]"
+_PICTURES = "pictures [b, height, width, 3]"
+SIGNATURES = {
+    "encode_source": "weights, source [1, height, width, 3] float32 in [0, 1] -> encoded, with "
+    "kp_source [1, keypoints, 2]",
+    "find_keypoints": f"weights, {_FRAMES} -> [b, keypoints, 2], (x, y) in [-1, 1]",
+    "next_frames_relative": f"weights, encoded, {_FRAMES}, kp_initial [keypoints, 2], scale [] "
+    f"-> {_PICTURES}",
+    "next_frames_standard": f"weights, encoded, {_FRAMES} -> {_PICTURES}",
+    "next_frames_avd": f"weights, encoded, {_FRAMES} -> {_PICTURES}",
+}
+
+
+def export_animation(
+    checkpoint: tuple[Any, MotionModel, Any],
+    path: str | Path,
+    *,
+    modes: Collection[str] | None = None,
+    size: tuple[int, int] | None = None,
+    output_dtype: type[np.uint8] | type[np.float32] = np.uint8,
+) -> list[str]:
+    """Writes a file that `numpy.load` opens, with everything that animation needs.
+
+        header.json              what is in the file, as JSON
+        functions/BACKEND/NAME   for `jax.export.deserialize`; see `PLATFORMS` and `SIGNATURES`
+        weights/...              arrays: as one dictionary, the first argument of every function
+
+    Args:
+      checkpoint: (config, model, variables), as `tpsm_jax.load` returns them.
+      path: of the file, which replaces one that is there; missing folders are made.
+      modes: of animation, see `Animator`; all that the checkpoint has weights for if None.
+      size: (height, width) of the pictures; `config.image_size` if None.
+      output_dtype: of the pictures, uint8 or float32 in [0, 1].
+
+    Returns:
+      The names of the functions.
+
+    Raises:
+      InputError: a mode is unknown or lacks its weights, the networks cannot take `size`, or the
+        file cannot be written.
+    """
+    config, model, variables = checkpoint
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; give the name of a file")
+    size = size or (config.image_size[0], config.image_size[1])
+    check_image_size(config.model_params, *size)
+    if modes is None:
+        modes = [mode for mode in MODES if mode != "avd" or "avd_network" in variables["params"]]
+    variables = animation_variables(variables, modes)
+    weights = {f"weights/{name}": x for name, x in flatten_dict(variables, sep="/").items()}
+    functions = _functions(model, weights, modes, size, output_dtype)
+    header = {
+        "format": FORMAT,
+        "tpsm_jax": importlib.metadata.version("tpsm_jax"),
+        "jax": jax.__version__,
+        "platforms": PLATFORMS,
+        "height": size[0],
+        "width": size[1],
+        "output_dtype": np.dtype(output_dtype).name,
+        "functions": {name: SIGNATURES[name] for name in functions},
+        # No more of it: a path of the machine that trained is nobody's business.
+        "config": {
+            "image_size": tuple(config.image_size),
+            "model_params": config.model_params.to_dict(),
+        },
+    }
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replaced(path) as partial, zipfile.ZipFile(partial, "w") as archive:
+            archive.writestr("header.json", json.dumps(header, indent=2))
+            for backend, name in tqdm(list(itertools.product(PLATFORMS, functions)), "exporting"):
+                program = _program(*functions[name], backend)
+                archive.writestr(f"functions/{backend}/{name}", program, zipfile.ZIP_DEFLATED)
+            for name, array in weights.items():
+                with archive.open(f"{name}.npy", "w") as file:
+                    np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from error
+    return list(functions)
+
+
+def _functions(
+    model: MotionModel,
+    weights: dict[str, jax.Array],
+    modes: Collection[str],
+    size: tuple[int, int],
+    dtype: Any,
+) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
+    """Name -> the function, and its arguments as shapes, those of frames for any batch."""
+
+    def encode(weights: Any, source: Any) -> Any:
+        return encode_source(model, _variables(weights), source)
+
+    def find(weights: Any, frames: Any) -> Any:
+        return find_keypoints(model, _variables(weights), frames)
+
+    def next_frames(mode: Mode) -> Callable[..., Any]:
+        def next_frames(weights: Any, encoded: Any, frames: Any, *motion: Any) -> Any:
+            # `Animator` compiles the two apart. Fused they would round differently.
+            keypoints = jax.lax.optimization_barrier(find(weights, frames))
+            variables = _variables(weights)
+            return render(model, variables, encoded, keypoints, motion, mode=mode, dtype=dtype)
+
+        return next_frames
+
+    def shape(*sides: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(sides, jnp.float32)
+
+    (batch,) = jax.export.symbolic_shape("b")
+    source, frames = shape(1, *size, 3), shape(batch, *size, 3)
+    shapes = jax.tree.map(lambda array: shape(*array.shape), weights)
+    encoded = jax.eval_shape(encode, shapes, source)
+    motion = shape(*encoded["kp_source"].shape[1:]), shape()
+    return {
+        "encode_source": (encode, (shapes, source)),
+        "find_keypoints": (find, (shapes, frames)),
+        **{
+            f"next_frames_{mode}": (
+                next_frames(mode),
+                (shapes, encoded, frames, *(motion if mode == "relative" else ())),
+            )
+            for mode in MODES
+            if mode in modes
+        },
+    }
+
+
+def _variables(weights: dict[str, jax.Array]) -> Any:
+    return unflatten_dict(weights, sep="/")["weights"]
+
+
+def _program(function: Callable[..., Any], arguments: tuple[Any, ...], backend: str) -> bytearray:
+    """The function as it would be traced on that backend, serialized."""
+    limit = jax.config.jax_traceback_in_locations_limit  # type: ignore[attr-defined]
+    # Or it would name the files that it comes from, as they lie on this machine.
+    jax.config.update("jax_traceback_in_locations_limit", 0)
+    try:
+        with written_for(backend):
+            export = jax.export.export(jax.jit(function), platforms=[PLATFORMS[backend]])
+            return export(*arguments).serialize()
+    finally:
+        jax.config.update("jax_traceback_in_locations_limit", limit)
+
+
+def main() -> None:
+    """Parses the flags, reads the checkpoint, writes the file."""
+    args = parse_arguments()
+    checkpoint = load_checkpoint(args.checkpoint, dtype=getattr(jnp, args.dtype), step=args.step)
+    names = export_animation(
+        checkpoint,
+        args.output,
+        modes=args.modes,
+        size=args.size,
+        output_dtype=np.dtype(args.output_dtype).type,
+    )
+    print(f"wrote {args.output}: {', '.join(names)}; {args.output.stat().st_size / 2**20:.0f} MiB")
+
+
+def parse_arguments() -> argparse.Namespace:
+    """The flags; `size` as (height, width) or None."""
+    parser = ArgumentParser(__doc__)
+    add_checkpoint_flags(parser)
+    add = parser.add_argument
+    add("--output", required=True, type=Path, help="file to write, as vox.jaxexport")
+    add("--modes", nargs="+", choices=MODES, help="(all that the checkpoint has weights for)")
+    add("--size", type=picture_size, help="HEIGHTxWIDTH or one number (default: the checkpoint's)")
+    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="of convolutions")
+    add("--output_dtype", choices=("uint8", "float32"), default="uint8", help="of the pictures")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run_script(main)

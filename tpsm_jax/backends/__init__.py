@@ -1,0 +1,1 @@
+"""Faster forms of operations for one machine, equal in value to the plain form."""

@@ -1,0 +1,1 @@
+"""Models on disk: converted folders, training runs, official PyTorch files."""

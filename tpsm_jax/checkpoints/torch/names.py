@@ -1,0 +1,314 @@
+"""Official state dicts into Flax variables, with every difference told, and back."""
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tpsm_jax.checkpoints.torch.keys import (
+    Leaf,
+    array_from_torch,
+    array_to_torch,
+    constant_tensors,
+    counter_keys,
+    network_leaves,
+    vgg19_leaves,
+)
+from tpsm_jax.checkpoints.torch.unpickling import shown
+from tpsm_jax.errors import InputError
+from tpsm_jax.models.motion_model import Variables
+
+REQUIRED_NETWORKS = ("dense_motion_network", "inpainting_network", "kp_detector")
+_TRAINING_STATE = ("epoch", "optimizer", "optimizer_bg_predictor", "optimizer_avd")
+_NAMES_SHOWN = 3
+
+State = Mapping[str, Any]
+
+
+class ImportReport(NamedTuple):
+    """What was found in a checkpoint.
+
+    Attributes:
+      networks: name -> (tensors, numbers in them), of what was imported.
+      absent: networks that the config allows and the checkpoint lacks.
+      ignored: other entries of the checkpoint, of which nothing was imported.
+      not_finite: tensors that hold NaN or infinite numbers.
+      epoch: at which it was saved, or None.
+    """
+
+    networks: dict[str, tuple[int, int]]
+    absent: tuple[str, ...]
+    ignored: tuple[str, ...]
+    not_finite: tuple[str, ...]
+    epoch: int | None
+
+
+@dataclass
+class _Differences:
+    """Names of tensors that do not fit, by the way in which they do not."""
+
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    misshapen: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        parts = [
+            _count(self.missing, "missing"),
+            _count(self.unexpected, "unexpected"),
+            _count(self.misshapen, "of another shape or type"),
+        ]
+        return "; ".join(part for part in parts if part)
+
+
+def _count(names: list[str], what: str) -> str:
+    if not names:
+        return ""
+    listed = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
+    return f"{len(names)} tensor{'s are' if len(names) > 1 else ' is'} {what} ({listed})"
+
+
+def variables_from_torch(
+    checkpoint: Any, model_params: Mapping[str, Any]
+) -> tuple[Variables, ImportReport]:
+    """Makes variables of an official checkpoint.
+
+    Args:
+      checkpoint: what `read_torch_file` returned: network -> state dict, and perhaps `epoch` and
+        states of optimisers. Keys may begin with `module.`, as DataParallel writes them.
+      model_params: of the config that it was trained with.
+
+    Returns:
+      {"params": {network: ...}, "batch_stats": {network: ...}}, float32, of the networks that the
+      checkpoint has; and a report.
+
+    Raises:
+      InputError: if `kp_detector`, `dense_motion_network` or `inpainting_network` is absent, or a
+        tensor is missing, unexpected or of another shape than the config says.
+    """
+    leaves = network_leaves(model_params)
+    states = _network_states(checkpoint, leaves)
+    differences = _Differences()
+    for network, state in states.items():
+        constants = constant_tensors(network, model_params)
+        optional = counter_keys(leaves[network])
+        expected = {leaf.key: leaf.shape for leaf in leaves[network]}
+        expected |= {key: array.shape for key, array in constants.items()}
+        _compare(network, state, expected, optional, differences)
+    if str(differences):
+        hints = "; ".join(_hints(states, model_params))
+        raise InputError(
+            f"the checkpoint does not fit the config: {differences}"
+            + (f". Is it another config's? {hints}" if hints else "")
+        )
+    for network, state in states.items():
+        _check_constants(network, state, constant_tensors(network, model_params))
+    variables = _collect(states, leaves)
+    return variables, _report(checkpoint, states, leaves)
+
+
+def vgg19_from_torch(checkpoint: Any) -> Variables:
+    """Makes variables for `VGG19` of torchvision's `vgg19-dcbb9e9d.pth`.
+
+    Args:
+      checkpoint: what `read_torch_file` returned. Layers behind relu5_1 are left out.
+
+    Returns:
+      {"params": ...}, float32.
+
+    Raises:
+      InputError: if a tensor is missing, unexpected or of another shape.
+    """
+    if not isinstance(checkpoint, dict) or "features.0.weight" not in checkpoint:
+        raise InputError(
+            "these are not torchvision's VGG-19 weights (vgg19-dcbb9e9d.pth): "
+            f"there is no features.0.weight{_entries(checkpoint)}"
+        )
+    leaves = vgg19_leaves()
+    expected = {leaf.key: leaf.shape for leaf in leaves}
+    last = max(int(key.split(".")[1]) for key in expected)
+    used = {key: value for key, value in checkpoint.items() if _feature_index(key) <= last}
+    differences = _Differences()
+    _compare("vgg19", used, expected, (), differences)
+    if str(differences):
+        raise InputError(f"these are not torchvision's VGG-19 weights: {differences}")
+    variables: Variables = {}
+    for leaf in leaves:
+        _place(variables, (leaf.collection, *leaf.path), used[leaf.key])
+    return variables
+
+
+def torch_from_variables(
+    variables: Variables, model_params: Mapping[str, Any]
+) -> dict[str, OrderedDict[str, np.ndarray]]:
+    """Makes state dicts that the official networks load with `strict=True`.
+
+    Args:
+      variables: {"params": {network: ...}, "batch_stats": {network: ...}}.
+      model_params: the config's, as for `network_leaves`.
+
+    Returns:
+      Network -> key -> array, for the networks that are in `variables`. Counters are 0.
+    """
+    checkpoint = {}
+    for network, leaves in network_leaves(model_params).items():
+        if network not in variables["params"]:
+            continue
+        state = OrderedDict(constant_tensors(network, model_params))
+        for leaf in leaves:
+            array = variables[leaf.collection][network]
+            for name in leaf.path:
+                array = array[name]
+            state[leaf.key] = array_to_torch(np.asarray(array))
+        for key in counter_keys(leaves):
+            state[key] = np.zeros((), np.int64)
+        checkpoint[network] = state
+    return checkpoint
+
+
+def _feature_index(key: object) -> float:
+    found = re.match(r"features\.(\d+)\.", str(key))
+    return int(found[1]) if found else float("inf")
+
+
+def _network_states(checkpoint: Any, leaves: Iterable[str]) -> dict[str, State]:
+    """The state dicts of known networks, without the prefix of DataParallel."""
+    states: dict[str, State] = {}
+    for network in leaves:
+        state = checkpoint.get(network) if isinstance(checkpoint, dict) else None
+        if isinstance(state, dict):
+            wrapped = bool(state) and all(str(key).startswith("module.") for key in state)
+            start = len("module.") if wrapped else 0
+            states[network] = {str(key)[start:]: value for key, value in state.items()}
+    absent = [network for network in REQUIRED_NETWORKS if network not in states]
+    if absent:
+        raise InputError(f"the checkpoint has no {' and no '.join(absent)}{_entries(checkpoint)}")
+    return states
+
+
+def _entries(checkpoint: Any) -> str:
+    if not isinstance(checkpoint, dict):
+        return f" (it is {shown(checkpoint)}, not a dictionary)"
+    names = [shown(str(key)) for key in list(checkpoint)[:_NAMES_SHOWN]]
+    return f" (its entries: {', '.join(names)}{', ...' if len(checkpoint) > len(names) else ''})"
+
+
+def _compare(
+    network: str,
+    state: State,
+    expected: Mapping[str, tuple[int, ...]],
+    optional: Iterable[str],
+    differences: _Differences,
+) -> None:
+    known = {*expected, *optional}
+    for key, shape in expected.items():
+        if key not in state:
+            differences.missing.append(f"{network}.{key}")
+            continue
+        value = state[key]
+        if not isinstance(value, np.ndarray):
+            differences.misshapen.append(f"{network}.{key}: no tensor")
+        elif value.shape != shape:
+            differences.misshapen.append(
+                f"{network}.{key}: {list(value.shape)} instead of {list(shape)}"
+            )
+        elif value.dtype.kind != "f":
+            differences.misshapen.append(f"{network}.{key}: {value.dtype} instead of float32")
+    differences.unexpected.extend(f"{network}.{shown(key)}" for key in state if key not in known)
+
+
+def _check_constants(network: str, state: State, constants: Mapping[str, np.ndarray]) -> None:
+    for key, expected in constants.items():
+        # Wide enough for checkpoints that were stored in half precision.
+        if not np.allclose(state[key], expected, rtol=1e-2, atol=1e-6):
+            raise InputError(
+                f"{network}.{key} is not the anti-alias kernel of the config's scale_factor: "
+                "the checkpoint is of another model"
+            )
+
+
+def _hints(states: Mapping[str, State], model_params: Mapping[str, Any]) -> list[str]:
+    """Settings that the checkpoint's shapes contradict."""
+
+    def size(network: str, key: str, axis: int = 0) -> int | None:
+        value = states.get(network, {}).get(key)
+        return value.shape[axis] if isinstance(value, np.ndarray) and value.ndim > axis else None
+
+    common, motion = model_params["common_params"], model_params["dense_motion_params"]
+    keypoints = size("kp_detector", "fg_encoder.fc.bias")
+    kernel = size("dense_motion_network", "down.weight", 3)
+    blocks = [key for key in states["dense_motion_network"] if "encoder.down_blocks." in key]
+    found = {
+        "num_tps": (keypoints and keypoints // 10, common["num_tps"]),
+        "num_channels": (size("inpainting_network", "final.bias"), common["num_channels"]),
+        "multi_mask": ("occlusion.1.bias" in states["dense_motion_network"], common["multi_mask"]),
+        # The kernel has 4 (1/s - 1) + 1 taps.
+        "scale_factor": (kernel and 4 / (kernel + 3), motion["scale_factor"]),
+        "num_blocks of dense_motion_params": (
+            len({key.split("down_blocks.")[1].split(".")[0] for key in blocks}),
+            motion["num_blocks"],
+        ),
+        "block_expansion of generator_params": (
+            size("inpainting_network", "first.conv.bias"),
+            model_params["generator_params"]["block_expansion"],
+        ),
+    }
+    for name in ("id", "pose"):
+        setting = f"{name}_bottle_size"
+        wanted = model_params["avd_network_params"][setting]
+        found[setting] = (size("avd_network", f"{name}_encoder.9.bias"), wanted)
+    return [
+        f"{setting} is {has} in the checkpoint and {wanted} in the config"
+        for setting, (has, wanted) in found.items()
+        if has is not None and has != wanted
+    ]
+
+
+def _collect(states: Mapping[str, State], leaves: Mapping[str, list[Leaf]]) -> Variables:
+    variables: Variables = {"params": {}, "batch_stats": {}}
+    for network, state in states.items():
+        for leaf in leaves[network]:
+            _place(variables, (leaf.collection, network, *leaf.path), state[leaf.key])
+    return variables
+
+
+def _place(tree: dict[str, Any], path: tuple[str, ...], tensor: np.ndarray) -> None:
+    for name in path[:-1]:
+        tree = tree.setdefault(name, {})
+    with np.errstate(over="ignore"):  # a float64 that overflows is reported as not finite
+        tree[path[-1]] = np.array(array_from_torch(tensor), np.float32, order="C")
+
+
+def _report(
+    checkpoint: dict[str, Any], states: Mapping[str, State], leaves: Mapping[str, list[Leaf]]
+) -> ImportReport:
+    sizes = {}
+    not_finite = []
+    for network, state in states.items():
+        tensors = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
+        sizes[network] = (len(tensors), sum(value.size for value in tensors.values()))
+        with np.errstate(over="ignore"):
+            not_finite += [
+                f"{network}.{leaf.key}"
+                for leaf in leaves[network]
+                if not np.isfinite(tensors[leaf.key].astype(np.float32, copy=False)).all()
+            ]
+    epoch = checkpoint.get("epoch")
+    return ImportReport(
+        networks=sizes,
+        absent=tuple(
+            name
+            for name in ("bg_predictor", "avd_network")
+            if name in leaves and name not in states
+        ),
+        ignored=tuple(
+            shown(str(key))
+            for key in checkpoint
+            if key not in states and key not in _TRAINING_STATE
+        ),
+        not_finite=tuple(not_finite),
+        # Python refuses to print numbers of thousands of digits.
+        epoch=epoch if type(epoch) is int and abs(epoch) < 2**63 else None,
+    )

@@ -1,0 +1,105 @@
+"""The checkpoints of an evaluation: their names, and which weights they are."""
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from tpsm_jax.checkpoints.converted import Checkpoint, find_step
+from tpsm_jax.errors import InputError
+from tpsm_jax.evaluation.output import TRUTH
+
+
+class ModelSpec(NamedTuple):
+    """A checkpoint to evaluate.
+
+    Attributes:
+      name: unique among them; of its folder too.
+      folder: a converted checkpoint or the workdir of a training run.
+      step: of a training run; None for a converted checkpoint.
+      ema: take the averaged parameters, where there are any.
+    """
+
+    name: str
+    folder: Path
+    step: int | None
+    ema: bool
+
+
+def choose_models(
+    checkpoints: Sequence[str], *, step: str = "latest", ema: bool = True
+) -> list[ModelSpec]:
+    """Finds out which weights are meant.
+
+    Args:
+      checkpoints: folders; of a workdir DIR@STEP takes another step than the others.
+      step: of workdirs: a number, "latest" or "best".
+      ema: see `ModelSpec`.
+
+    Returns:
+      One a checkpoint; "latest" and "best" have become numbers.
+
+    Raises:
+      InputError: there is no such checkpoint or step, or one is given twice.
+    """
+    chosen: dict[str, ModelSpec] = {}
+    given: set[tuple[Path, int | None]] = set()
+    for text in checkpoints:
+        folder = Path(text)
+        wanted: str | None = None
+        if not folder.exists() and "@" in text:
+            path, _, wanted = text.rpartition("@")
+            folder = Path(path)
+        if not folder.is_dir():
+            raise InputError(f"there is no checkpoint {folder}")
+        if wanted is None:  # --step is for the workdirs beside a converted checkpoint
+            wanted = "latest" if (folder / "variables").is_dir() else step
+        number = find_step(folder, wanted)
+        if (folder.resolve(), number) in given:
+            raise InputError(f"the checkpoint {text} is given twice")
+        given.add((folder.resolve(), number))
+        name = folder.resolve().name + ("" if number is None else f"@{number}")
+        if name in chosen or name == TRUTH:
+            name = f"{folder.resolve().parent.name}-{name}"
+        if name in chosen:
+            raise InputError(f"{chosen[name].folder} and {folder} would both be called {name}")
+        chosen[name] = ModelSpec(name, folder, number, ema)
+    return list(chosen.values())
+
+
+def digest(variables: Any) -> str:
+    """A checksum of all weights, which tells checkpoints apart."""
+    checksum = 0
+    for leaf in jax.tree.leaves(variables):
+        checksum = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8).data, checksum)
+    return f"{checksum:08x}"
+
+
+def model_entry(model: ModelSpec, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What metrics.json says of a checkpoint besides the numbers."""
+    return {
+        "name": model.name,
+        "checkpoint": str(model.folder),
+        "step": model.step,
+        "ema": model.ema,
+        "weights_crc32": digest(checkpoint.variables),
+        "config": checkpoint.config.to_dict(),
+    }
+
+
+def identity(entry: Mapping[str, Any], checkpoint: Checkpoint) -> dict[str, Any]:
+    """What tells a checkpoint from all others, wherever it lies."""
+    config = checkpoint.config.to_dict()
+    decide = [config["image_size"], config["model_params"]]
+    decide.append((config.get("dataset_params") or {}).get("frame_shape"))
+    same = {field: entry[field] for field in ("name", "step", "ema", "weights_crc32")}
+    return {**same, "config_crc32": crc32(decide)}
+
+
+def crc32(value: Any) -> str:
+    """A checksum of plain JSON, as eight digits."""
+    return f"{zlib.crc32(json.dumps(value, sort_keys=True).encode()):08x}"

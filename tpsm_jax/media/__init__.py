@@ -1,0 +1,1 @@
+"""Pictures in, videos in and out, sheets that show what a model computes."""

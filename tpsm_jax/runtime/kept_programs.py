@@ -1,0 +1,75 @@
+"""Programs kept on disk as they were traced, for the next start.
+
+JAX keeps what it compiled (`compilation_cache`), but finds it only after tracing everything anew.
+"""
+
+import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.export
+import numpy as np
+
+from tpsm_jax.runtime.compilation_cache import keep, kept_path
+
+_Program = Callable[..., Any]
+_DIGEST = hashlib.sha256
+
+
+class KeptPrograms:
+    """Calls jitted functions of a model, `function(model, *arguments, **static)`.
+
+    Each is traced once for arguments of the same structure, shapes and types, with JAX's settings
+    as they are at its first call, and taken from disk in other processes: see `kept_path` for
+    where, and for when nothing is kept.
+    """
+
+    def __init__(self, model: Any):
+        """Args: model: of this package's modules alone; a change of others' would go unnoticed."""
+        self._model = model
+        self._programs: dict[Any, _Program] = {}
+
+    def __call__(self, function: Any, *arguments: Any, **static: Any) -> Any:
+        """Calls a function.
+
+        Args:
+          function: jitted, its first argument static.
+          *arguments: trees of arrays, those behind the model.
+          **static: values that it is compiled for.
+
+        Returns:
+          What `function(model, *arguments, **static)` does, to the bit.
+        """
+        leaves, structure = jax.tree.flatten(arguments)
+        shapes = tuple((leaf.shape, np.dtype(leaf.dtype).name) for leaf in leaves)
+        signature = function, structure, shapes, tuple(static.items())
+        if signature not in self._programs:
+            program: _Program = functools.partial(function, self._model, **static)
+            path = kept_path(function.__name__, self._model, *signature[1:])
+            # A program is exported for as many devices as it was traced for.
+            arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
+            if path and all(len(array.devices()) == 1 for array in arrays):
+                program = _keep_traced(path, program, arguments)
+            self._programs[signature] = program
+        return self._programs[signature](*arguments)
+
+
+def _keep_traced(path: Path, program: _Program, arguments: tuple[Any, ...]) -> _Program:
+    """`program` as it was kept, or kept now; as it is where JAX cannot export it."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        content = b""
+    digest, serialized = content[: _DIGEST().digest_size], content[_DIGEST().digest_size :]
+    if serialized and digest == _DIGEST(serialized).digest():
+        return jax.jit(jax.export.deserialize(bytearray(serialized)).call)
+    try:
+        exported = jax.export.export(jax.jit(program))(*arguments)
+        serialized = bytes(exported.serialize())
+    except (ValueError, NotImplementedError):
+        return program
+    keep(path, _DIGEST(serialized).digest() + serialized)
+    return jax.jit(exported.call)
