@@ -26,7 +26,7 @@ from tpsm_jax.checkpoints.torch import (
 from tpsm_jax.cli import ArgumentParser, run_script
 from tpsm_jax.config import read_config
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.motion_model import Variables
+from tpsm_jax.models.interface import Variables
 
 _ABSENT = {
     "bg_predictor": (

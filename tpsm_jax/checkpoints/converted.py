@@ -35,7 +35,9 @@ from tpsm_jax.checkpoints.orbax_io import (
 )
 from tpsm_jax.checkpoints.torch.names import REQUIRED_NETWORKS
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.motion_model import MotionModel, Variables, build_model, variable_shapes
+from tpsm_jax.models.interface import Variables
+from tpsm_jax.models.registry import build_model, variable_shapes
+from tpsm_jax.models.tpsm import MotionModel
 from tpsm_jax.nn.layers import Dtype
 from tpsm_jax.runtime.compilation_cache import keep, kept_path
 from tpsm_jax.runtime.replace_folder import replace_folder

@@ -19,7 +19,8 @@ from tpsm_jax.evaluation.detection import Detector, add_scores, make_table, writ
 from tpsm_jax.evaluation.output import METRICS, TRUTH, check_output, claim_output, write_json
 from tpsm_jax.evaluation.reconstruction import Mode, Reconstructor, frames_at_once
 from tpsm_jax.evaluation.share import run_share, unfinished, with_numbers
-from tpsm_jax.models.motion_model import Variables, check_image_size
+from tpsm_jax.models.interface import Variables
+from tpsm_jax.models.registry import check_image_size
 from tpsm_jax.parallel.distributed import gathered, on_every_process, on_first_process
 
 SCHEMA_VERSION = 1

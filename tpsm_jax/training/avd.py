@@ -10,14 +10,9 @@ from ml_collections import ConfigDict
 
 from tpsm_jax.checkpoints.converted import Checkpoint
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.motion_model import (
-    MotionModel,
-    Variables,
-    build_model,
-    check_image_size,
-    init_variables,
-    variable_shapes,
-)
+from tpsm_jax.models.interface import Variables
+from tpsm_jax.models.registry import build_model, check_image_size, init_variables, variable_shapes
+from tpsm_jax.models.tpsm import MotionModel
 from tpsm_jax.parallel.sharding import (
     batch_sharding,
     check_batch_size,

@@ -16,7 +16,7 @@ from tpsm_jax.checkpoints.run import Checkpoints, Progress
 from tpsm_jax.checkpoints.workdir import check_disk, claim_workdir, record_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.visualize import animation_sheet
-from tpsm_jax.models.motion_model import Variables
+from tpsm_jax.models.interface import Variables
 from tpsm_jax.parallel.distributed import everywhere, on_first_process
 from tpsm_jax.parallel.sharding import Batch, device_batches
 from tpsm_jax.training.log import Log

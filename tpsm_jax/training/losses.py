@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.motion_model import MotionModel, Variables
+from tpsm_jax.models.interface import Variables
+from tpsm_jax.models.tpsm import MotionModel
 from tpsm_jax.models.vgg19 import VGG19
 from tpsm_jax.nn.layers import Dtype
 from tpsm_jax.ops.coordinates import coordinate_grid

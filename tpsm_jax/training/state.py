@@ -6,7 +6,7 @@ from typing import Any
 import jax
 from flax import struct
 
-from tpsm_jax.models.motion_model import Variables
+from tpsm_jax.models.interface import Variables
 
 
 class TrainState(struct.PyTreeNode):

@@ -12,13 +12,8 @@ from ml_collections import ConfigDict
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.dense_motion import draw_kept_tps
-from tpsm_jax.models.motion_model import (
-    Variables,
-    build_model,
-    check_image_size,
-    init_variables,
-    variable_shapes,
-)
+from tpsm_jax.models.interface import Variables
+from tpsm_jax.models.registry import build_model, check_image_size, init_variables, variable_shapes
 from tpsm_jax.models.vgg19 import SMALLEST as SMALLEST_FOR_VGG19
 from tpsm_jax.nn.layers import Dtype
 from tpsm_jax.ops.thin_plate_spline import ThinPlateSpline, random_thin_plate_spline

@@ -9,7 +9,7 @@ import pytest
 
 from tests.helpers.tiny_training import tiny_config
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.motion_model import variable_shapes
+from tpsm_jax.models.registry import variable_shapes
 from tpsm_jax.parallel.sharding import make_mesh
 from tpsm_jax.training.optimizer import update_average
 from tpsm_jax.training.step import ModelTrainer, initial_networks

@@ -10,7 +10,7 @@ import pytest
 
 from tests.helpers.tiny_training import tiny_batch, tiny_config
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.motion_model import build_model
+from tpsm_jax.models.registry import build_model
 from tpsm_jax.parallel.sharding import batch_sharding, make_mesh
 from tpsm_jax.training.losses import LossSettings, training_losses
 from tpsm_jax.training.schedule import Phase

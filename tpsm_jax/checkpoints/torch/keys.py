@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tpsm_jax.models.motion_model import Variables, variable_shapes
+from tpsm_jax.models.interface import Variables
+from tpsm_jax.models.registry import variable_shapes
 from tpsm_jax.models.vgg19 import VGG19
 from tpsm_jax.ops.resample import antialias_kernel
 
@@ -68,7 +69,7 @@ def network_leaves(model_params: Mapping[str, Any]) -> dict[str, list[Leaf]]:
     """Every variable of every network that a config describes.
 
     Args:
-      model_params: as for `tpsm_jax.models.motion_model.build_model`.
+      model_params: as for `tpsm_jax.models.registry.build_model`.
 
     Returns:
       Network -> its leaves.

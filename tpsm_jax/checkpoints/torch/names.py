@@ -19,7 +19,7 @@ from tpsm_jax.checkpoints.torch.keys import (
 )
 from tpsm_jax.checkpoints.torch.unpickling import shown
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.motion_model import Variables
+from tpsm_jax.models.interface import Variables
 
 REQUIRED_NETWORKS = ("dense_motion_network", "inpainting_network", "kp_detector")
 _TRAINING_STATE = ("epoch", "optimizer", "optimizer_bg_predictor", "optimizer_avd")
