@@ -52,8 +52,7 @@ def state_shardings(shapes: Any, mesh: Mesh, rule: str) -> Any:
     Raises:
       InputError: for another rule.
     """
-    if rule not in STATE_RULES:
-        raise InputError(f"state_sharding is {' or '.join(STATE_RULES)}, not {rule!r}")
+    check_state_sharding(rule)
 
     def place(leaf: jax.ShapeDtypeStruct) -> NamedSharding:
         if rule == "replicated" or leaf.size < _SMALLEST_SHARDED:
@@ -67,9 +66,19 @@ def state_shardings(shapes: Any, mesh: Mesh, rule: str) -> Any:
     return jax.tree.map(place, shapes)
 
 
+def check_state_sharding(rule: str) -> None:
+    """Makes sure that `state_shardings` has a rule.
+
+    Raises:
+      InputError: if it has not.
+    """
+    if rule not in STATE_RULES:
+        raise InputError(f"state_sharding is {' or '.join(STATE_RULES)}, not {rule!r}")
+
+
 def check_batch_size(
     batch_size: int,
-    mesh: Mesh,
+    devices: int,
     accumulate_steps: int = 1,
     *,
     field: str = "train_params.batch_size",
@@ -78,19 +87,19 @@ def check_batch_size(
 
     Args:
       batch_size: B, of all devices together.
-      mesh: as `make_mesh` made it.
+      devices: how many there are.
       accumulate_steps: the number of parts.
       field: of the config, where the size can be changed.
 
     Raises:
       InputError: if it does not; names the nearest sizes that do.
     """
-    unit = mesh.size * accumulate_steps
+    unit = devices * accumulate_steps
     if batch_size < 1 or accumulate_steps < 1 or batch_size % unit:
         lower = batch_size // unit * unit if accumulate_steps > 0 else 0
         near = f"{lower} or {lower + unit}" if lower > 0 else f"{unit}"
         raise InputError(
-            f"a batch of {batch_size} does not divide among {mesh.size} devices"
+            f"a batch of {batch_size} does not divide among {devices} devices"
             + (f" and {accumulate_steps} accumulated parts" if accumulate_steps != 1 else "")
             + f": take {near} (--config.{field})"
         )

@@ -59,7 +59,7 @@ class Log:
         self._keeps = jax.process_index() == 0
         self._tensorboard = _tensorboard_writer(workdir, start) if tensorboard else None
         path = workdir / METRICS if self._keeps else Path(os.devnull)
-        with _told(path):
+        with _named(path):
             if self._keeps:
                 drop_lines_after(path, start)
             self._file = open(path, "a")  # noqa: SIM115  # __exit__ closes it
@@ -123,7 +123,7 @@ class Log:
         }
         self._since, self._steps, self._waited = time.perf_counter(), 0, 0.0
         strict = {key: value if math.isfinite(value) else None for key, value in line.items()}
-        with _told(self._workdir / METRICS):
+        with _named(self._workdir / METRICS):
             self._file.write(json.dumps(strict) + "\n")
             self._file.flush()
         self._on_the_bar |= {
@@ -131,7 +131,7 @@ class Log:
         }
         self._bar.set_postfix(self._on_the_bar, refresh=False)
         if self._tensorboard:
-            with _told(self._workdir / TENSORBOARD):
+            with _named(self._workdir / TENSORBOARD):
                 for key, value in line.items():
                     if key != "step":
                         self._tensorboard.add_scalar(key, value, step)
@@ -150,12 +150,12 @@ class Log:
             return
         folder = self._workdir / "pictures"
         partial = folder / f".{step:08d}.partial"
-        with _told(folder):
+        with _named(folder):
             folder.mkdir(exist_ok=True)
             Image.fromarray(picture).save(partial, format="PNG")
             os.replace(partial, folder / f"{step:08d}.png")
         if self._tensorboard:
-            with _told(self._workdir / TENSORBOARD):
+            with _named(self._workdir / TENSORBOARD):
                 self._tensorboard.add_image("pictures", picture, step, dataformats="HWC")
 
     def __enter__(self) -> Self:
@@ -179,12 +179,12 @@ class Log:
             self._file.close()
         if self._tensorboard:
             place = self._workdir / TENSORBOARD
-            with contextlib.suppress(OSError) if error else _told(place):
+            with contextlib.suppress(OSError) if error else _named(place):
                 self._tensorboard.close()
 
 
 @contextlib.contextmanager
-def _told(place: Path) -> Iterator[None]:
+def _named(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -225,7 +225,7 @@ def _tensorboard_writer(workdir: Path, start: int) -> Any:
         return None
     # The viewer hides what an interrupted run wrote of later steps.
     place = workdir / TENSORBOARD
-    with _told(place):
+    with _named(place):
         return module.SummaryWriter(
             str(place),
             purge_step=start + 1,

@@ -15,13 +15,13 @@ from tpsm_jax.ops.coordinates import coordinate_grid
 from tpsm_jax.ops.thin_plate_spline import ThinPlateSpline, random_thin_plate_spline
 from tpsm_jax.training.losses import (
     PERCEPTUAL_FEATURES,
-    LossSettings,
     make_features,
     perceptual_loss,
     random_vgg19,
     transform_frame,
     warp_loss,
 )
+from tpsm_jax.training.recipes.tpsm import LossSettings
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 
