@@ -92,7 +92,7 @@ def test_terminated_it_saves_exits_0_and_goes_on(undisturbed):
     code, output = finish(process)
     assert code == 0
     step = finished_steps(workdir)[-1]
-    assert f"stopped after step {step}; the same command goes on" in output
+    assert f"stopped after step {step}; the same command resumes" in output
     assert list(losses(workdir)) == list(range(1, step + 1))
     assert finish(start(workdir, *LONG))[0] == 0
     assert_same_end(workdir, undisturbed)

@@ -182,7 +182,7 @@ def test_a_signal_to_one_stops_both_after_the_same_step(stopped, step):
     workdir, said = stopped
     assert finished_steps(workdir) == [step]
     assert [line["step"] for line in lines(workdir)] == list(range(1, step + 1))
-    assert f"stopped after step {step}; the same command goes on" in said[0]
+    assert f"stopped after step {step}; the same command resumes" in said[0]
     assert f"stopped after step {step}" not in said[1]
 
 

@@ -157,7 +157,7 @@ def interrupted(folder):
     process.terminate()
     said = finish(process)
     assert f"{folder / 'clips'}: folder of clips, 4 clips, 2 identities\n" in said
-    assert "the same command goes on" in said
+    assert "the same command resumes" in said
     step = finished_steps(workdir)[-1]
     more = ("--config.ema_decay=0.5", f"--config.total_steps={step + 3}")
     more += ("--config.picture_every=1", "--config.eval_every=2", "--config.eval_frames=2")

@@ -18,9 +18,9 @@ class BGMotionPredictor(nn.Module):
     """ResNet-18 over both pictures that predicts one affine map, at first the identity.
 
     Attributes:
-      width: of the ResNet, see `ResNet18`.
-      blocks: likewise.
-      dtype: to compute convolutions in.
+      width: channels of the ResNet's first stage.
+      blocks: residual blocks in each of its stages.
+      dtype: type of the convolutions.
     """
 
     width: int = 64

@@ -69,9 +69,9 @@ def init_variables(
     Args:
       model: as from `build_model`.
       rng: a JAX random key.
-      height: of any picture that the model takes; no variable depends on it.
-      width: likewise.
-      networks: names of those wanted; all if None.
+      height: the height of any picture that the model takes; no variable depends on it.
+      width: its width.
+      networks: names of the networks to draw; all if None.
 
     Returns:
       `{"params": {network: ...}, "batch_stats": {network: ...}}`.
@@ -94,14 +94,14 @@ def variable_shapes(
 
     Args:
       model_params: as for `build_model`.
-      networks: names of those wanted; all if None.
+      networks: names of the networks to describe; all if None.
 
     Returns:
-      {"params": {network: ...}, "batch_stats": {network: ...}} of `jax.ShapeDtypeStruct`; kept, so
-      not to be changed.
+      {"params": {network: ...}, "batch_stats": {network: ...}} of `jax.ShapeDtypeStruct`. It is
+      cached: do not change it.
     """
-    # A dict cannot be a cache's key; its text can. `default` is for the sections of a ConfigDict.
-    # Types depend on whether JAX has 64 bits.
+    # The text of a dict can be a cache key. `default` is for the sections of a ConfigDict. Types
+    # depend on whether JAX has 64 bits.
     text = json.dumps(model_params, sort_keys=True, default=dict)
     shapes = _variable_shapes(text, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
     return shapes if networks is None else _choose(shapes, networks)
@@ -130,8 +130,8 @@ def check_image_size(model_params: Mapping[str, Any], height: int, width: int) -
 
     Args:
       model_params: as for `build_model`.
-      height: of the pictures.
-      width: of the pictures.
+      height: the pictures' height.
+      width: the pictures' width.
 
     Raises:
       InputError: if one of the sides does not divide as often as the networks halve it.

@@ -1,4 +1,4 @@
-"""How batch and state lie on the devices of all hosts."""
+"""How batch and state are laid out on the devices of all hosts."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 from tpsm_jax.errors import InputError
 
 STATE_RULES = ("replicated", "fsdp")
-_SMALLEST_SHARDED = 2**16  # entries; below, gathering costs more than the memory is worth
+_SMALLEST_SHARDED = 2**16  # entries; below, the all-gather costs more than the memory is worth
 
 Batch = dict[str, Any]
 
@@ -20,19 +20,19 @@ Batch = dict[str, Any]
 def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
     """One axis, 'data', over all devices of all processes, or over those given."""
     devices = jax.devices() if devices is None else devices
-    # On some TPU slices they come with the processes interleaved; but the rows of the batch that a
-    # process reads are neighbours, and so must its devices be.
+    # On some TPU slices devices come with the processes interleaved. The rows of the batch that a
+    # process reads are neighbors, so its devices must be, too.
     devices = sorted(devices, key=lambda device: (device.process_index, device.id))
     return Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Every device has its share of the batch."""
+    """The sharding in which every device has its share of the batch."""
     return NamedSharding(mesh, P("data"))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Every device has it whole."""
+    """The sharding in which every device has the whole array."""
     return NamedSharding(mesh, P())
 
 
@@ -41,10 +41,10 @@ def state_shardings(shapes: Any, mesh: Mesh, rule: str) -> Any:
 
     Args:
       shapes: a tree of `jax.ShapeDtypeStruct`.
-      mesh: as `make_mesh` made it.
+      mesh: as from `make_mesh`.
       rule: "replicated", or "fsdp": each large array is cut along its longest axis that divides
         by the number of devices, so that parameters, statistics of the optimiser and averages take
-        that much less memory, for one gathering of the parameters a step.
+        that much less memory, for one all-gather of the parameters a step.
 
     Returns:
       A tree of `NamedSharding`.

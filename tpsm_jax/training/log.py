@@ -1,4 +1,4 @@
-"""What a run tells of itself: metrics.jsonl, a progress bar, pictures, and TensorBoard if wanted.
+"""The record of a run: metrics.jsonl, a progress bar, pictures, and TensorBoard if wanted.
 
 WORKDIR/metrics.jsonl          one line a logged step
 WORKDIR/pictures/00001000.png  what the model did at step 1000
@@ -31,7 +31,7 @@ _ON_THE_BAR = {LOSS: "loss", HELD_OUT_L1: "held-out l1"}
 
 
 class Log:
-    """The record of a run from a step on; of several processes the first keeps it."""
+    """Writes the record of a run from a step on, in the first of several processes."""
 
     def __init__(
         self,
@@ -42,17 +42,17 @@ class Log:
         batch_size: int,
         tensorboard: bool = False,
     ):
-        """Opens the files; what they tell of later steps than `start` is dropped.
+        """Opens the files; lines about later steps than `start` are dropped.
 
         Args:
-          workdir: of the run.
+          workdir: the run's folder.
           start: steps taken before.
-          total: steps when the run is done.
+          total: steps of the whole run.
           batch_size: samples a step, of all processes.
           tensorboard: write for TensorBoard as well.
 
         Raises:
-          InputError: if tensorboardX is wanted and not installed, or the disk does not take them.
+          InputError: if tensorboardX is wanted and not installed, or a file cannot be written.
         """
         self._workdir = workdir
         self._batch_size = batch_size
@@ -68,7 +68,7 @@ class Log:
             total=total,
             initial=start,
             unit="step",
-            # A bar that goes to a file is not to fill it.
+            # In a file a line every half minute is enough.
             mininterval=0.1 if sys.stderr.isatty() else 30,
             dynamic_ncols=True,
             disable=not self._keeps,

@@ -25,8 +25,8 @@ from tpsm_jax.training.trainer import Trainer
 
 PICTURED_SAMPLES = 4
 
-# Takes variables, and what tells whether to give up, to be asked by all processes at the same
-# places. Gives metrics, "eval/l1" among them, the same in every process; none if it gave up.
+# (variables, should_stop) -> metrics, "eval/l1" among them, the same in every process; {} if it was
+# stopped. `should_stop` is a collective: every process calls it at the same points.
 Evaluate = Callable[[Variables, Callable[[], bool]], dict[str, float]]
 
 
@@ -37,24 +37,24 @@ def train(
     make_batches: Callable[[int], Iterator[Batch]],
     evaluate: Evaluate | None = None,
 ) -> None:
-    """Trains from the workdir's newest checkpoint on, or from the start, to the last step.
+    """Trains from the workdir's newest checkpoint, or from the start, to the last step.
 
-    A SIGTERM saves and returns, without the numbers of an evaluation that it meets; the same call
-    goes on. What goes wrong in one process alone, as a log that cannot be written or a clip that
-    cannot be read, ends that one with its error, and the others by JAX's own timeout.
+    A SIGTERM saves and returns, without the numbers of an evaluation that it interrupts; the same
+    call resumes. An error in one process alone, e.g. a log that cannot be written or a clip that
+    cannot be read, ends that process; the others end by JAX's own timeout.
 
     Args:
-      config: of the experiment. `total_steps`, if not 0, takes the place of the trainer's
-        num_epochs in saying where any run ends, be it longer or shorter.
-      workdir: to make, or of the same run.
-      trainer: made of the same config.
-      make_batches: gives the endless batches of this process from a step on.
+      config: the experiment's, as `config.validate` accepts it. `total_steps`, if not 0, replaces
+        the trainer's `num_epochs` as the end of the run, longer or shorter.
+      workdir: a new folder, or the workdir of the same run.
+      trainer: made from the same config.
+      make_batches: step -> the endless batches of this process from that step on.
       evaluate: measures the model every `config.eval_every` steps and after the last one, before
         their checkpoints. It gets the averaged parameters where they are kept.
 
     Raises:
-      InputError: if the config or the workdir does not do, the run had other epochs, or a
-        checkpoint is damaged or cannot be written.
+      InputError: if the workdir holds something else, the run had other epochs, or a checkpoint is
+        damaged or cannot be written.
       NonFiniteLossError: if more than `config.skip_nonfinite_steps` steps in a row were not
         finite. No checkpoint is written after them.
     """
@@ -97,7 +97,7 @@ def train(
         checkpoints.wait()
     if jax.process_index() == 0:
         if progress.step < total:
-            print(f"stopped after step {progress.step}; the same command goes on", file=sys.stderr)
+            print(f"stopped after step {progress.step}; the same command resumes", file=sys.stderr)
         else:
             print(f"wrote {workdir}")
 
@@ -105,7 +105,7 @@ def train(
 def _first_state(
     config: ConfigDict, workdir: Path, trainer: Trainer, checkpoints: Checkpoints, total: int
 ) -> tuple[TrainState, Progress]:
-    """The newest checkpoint's state, or a new one; and the config is recorded."""
+    """The newest checkpoint's state, or a new one. Records the config."""
     abstract = trainer.abstract_state()
     size = tree_bytes(abstract)
     if (checkpoints.latest_step or 0) < total:
@@ -121,7 +121,7 @@ def _first_state(
 
 
 def _check_same_epochs(progress: Progress, trainer: Trainer) -> None:
-    """Or the run would jump to another epoch, and so in its schedules and its data."""
+    """Otherwise the run would jump to another epoch in its schedules and its data."""
     before = progress.steps_per_epoch, progress.batch_size
     now = trainer.steps_per_epoch, trainer.batch_size
     if before != now:
@@ -144,15 +144,15 @@ def _run(
     checkpoints: Checkpoints,
     log: Log,
 ) -> None:
-    """Takes steps until all are taken or a signal comes; `progress` tells how far it got."""
+    """Takes steps until all are taken or a signal comes; counts them in `progress`."""
     pending = PendingMetrics(progress, config.skip_nonfinite_steps)
     arriving = device_batches(batches, trainer.mesh)
     step = progress.step
     usual = min(config.checkpoint_every or trainer.steps_per_epoch, trainer.steps_per_epoch)
 
     def save(held_out_l1: float | None = None) -> None:
-        pending.fetch()  # what is not finite is never saved
-        # A few easy batches, as before a signal, are not to make the best checkpoint.
+        pending.fetch()  # raises before anything that is not finite is saved
+        # A few easy batches, e.g. before a signal, must not make the best checkpoint.
         mean_loss = pending.take_mean_loss(math.ceil(usual / 2))
         checkpoints.save(state, progress, mean_loss, held_out_l1)
 
@@ -165,7 +165,7 @@ def _run(
         log.advance()
         held_out: dict[str, float] = {}
         if evaluate and (_due(step, config.eval_every) or step == total):
-            pending.fetch()  # what is not finite is not evaluated either
+            pending.fetch()  # raises before anything that is not finite is evaluated
             with log.pausing():
                 held_out = evaluate(state.variables(), preemption.reached)
         if held_out or step % config.log_every == 0 or step == total:
@@ -183,5 +183,5 @@ def _run(
 
 
 def _due(step: int, every: int) -> bool:
-    """Whether it is time; never if `every` is 0."""
+    """Whether `step` is a multiple of `every`; never if `every` is 0."""
     return every > 0 and step % every == 0
