@@ -15,8 +15,9 @@ from ml_collections import ConfigDict
 
 from data.evaluation_set import clips_for_test
 from data.loader import open_dataset
-from tpsm_jax.checkpoints.converted import check_vgg19, load_checkpoint, load_vgg19
-from tpsm_jax.checkpoints.orbax_io import finished_steps
+from tpsm_jax.checkpoints.converted import load_checkpoint
+from tpsm_jax.checkpoints.steps import finished_steps
+from tpsm_jax.checkpoints.vgg19 import check_vgg19, load_vgg19
 from tpsm_jax.cli import ArgumentParser, run_script
 from tpsm_jax.config import apply_overrides, read_config
 from tpsm_jax.errors import InputError

@@ -17,8 +17,8 @@ class KPDetector(nn.Module):
 
     Attributes:
       num_tps: splines, K.
-      width: of the ResNet, see `ResNet18`.
-      blocks: likewise.
+      width: features of the first stage of `ResNet18`.
+      blocks: residual blocks in each stage of `ResNet18`.
       spread_points: start with the splines' points spread over the picture. The reference starts
         with all of them near its middle, and small models take long to leave it.
       dtype: to compute convolutions in.
@@ -36,7 +36,7 @@ class KPDetector(nn.Module):
 
         Args:
           image: [B, H, W, 3] in [0, 1].
-          train: normalise by the batch and update the running statistics.
+          train: normalize by the batch and update the running statistics.
 
         Returns:
           [B, 5 K, 2] float32, (x, y) in [-1, 1]; spline k owns points 5k to 5k+4.
