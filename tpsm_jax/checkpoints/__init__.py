@@ -5,7 +5,7 @@ vgg19.py       the perceptual loss's weights, inside a checkpoint folder or alon
 files.py       what lies where in these folders, and how they are replaced as a whole
 steps.py       which steps a training run has saved, and which is the best
 run.py         save and resume the state of a training run
-structure.py   compare a saved state with the one that a config makes
+structure.py   the parts of a saved state, and whether they fit a config's
 workdir.py     claim a training run's folder for a config
 orbax_io.py    trees of arrays by Orbax
 torch/         official PyTorch files: reader, writer, names; one layout per model family

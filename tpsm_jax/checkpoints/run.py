@@ -16,7 +16,7 @@ import dataclasses
 import math
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -26,36 +26,20 @@ from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, L
 from tpsm_jax.checkpoints.files import EMA_PARAMS, STEPS, VARIABLES
 from tpsm_jax.checkpoints.orbax_io import tree_bytes
 from tpsm_jax.checkpoints.steps import HELD_OUT_L1, LOSS, finished_steps, rank, stored_rank
-from tpsm_jax.checkpoints.structure import check_structure, leaf_types, stored_leaf_types
+from tpsm_jax.checkpoints.structure import (
+    OPT_STATE,
+    State,
+    StateT,
+    check_structure,
+    leaf_types,
+    parts_of,
+    stored_leaf_types,
+)
 from tpsm_jax.errors import InputError
 from tpsm_jax.parallel.distributed import on_first_process
 from tpsm_jax.runtime.disk import check_room
 
-_OPT_STATE, _LOOP = "opt_state", "loop"
-
-
-class State(Protocol):
-    """What a checkpoint keeps of a run, such as a `flax.struct.PyTreeNode` with these fields.
-
-    Attributes:
-      step: [] int32.
-      params: {network: ...}.
-      batch_stats: {network: ...}.
-      opt_state: {optimizer: its state}.
-      ema_params: averaged `params`, or None.
-    """
-
-    step: Any
-    params: Any
-    batch_stats: Any
-    opt_state: Any
-    ema_params: Any
-
-    def replace(self, **fields: Any) -> Any:
-        """Returns a copy with other values in some fields."""
-
-
-StateT = TypeVar("StateT", bound=State)
+_LOOP = "loop"
 
 
 @dataclasses.dataclass
@@ -146,7 +130,7 @@ class Checkpoints:
         step = self.latest_step
         assert step is not None
         place = self._workdir / STEPS / str(step)
-        wanted = _parts(abstract_state)
+        wanted = parts_of(abstract_state)
         averaged = EMA_PARAMS in wanted
         if (place / EMA_PARAMS).is_dir() != averaged:
             raise InputError(
@@ -176,7 +160,7 @@ class Checkpoints:
             step=jax.device_put(np.int32(progress.step), abstract_state.step.sharding),
             params=parts[VARIABLES]["params"],
             batch_stats=parts[VARIABLES]["batch_stats"],
-            opt_state=parts[_OPT_STATE],
+            opt_state=parts[OPT_STATE],
             ema_params=parts[EMA_PARAMS] if averaged else None,
         )
         return state, progress
@@ -202,7 +186,7 @@ class Checkpoints:
         Raises:
           InputError: if this or the one before cannot be written.
         """
-        parts = {name: ocp.args.PyTreeSave(tree) for name, tree in _parts(state).items()}
+        parts = {name: ocp.args.PyTreeSave(tree) for name, tree in parts_of(state).items()}
         loop = ocp.args.JsonSave(dataclasses.asdict(progress))
         known = {LOSS: mean_loss, HELD_OUT_L1: held_out_l1}
         record = {
@@ -212,7 +196,7 @@ class Checkpoints:
         }
         self.wait()
         # All processes save together: one that failed alone would leave the others waiting.
-        on_first_process(lambda: self._check_room(tree_bytes(_parts(state))))
+        on_first_process(lambda: self._check_room(tree_bytes(parts_of(state))))
         try:
             self._manager.save(
                 progress.step,
@@ -263,15 +247,6 @@ class Checkpoints:
         return InputError(
             f"a checkpoint cannot be written to {self._workdir / STEPS} ({_reason(error)}); {rest}"
         )
-
-
-def _parts(state: State) -> dict[str, Any]:
-    """Maps the name of each folder to the tree in it."""
-    parts = {
-        VARIABLES: {"params": state.params, "batch_stats": state.batch_stats},
-        _OPT_STATE: state.opt_state,
-    }
-    return parts if state.ema_params is None else {**parts, EMA_PARAMS: state.ema_params}
 
 
 def _restore_args(tree: Any) -> ocp.args.PyTreeRestore:

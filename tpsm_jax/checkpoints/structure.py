@@ -1,15 +1,51 @@
-"""Compare a saved state with the state that a config makes, leaf by leaf."""
+"""The parts that a run's state is saved in, and whether saved parts fit the state of a config."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from tpsm_jax.checkpoints.files import EMA_PARAMS, VARIABLES
 from tpsm_jax.errors import InputError
 
+OPT_STATE = "opt_state"
+
 LeafTypes = dict[str, tuple[tuple[int, ...], str]]  # path -> shape, name of the type
+
+
+class State(Protocol):
+    """What a checkpoint keeps of a run, such as a `flax.struct.PyTreeNode` with these fields.
+
+    Attributes:
+      step: [] int32.
+      params: {network: ...}.
+      batch_stats: {network: ...}.
+      opt_state: {optimizer: its state}.
+      ema_params: averaged `params`, or None.
+    """
+
+    step: Any
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    ema_params: Any
+
+    def replace(self, **fields: Any) -> Any:
+        """Returns a copy with other values in some fields."""
+
+
+StateT = TypeVar("StateT", bound=State)
+
+
+def parts_of(state: State) -> dict[str, Any]:
+    """Maps the name of each folder to the tree in it."""
+    parts = {
+        VARIABLES: {"params": state.params, "batch_stats": state.batch_stats},
+        OPT_STATE: state.opt_state,
+    }
+    return parts if state.ema_params is None else {**parts, EMA_PARAMS: state.ema_params}
 
 
 def leaf_types(tree: Any) -> LeafTypes:
