@@ -59,7 +59,7 @@ def read_config(path: str | Path) -> ConfigDict:
       The configuration.
 
     Raises:
-      InputError: if there is no such file or function, or it fails.
+      InputError: if there is no such file, function or model family, or the function fails.
     """
     path = Path(path)
     if not path.is_file():
@@ -73,8 +73,10 @@ def read_config(path: str | Path) -> ConfigDict:
     try:
         spec.loader.exec_module(module)
         config = module.get_config()
-        for section in ("common", "generator", "dense_motion", "avd_network"):
-            config["model_params"][f"{section}_params"]
+        for section in family_of(config["model_params"]).sections:
+            config["model_params"][section]
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except Exception as error:
         # Anything can go wrong in a file of somebody else's.
         raise InputError(

@@ -13,7 +13,8 @@ import pytest
 
 from tests.helpers.fake_trainer import losses
 from tests.helpers.processes import start_python
-from tpsm_jax.checkpoints.orbax_io import finished_steps, load_tree
+from tpsm_jax.checkpoints.orbax_io import load_tree
+from tpsm_jax.checkpoints.steps import finished_steps
 
 WIDTH = 20000  # 15 MiB of state, so that writing takes a while
 LONG = ["total_steps=60", "checkpoint_every=3", f"width={WIDTH}"]

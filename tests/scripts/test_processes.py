@@ -19,7 +19,8 @@ from tests.helpers.fake_trainer import lines, losses
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import QUICKLY
 from tests.helpers.tiny_training import tiny_batch, tiny_config
-from tpsm_jax.checkpoints.orbax_io import finished_steps, load_tree
+from tpsm_jax.checkpoints.orbax_io import load_tree
+from tpsm_jax.checkpoints.steps import finished_steps
 
 TIMEOUT = 400
 # As few operations as a whole model can have, to compile in little time.

@@ -17,7 +17,8 @@ from data.evaluation_set import clips_for_test
 from tests.helpers.fake_trainer import lines, losses
 from tests.helpers.processes import QUICKLY, start_python
 from tpsm_jax.checkpoints.converted import load_checkpoint
-from tpsm_jax.checkpoints.orbax_io import finished_steps, load_tree
+from tpsm_jax.checkpoints.orbax_io import load_tree
+from tpsm_jax.checkpoints.steps import finished_steps
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.measures import total
 from tpsm_jax.evaluation.reconstruction import Reconstructor

@@ -34,7 +34,7 @@ from tpsm_jax.cli import ArgumentParser, picture_size, run_script
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.registry import check_image_size
 from tpsm_jax.models.tpsm import MotionModel
-from tpsm_jax.runtime.replace_file import replaced
+from tpsm_jax.runtime.atomic_files import replaced
 
 FORMAT = 1
 PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}  # jax.default_backend(): for jax.export

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from tpsm_jax.checkpoints.converted import Checkpoint, find_step
+from tpsm_jax.checkpoints.converted import Checkpoint
+from tpsm_jax.checkpoints.steps import find_step
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.output import TRUTH
 

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import jax
 
 import tpsm_jax
-from tpsm_jax.checkpoints.converted import Checkpoint, check_vgg19, load_checkpoint, load_vgg19
+from tpsm_jax.checkpoints.converted import Checkpoint, load_checkpoint
+from tpsm_jax.checkpoints.vgg19 import check_vgg19, load_vgg19
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.checkpoints import ModelSpec, crc32, digest, identity, model_entry
 from tpsm_jax.evaluation.clip_frames import EvaluationClip, check_first_frames

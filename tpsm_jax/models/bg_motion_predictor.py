@@ -36,7 +36,7 @@ class BGMotionPredictor(nn.Module):
         Args:
           source_image: [B, H, W, 3] in [0, 1].
           driving_image: [B, H, W, 3] in [0, 1].
-          train: normalise by the batch and update the running statistics.
+          train: normalize by the batch and update the running statistics.
 
         Returns:
           [B, 3, 3] float32, acting on homogeneous (x, y, 1); the third row is 0 0 1.

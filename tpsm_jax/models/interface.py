@@ -26,6 +26,7 @@ class Network:
       clipped: bound the largest absolute entry of its gradient.
       can_remat: a config's `remat` may name it.
       lost_without: what cannot be done with a checkpoint that lacks it; empty if it is required.
+      can_be_none: the model's field may be None, and the model then works without the network.
       modes: the animation modes that use it.
     """
 
@@ -35,6 +36,7 @@ class Network:
     clipped: bool = False
     can_remat: bool = True
     lost_without: str = ""
+    can_be_none: bool = False
     modes: tuple[str, ...] = ("relative", "standard", "avd")
 
     @property
@@ -118,6 +120,19 @@ class Family:
         return {
             network.name: network.lost_without for network in self.networks if not network.required
         }
+
+    def without(self, model: Any, absent: Collection[str]) -> Any:
+        """Removes the networks whose variables are absent and that the model works without.
+
+        Args:
+          model: as `build` makes it.
+          absent: names of networks.
+
+        Returns:
+          The model with None in the place of those networks.
+        """
+        removed = [n.name for n in self.networks if n.can_be_none and n.name in absent]
+        return model.clone(**dict.fromkeys(removed)) if removed else model
 
     def optimizers(self, stage: Stage) -> dict[str, tuple[str, ...]]:
         """Optimizer -> names of the networks that it steps in a stage, in order."""

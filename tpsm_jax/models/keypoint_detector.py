@@ -36,7 +36,7 @@ class KPDetector(nn.Module):
 
         Args:
           image: [B, H, W, 3] in [0, 1].
-          train: normalise by the batch and update the running statistics.
+          train: normalize by the batch and update the running statistics.
 
         Returns:
           [B, 5 K, 2] float32, (x, y) in [-1, 1]; spline k owns points 5k to 5k+4.

@@ -1,6 +1,6 @@
 """The one table of model families, and what every family's models have in common.
 
-A config picks its family by `model_params.family`, "tpsm" where absent.
+A config chooses its family by `model_params.family`; without that field it is `DEFAULT_FAMILY`.
 """
 
 import functools
@@ -20,6 +20,7 @@ from tpsm_jax.models.tpsm import TPSM
 from tpsm_jax.nn.layers import Dtype
 
 FAMILIES = {family.name: family for family in (TPSM,)}
+DEFAULT_FAMILY = TPSM.name
 
 
 def family_of(model_params: Mapping[str, Any]) -> Family:
@@ -28,7 +29,7 @@ def family_of(model_params: Mapping[str, Any]) -> Family:
     Raises:
       InputError: there is no such family.
     """
-    name = model_params.get("family", TPSM.name)
+    name = model_params.get("family", DEFAULT_FAMILY)
     if name not in FAMILIES:
         raise InputError(f"model_params.family is {' or '.join(FAMILIES)}, not {name!r}")
     return FAMILIES[name]
@@ -43,7 +44,8 @@ def build_model(
     """Makes the model that a config describes.
 
     Args:
-      model_params: the sections that its family names, with the fields of the official YAML files.
+      model_params: the sections that the family requires, with the fields of the official YAML
+        files.
       dtype: float32 or bfloat16, to compute convolutions in.
       remat: names of networks whose inner values a gradient computes again.
 

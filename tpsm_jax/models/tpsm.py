@@ -61,7 +61,7 @@ class MotionModel(nn.Module):
         Args:
           source: [B, H, W, 3] in [0, 1].
           driving: [B, H, W, 3] in [0, 1].
-          train: normalise by the batch and update the running statistics; or the names of the
+          train: normalize by the batch and update the running statistics; or the names of the
             networks that do.
           background: use `bg_predictor`, where there is one.
           kept_tps: [B, K], see `DenseMotionNetwork`.
@@ -171,7 +171,7 @@ class MotionModel(nn.Module):
 
         Args:
           encoded_source: what `encode_source` returned, of batch 1 or B.
-          kp_driving: [B, 5 K, 2], already normalised to the source.
+          kp_driving: [B, 5 K, 2], already normalized to the source.
           bg_param: [B, 3, 3], the background's motion. If None the background stays, as in the
             reference's animation.
 
@@ -261,6 +261,7 @@ TPSM = Family(
             clipped=True,
             lost_without="animation does not use it; reconstruction runs without the motion of "
             "the background",
+            can_be_none=True,
             modes=(),
         ),
         Network(

@@ -22,11 +22,12 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from tpsm_jax.checkpoints.orbax_io import HELD_OUT_L1, LOSS
+from tpsm_jax.checkpoints.files import METRICS
+from tpsm_jax.checkpoints.steps import HELD_OUT_L1, LOSS
 from tpsm_jax.errors import InputError
-from tpsm_jax.runtime.replace_file import replace_text
+from tpsm_jax.runtime.atomic_files import replace_text
 
-METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"
+TENSORBOARD = "tensorboard"
 _ON_THE_BAR = {LOSS: "loss", HELD_OUT_L1: "held-out l1"}
 
 

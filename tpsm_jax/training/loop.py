@@ -9,8 +9,9 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from tpsm_jax.checkpoints.orbax_io import HELD_OUT_L1, quiet_orbax, tree_bytes
+from tpsm_jax.checkpoints.orbax_io import quiet_orbax, tree_bytes
 from tpsm_jax.checkpoints.run import Checkpoints, Progress
+from tpsm_jax.checkpoints.steps import HELD_OUT_L1
 from tpsm_jax.checkpoints.workdir import check_disk, claim_workdir, record_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.visualize import animation_sheet

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from tpsm_jax.checkpoints.converted import check_vgg19, load_checkpoint, load_vgg19
-from tpsm_jax.checkpoints.orbax_io import finished_steps
+from tpsm_jax.checkpoints.converted import load_checkpoint
+from tpsm_jax.checkpoints.steps import finished_steps
+from tpsm_jax.checkpoints.vgg19 import check_vgg19, load_vgg19
 from tpsm_jax.models.interface import Variables
 from tpsm_jax.parallel.distributed import on_every_process
 from tpsm_jax.training.setup import initial_networks

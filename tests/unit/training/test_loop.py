@@ -21,9 +21,9 @@ from tests.helpers.fake_trainer import (
     loop_config,
     losses,
 )
-from tpsm_jax.checkpoints.converted import find_step
-from tpsm_jax.checkpoints.orbax_io import finished_steps, load_tree
+from tpsm_jax.checkpoints.orbax_io import load_tree
 from tpsm_jax.checkpoints.run import Checkpoints, Progress
+from tpsm_jax.checkpoints.steps import find_step, finished_steps
 from tpsm_jax.errors import InputError
 from tpsm_jax.training.log import Log
 from tpsm_jax.training.loop import train
