@@ -44,8 +44,8 @@ def _convolve_on_cpu(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array
         if small or _is_for_winograd(x, kernel, padding):
             return _convolve_with_matmul_gradients(x, kernel, padding)
         # XLA converts to float32 anyway, and float32 has more forms to choose from.
-        wide = (array.astype(jnp.float32) for array in (x, kernel))
-        return _convolve_on_cpu(*wide, padding).astype(x.dtype)
+        wide = _convolve_on_cpu(x.astype(jnp.float32), kernel.astype(jnp.float32), padding)
+        return wide.astype(x.dtype)
     if min(sides) < size:
         # For pictures smaller than the kernel XLA falls back to a plain loop, 80 times as slow for
         # 2x2 pictures of 512 channels.

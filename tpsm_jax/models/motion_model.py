@@ -272,7 +272,7 @@ def _variable_shapes(model_params_json: str, x64: bool) -> Variables:
     halvings = motion["num_blocks"] + model_params["generator_params"]["num_down_blocks"]
     # No variable depends on the size, but tracing needs one that halves so often.
     side = math.ceil(2**halvings / motion["scale_factor"])
-    with tracing_for("gpu"):  # a CPU's forms of convolutions take longer to trace
+    with tracing_for("plain"):  # other forms take longer to trace
         return jax.eval_shape(lambda rng: init_variables(model, rng, side, side), jax.random.key(0))
 
 
