@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from tpsm_jax.backends.backend import backend, written_for
+from tpsm_jax.backends.backend import backend, tracing_for
 from tpsm_jax.errors import InputError
 
 
@@ -19,7 +19,7 @@ def count_flops(lowered: Any, lower: Callable[[], Any]) -> float:
     """
     counted = lowered.cost_analysis()
     if counted is None:
-        with jax.default_device(cpu_device()), written_for(backend()):
+        with jax.default_device(cpu_device()), tracing_for(backend()):
             counted = lower().cost_analysis()
     return counted.get("flops", 0)
 

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from benchmarks.common.op_cases import noise
 from benchmarks.common.roofline import Work, compiled
-from tpsm_jax.backends.scale_channels import weigh
+from tpsm_jax.backends.scale_channels import scale_channels
 from tpsm_jax.models.dense_motion import background_warp, tps_warps
 from tpsm_jax.models.registry import build_model, init_variables
 from tpsm_jax.models.tpsm import MotionModel
@@ -118,7 +118,7 @@ def warp_and_mask(source: Any, maps: Any, motion: Any) -> Any:
         return grid_sample(image, at_size)
 
     masked = [
-        weigh(warp(features[0]), mask[0, ..., 0])
+        scale_channels(warp(features[0]), mask[0, ..., 0])
         for features, mask in zip(reversed(maps), motion["occlusion_map"], strict=True)
     ]
     return masked, warp(source[0])

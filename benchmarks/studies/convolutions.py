@@ -2,8 +2,8 @@
 
     python -m benchmarks.studies.convolutions [--batch 1] [--dtype float32]
 
-On a CPU it sets the thresholds of tpsm_jax/backends: where the ratio is well above 1.
-Elsewhere it measures the forms of gpu_forms.py beside.
+On a CPU it sets tpsm_jax/backends/thresholds.py: a form is used where the ratio is well above 1.
+Elsewhere it compares XLA's forms with those of gpu_forms.py.
 """
 
 import argparse
@@ -20,10 +20,10 @@ import jax.numpy as jnp
 
 from benchmarks.common.measuring import add_output_flag, describe_machine, write_results
 from benchmarks.studies import gpu_forms
-from tpsm_jax.backends.plain_convolution import convolve_plainly
+from tpsm_jax.backends.plain_convolution import convolve_plain
+from tpsm_jax.backends.upsample_conv import upsample_conv_by_products, upsample_then_convolve
 from tpsm_jax.backends.winograd import winograd
 from tpsm_jax.cli import ArgumentParser, positive, run_script
-from tpsm_jax.nn.upsample_conv import UpsampleConv
 from tpsm_jax.runtime.malloc import keep_freed_memory
 
 # (side of the input, channels in, channels out): hourglass, mask branch, inpainting decoder.
@@ -71,15 +71,17 @@ def main() -> None:
 def upsampling(
     form: Any, x: jax.Array, features: int
 ) -> tuple[Callable[[Any, jax.Array], jax.Array], Any]:
-    """A form of `UpsampleConv`, and its variables."""
-    module = UpsampleConv(features, form=None if form == "subpixels" else form, dtype=x.dtype)
-    variables = module.init(jax.random.key(1), x)
+    """A form of an up-convolution, and its kernel."""
+    compute = {
+        "upsample": upsample_then_convolve,
+        "products": upsample_conv_by_products,
+        "subpixels": gpu_forms.upsample_and_convolve,
+    }[form]
 
-    def by_subpixels(variables: Any, x: jax.Array) -> jax.Array:
-        made = gpu_forms.upsample_and_convolve(x, variables["params"]["kernel"])
-        return made + variables["params"]["bias"].astype(x.dtype).reshape(1, 1, 1, -1)
+    def apply(kernel: jax.Array, x: jax.Array) -> jax.Array:
+        return compute(x, kernel if form == "subpixels" else kernel.astype(x.dtype))
 
-    return jax.jit(by_subpixels if form == "subpixels" else module.apply), variables
+    return jax.jit(apply), jax.random.normal(jax.random.key(1), (3, 3, x.shape[-1], features))
 
 
 def plain(
@@ -89,7 +91,7 @@ def plain(
 
     def apply(kernel: jax.Array, x: jax.Array) -> jax.Array:
         kernel = kernel.astype(x.dtype)
-        return winograd(x, kernel) if form == "Winograd" else convolve_plainly(x, kernel, 1, 1)
+        return winograd(x, kernel) if form == "Winograd" else convolve_plain(x, kernel, 1, 1)
 
     return jax.jit(apply), jax.random.normal(jax.random.key(1), (3, 3, x.shape[-1], features))
 
@@ -102,7 +104,7 @@ def odd(
     def apply(kernel: jax.Array, x: jax.Array) -> jax.Array:
         kernel = kernel.astype(x.dtype)
         if form == "XLA":
-            return convolve_plainly(x, kernel, 1, size // 2)
+            return convolve_plain(x, kernel, 1, size // 2)
         return gpu_forms.convolve(x, kernel, size // 2)
 
     return jax.jit(apply), jax.random.normal(jax.random.key(1), (size, size, x.shape[-1], features))
@@ -118,7 +120,7 @@ def turned(
         if form == "Winograd":
             return winograd(gradient, kernel, transposed=True)
         x = jax.ShapeDtypeStruct((*gradient.shape[:3], channels), gradient.dtype)
-        return jax.linear_transpose(lambda x: convolve_plainly(x, kernel, 1, 1), x)(gradient)[0]
+        return jax.linear_transpose(lambda x: convolve_plain(x, kernel, 1, 1), x)(gradient)[0]
 
     kernel = jax.random.normal(jax.random.key(1), (3, 3, channels, gradient.shape[-1]))
     return jax.jit(apply), kernel

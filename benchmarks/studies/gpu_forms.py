@@ -7,7 +7,7 @@ not in the library, for they have not been measured yet.
 import jax
 import jax.numpy as jnp
 
-from tpsm_jax.backends.plain_convolution import precision_of
+from tpsm_jax.backends.precision import precision_of
 
 # Kernels of this side and more, to so many features and fewer: masks have 1, pictures 3,
 # contribution maps 11. cuDNN computes 32 or more at once, and throws the others away.

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from benchmarks.common.compiled_step import Step, lower_step
 from benchmarks.common.flops import cpu_device
 from benchmarks.common.measuring import add_output_flag, write_results
-from tpsm_jax.backends.backend import written_for
+from tpsm_jax.backends.backend import tracing_for
 from tpsm_jax.cli import ArgumentParser, positive, run_script
 from tpsm_jax.config import apply_overrides, read_config
 from tpsm_jax.training.losses import random_vgg19
@@ -79,7 +79,7 @@ def kept_bytes(step: Step, samples: int) -> int:
 
         return jax.vjp(total, params)[1]
 
-    with written_for("tpu"):  # as `lower_step` has it
+    with tracing_for("tpu"):  # as `lower_step` has it
         state = trainer.abstract_state()
         kept = jax.eval_shape(
             pull, state.params, state.batch_stats, pictures, pictures, jax.random.key(0)

@@ -25,7 +25,7 @@ from tests.helpers.golden_cases import gradient_samples
 from tests.helpers.golden_model import procedural_model
 from tests.helpers.paths import GOLDEN
 from tests.helpers.procedural import procedural_tensor
-from tpsm_jax.backends import convolution
+from tpsm_jax.backends import thresholds
 from tpsm_jax.checkpoints.torch import torch_from_variables, vgg19_from_torch
 from tpsm_jax.checkpoints.torch.keys import vgg19_leaves
 from tpsm_jax.ops.coordinates import coordinate_grid
@@ -239,7 +239,7 @@ def trajectory(name):
         return train_avd()
     if name == "late":
         # Its small pictures take the ways that large ones take on a CPU.
-        with mock.patch.multiple(convolution, LARGE_PICTURE=0, LARGE_KERNEL=0):
+        with mock.patch.multiple(thresholds, LARGE_PICTURE=0, LARGE_KERNEL=0):
             return train(["late"])[name]
     return with_background()[name]
 

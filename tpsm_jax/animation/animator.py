@@ -20,6 +20,7 @@ from tpsm_jax.animation.programs import (
     kernel_types,
     render,
 )
+from tpsm_jax.backends.backend import backend
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import resize
 from tpsm_jax.models.registry import check_image_size
@@ -80,7 +81,9 @@ class Animator:
         self.mode = mode
         self._model = model
         self._output_dtype = output_dtype
-        self._call = KeptPrograms(model) if keep_programs else self._call_directly
+        self._call = (
+            KeptPrograms(model, traced_for=backend) if keep_programs else self._call_directly
+        )
         self._variables = jax.device_put(animation_variables(variables, [mode]))
         if set(kernel_types(model, self._variables).values()) != {jnp.dtype(jnp.float32)}:
             self._variables = self._call(convert_kernels, self._variables)

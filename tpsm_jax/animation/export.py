@@ -28,7 +28,7 @@ from tpsm_jax.animation.programs import (
     find_keypoints,
     render,
 )
-from tpsm_jax.backends.backend import written_for
+from tpsm_jax.backends.backend import tracing_for
 from tpsm_jax.checkpoints.converted import add_checkpoint_flags, load_checkpoint
 from tpsm_jax.cli import ArgumentParser, picture_size, run_script
 from tpsm_jax.errors import InputError
@@ -178,7 +178,7 @@ def _program(function: Callable[..., Any], arguments: tuple[Any, ...], backend: 
     # Or it would name the files that it comes from, as they lie on this machine.
     jax.config.update("jax_traceback_in_locations_limit", 0)
     try:
-        with written_for(backend):
+        with tracing_for(backend):
             export = jax.export.export(jax.jit(function), platforms=[PLATFORMS[backend]])
             return export(*arguments).serialize()
     finally:

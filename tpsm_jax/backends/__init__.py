@@ -1,1 +1,11 @@
-"""Faster forms of operations for one machine, equal in value to the plain form."""
+"""Faster forms of operations for one machine, each equal in value to a plain XLA form.
+
+Every operation has one public function that chooses a form by `backend.backend()` and by
+`thresholds`. Where that is 'plain' (`TPSM_PLAIN=1`), it always chooses the plain form:
+
+    operation                              plain form
+    convolution.convolve                   plain_convolution.convolve_plain
+    upsample_conv.upsample_conv            upsample_conv.upsample_then_convolve
+    scale_channels.scale_channels          scale_channels.scale_channels_plain
+    linear_solve.solve                     linear_solve.solve_plain
+"""

@@ -1,11 +1,26 @@
-"""The backend that a computation is written for, where that decides how it is written."""
+"""The backend that a trace is for, which decides between the forms of an operation.
+
+`TPSM_PLAIN=1` in the environment turns all special forms off, for debugging. It is read once, at
+import, because JAX's trace caches would not notice a later change.
+"""
+
+import os
 
 import jax
 
-# The default backend if None. JAX's caches keep apart what is traced with different values.
-written_for = jax.make_user_context(None)
+# Overrides the backend within a block: `with tracing_for("gpu"):`, or "plain" for plain forms. If
+# None, it is JAX's default backend. JAX's caches keep traces with different values apart.
+tracing_for = jax.make_user_context(None)
+
+_ALWAYS_PLAIN = os.environ.get("TPSM_PLAIN", "") not in ("", "0")
 
 
 def backend() -> str:
-    """'cpu', 'gpu' or 'tpu'; others by JAX's name of them."""
-    return written_for.value or jax.default_backend()
+    """Returns what forms are chosen for: 'cpu', 'gpu', 'tpu', or 'plain' for plain XLA forms.
+
+    Every choice between forms asks this function. 'plain' takes precedence: `TPSM_PLAIN=1` holds
+    within `tracing_for` too.
+    """
+    if _ALWAYS_PLAIN:
+        return "plain"
+    return tracing_for.value or jax.default_backend()

@@ -1,6 +1,6 @@
-"""Convolution to few features, as masks and pictures are made: by products with all taps at once.
+"""Convolution to few features, as for masks and pictures: matmuls with all taps at once.
 
-XLA's routines for a CPU, and the detours of `convolution.py`, are made for many features.
+XLA's CPU routines and the other forms of `convolution.py` are made for many features.
 """
 
 import functools
@@ -9,20 +9,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from tpsm_jax.backends.plain_convolution import convolve_plainly, multiply
+from tpsm_jax.backends import thresholds
+from tpsm_jax.backends.plain_convolution import convolve_plain
+from tpsm_jax.backends.precision import wide_einsum
 
-MOST = 16  # features; masks have 1, pictures 3, contribution maps 11
 
-
-def suits(kernel: jax.Array) -> bool:
-    """Whether a kernel makes so few features of so many channels that these ways pay."""
+def is_few_features(kernel: jax.Array) -> bool:
+    """Returns whether a kernel makes so few features of so many channels that this form pays."""
     size, _, channels, features = kernel.shape
-    return features <= MOST and size * features < channels
+    return features <= thresholds.FEW_FEATURES and size * features < channels
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve_to_few(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
-    """Convolves float32 pictures; both gradients take a product each with the same values.
+    """Convolves float32 pictures; each gradient is one matmul with the same shifted values.
 
     Args:
       x: [B, H, W, C].
@@ -30,14 +30,14 @@ def convolve_to_few(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
       padding: zeros on each side, less than k.
 
     Returns:
-      [B, H + 2 padding - k + 1, likewise, features].
+      [B, H + 2 padding - k + 1, W + 2 padding - k + 1, features].
     """
     if kernel.shape[-1] > 1:
-        return convolve_plainly(x, kernel, 1, padding)
-    # What each place adds to those around it, then the sums.
+        return convolve_plain(x, kernel, 1, padding)
+    # First the contribution of every position to each neighbor, then the sums.
     size = kernel.shape[0]
     taps = kernel.reshape(size * size, -1)
-    products = multiply("bhwc,tc->bhwt", x, taps)
+    products = wide_einsum("bhwc,tc->bhwt", x, taps)
     products = jnp.pad(products, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
     height, width = (side - size + 1 for side in products.shape[1:3])
     total = jnp.zeros((), x.dtype)
@@ -57,8 +57,9 @@ def _backward(padding: int, kept: Any, gradient: jax.Array) -> tuple[jax.Array, 
     height, width = x.shape[1:3]
     border = size - 1 - padding
     gradient = jnp.pad(gradient, ((0, 0), (border, border), (border, border), (0, 0)))
-    # The gradient as each place of x meets it through each tap; made once, for both products.
-    met = jax.lax.optimization_barrier(
+    # The gradient that each position of x receives through each tap. The barrier makes XLA compute
+    # it once for both matmuls.
+    received = jax.lax.optimization_barrier(
         jnp.concatenate(
             [
                 gradient[:, row : row + height, column : column + width]
@@ -69,8 +70,8 @@ def _backward(padding: int, kept: Any, gradient: jax.Array) -> tuple[jax.Array, 
         )
     )
     taps = kernel.swapaxes(2, 3).reshape(size * size * features, channels)
-    of_x = multiply("bhwt,tc->bhwc", met, taps)
-    of_kernel = multiply("bhwt,bhwc->tc", met, x).reshape(size, size, features, channels)
+    of_x = wide_einsum("bhwt,tc->bhwc", received, taps)
+    of_kernel = wide_einsum("bhwt,bhwc->tc", received, x).reshape(size, size, features, channels)
     return of_x, of_kernel.swapaxes(2, 3)
 
 

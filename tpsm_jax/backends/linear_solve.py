@@ -1,4 +1,4 @@
-"""Small systems of linear equations, solved where they lie."""
+"""Small systems of linear equations; on a TPU solved without moving them between devices."""
 
 import jax
 import jax.numpy as jnp
@@ -7,10 +7,7 @@ from tpsm_jax.backends.backend import backend
 
 
 def solve(system: jax.Array, right_side: jax.Array) -> jax.Array:
-    """Solves a small symmetric system; on a TPU by elimination with partial pivoting.
-
-    There `jnp.linalg.solve` is a routine that XLA cannot divide among devices: each would be sent
-    the systems of the whole batch, and solve them all.
+    """Solves a small symmetric system.
 
     Args:
       system: [n, n] float32, symmetric.
@@ -19,8 +16,22 @@ def solve(system: jax.Array, right_side: jax.Array) -> jax.Array:
     Returns:
       [n, m] float32: x with system x = right_side.
     """
-    if backend() != "tpu":
-        return jnp.linalg.solve(system, right_side)
+    if backend() == "tpu":
+        return _solve_by_elimination(system, right_side)
+    return solve_plain(system, right_side)
+
+
+def solve_plain(system: jax.Array, right_side: jax.Array) -> jax.Array:
+    """Computes `solve` in its plain form."""
+    return jnp.linalg.solve(system, right_side)
+
+
+def _solve_by_elimination(system: jax.Array, right_side: jax.Array) -> jax.Array:
+    """Solves by elimination with partial pivoting.
+
+    On a TPU `jnp.linalg.solve` is a custom call that XLA cannot shard: it would all-gather the
+    systems of the whole batch, and every device would solve all of them.
+    """
 
     def apply(x: jax.Array) -> jax.Array:
         return jnp.matmul(system, x, precision=jax.lax.Precision.HIGHEST)
@@ -32,22 +43,22 @@ def solve(system: jax.Array, right_side: jax.Array) -> jax.Array:
 
 def _eliminate(system: jax.Array, right_side: jax.Array) -> jax.Array:
     count = system.shape[0]
-    places = jnp.arange(count)
+    indices = jnp.arange(count)
 
     def clear_below(k: jax.Array, rows: jax.Array) -> jax.Array:
-        pivot = jnp.argmax(jnp.where(places >= k, jnp.abs(rows[:, k]), -1))
-        rows = rows[jnp.where(places == k, pivot, jnp.where(places == pivot, k, places))]
-        factors = jnp.where(places > k, rows[:, k] / rows[k, k], 0)
+        pivot = jnp.argmax(jnp.where(indices >= k, jnp.abs(rows[:, k]), -1))
+        rows = rows[jnp.where(indices == k, pivot, jnp.where(indices == pivot, k, indices))]
+        factors = jnp.where(indices > k, rows[:, k] / rows[k, k], 0)
         return rows - factors[:, None] * rows[k][None]
 
     rows = jnp.concatenate([system, right_side], axis=1)
     rows = jax.lax.fori_loop(0, count, clear_below, rows)
     upper, reduced = jnp.triu(rows[:, :count]), rows[:, count:]
 
-    def put_in(step: jax.Array, x: jax.Array) -> jax.Array:
+    def substitute(step: jax.Array, x: jax.Array) -> jax.Array:
         k = count - 1 - step
-        known = jnp.sum(upper[k][:, None] * x, axis=0)  # of x all before k is still 0
+        known = jnp.sum(upper[k][:, None] * x, axis=0)  # rows of x up to k are still 0
         value = (reduced[k] - known) / upper[k, k]
-        return jnp.where(places[:, None] == k, value[None], x)
+        return jnp.where(indices[:, None] == k, value[None], x)
 
-    return jax.lax.fori_loop(0, count, put_in, jnp.zeros_like(reduced))
+    return jax.lax.fori_loop(0, count, substitute, jnp.zeros_like(reduced))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from tpsm_jax.backends.scale_channels import weigh
+from tpsm_jax.backends.scale_channels import scale_channels
 from tpsm_jax.nn.blocks import DownBlock, ResBlock, SameBlock, UpBlock
 from tpsm_jax.nn.layers import Dtype, conv
 from tpsm_jax.ops.grid_sample import grid_sample
@@ -110,7 +110,7 @@ class InpaintingNetwork(nn.Module):
                 x = jnp.concatenate([x, skips[i + 1]], axis=-1)
 
         mask = masks[-1] if self.multi_mask else _resize(masks[-1], *x.shape[1:3])
-        x = weigh(x, (1 - mask[..., 0]).astype(self.dtype)) + skips[-1]
+        x = scale_channels(x, (1 - mask[..., 0]).astype(self.dtype)) + skips[-1]
         painted = nn.sigmoid(self.final(x).astype(jnp.float32))
         deformed = _warp(source_image, flow)
         return {
@@ -122,7 +122,7 @@ class InpaintingNetwork(nn.Module):
     def _mask(self, features: jax.Array, masks: tuple[jax.Array, ...], level: int) -> jax.Array:
         """Hides what is occluded. Level 0 is the coarsest."""
         mask = masks[level] if self.multi_mask else _resize(masks[0], *features.shape[1:3])
-        return weigh(features, mask[..., 0].astype(features.dtype))
+        return scale_channels(features, mask[..., 0].astype(features.dtype))
 
 
 def _resize(images: jax.Array, height: int, width: int) -> jax.Array:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from tpsm_jax.backends.backend import written_for
+from tpsm_jax.backends.backend import tracing_for
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.dense_motion import check_divides
 from tpsm_jax.models.interface import Family, Variables
@@ -123,7 +123,7 @@ def _variable_shapes(model_params_json: str, x64: bool) -> Variables:
     model = build_model(model_params)
     # No variable depends on the size, but tracing needs one that halves so often.
     side = family_of(model_params).image_step(model_params)
-    with written_for("gpu"):  # a CPU's forms of convolutions take longer to trace
+    with tracing_for("plain"):  # other forms take longer to trace
         return jax.eval_shape(lambda rng: init_variables(model, rng, side, side), jax.random.key(0))
 
 

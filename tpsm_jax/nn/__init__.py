@@ -1,1 +1,1 @@
-"""Building blocks, named after the tensors of the official checkpoints."""
+"""Layers, named after the tensors of the official checkpoints."""

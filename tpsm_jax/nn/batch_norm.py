@@ -1,4 +1,4 @@
-"""Batch normalisation as PyTorch keeps it: the running variance is the unbiased one."""
+"""Batch normalization with PyTorch's statistics: the running variance is the unbiased one."""
 
 import jax
 import jax.numpy as jnp
@@ -7,28 +7,28 @@ from flax import linen as nn
 from tpsm_jax.nn.layers import Dtype
 
 EPSILON = 1e-5
-MOMENTUM = 0.1  # PyTorch's sense: the share of the new value
+MOMENTUM = 0.1  # as PyTorch defines it: the weight of the new value
 
 
 class BatchNorm(nn.Module):
-    """Normalises over all axes but the last.
+    """Normalizes over all axes but the last.
 
-    Under `jax.jit` with a sharded batch the statistics are those of the whole batch. (flax's own
-    `BatchNorm` keeps the biased variance, so a checkpoint trained with it would differ.)
+    Under `jax.jit` with a sharded batch the statistics are those of the whole batch. Flax's own
+    `BatchNorm` keeps the biased variance, so a checkpoint trained with it would differ.
 
     Attributes:
-      dtype: of the result; the statistics are float32.
+      dtype: type of the result; the statistics are float32.
     """
 
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """Normalises.
+        """Normalizes by the batch's statistics in training, else by the running ones.
 
         Args:
           x: [..., C].
-          train: use the batch's statistics, and record them.
+          train: use the batch's statistics, and update the running ones.
 
         Returns:
           [..., C].

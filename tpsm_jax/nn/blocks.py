@@ -1,4 +1,4 @@
-"""The convolution blocks of the hourglass and the inpainting network.
+"""Convolution blocks of the hourglass and the inpainting network.
 
 Reference: `SameBlock2d`, `DownBlock2d`, `UpBlock2d` and `ResBlock2d` in modules/util.py.
 """
@@ -36,7 +36,7 @@ class DownBlock(nn.Module):
         x = conv(x.shape[-1], self.features, 3, dtype=self.dtype, name="conv")(x)
         x = nn.relu(InstanceNorm(self.dtype, name="norm")(x))
         batch, height, width, channels = x.shape
-        # As a mean over axes: the gradient of a pooling window is slower on a CPU.
+        # A mean over axes, because the gradient of `nn.avg_pool` is slower on a CPU.
         return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
 
 
@@ -53,7 +53,7 @@ class UpBlock(nn.Module):
 
 
 class ResBlock(nn.Module):
-    """Twice norm, relu, 3x3 convolution; plus the input. Keeps the shape."""
+    """Two times norm, relu, 3x3 convolution, then plus the input: [B, H, W, C] -> [B, H, W, C]."""
 
     dtype: Dtype = jnp.float32
 

@@ -27,7 +27,7 @@ class HourglassEncoder(nn.Module):
 
 
 class HourglassDecoder(nn.Module):
-    """Doubles the size `num_blocks` times, each followed by the encoder's output of that size."""
+    """Doubles the size `num_blocks` times; each time appends the encoder's output of that size."""
 
     block_expansion: int
     num_blocks: int
@@ -51,9 +51,9 @@ class Hourglass(nn.Module):
 
     Attributes:
       block_expansion: features before the first doubling.
-      num_blocks: how often the size is halved: H and W must divide by 2 ** num_blocks.
-      max_features: upper bound of the features.
-      dtype: to compute convolutions in.
+      num_blocks: how often the size is halved; H and W must be divisible by 2 ** num_blocks.
+      max_features: upper bound on the features.
+      dtype: type to compute convolutions in.
     """
 
     block_expansion: int

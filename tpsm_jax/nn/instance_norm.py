@@ -1,4 +1,4 @@
-"""Instance normalisation with PyTorch's parameters."""
+"""Instance normalization with PyTorch's parameters."""
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +10,15 @@ EPSILON = 1e-5
 
 
 class InstanceNorm(nn.Module):
-    """Normalises each channel of each picture by its own mean and variance.
+    """Normalizes each channel of each picture by its own mean and variance.
 
-    As one factor and one shift a channel, which PyTorch does too, and in which XLA reads the
-    picture once less than in flax's own. Where the mean is large beside the deviation, that rounds
-    twice as far, as it does in PyTorch. (The variance is not E[x^2] - E[x]^2, which loses digits
-    that parity needs.)
+    It applies one factor and one shift per channel, as PyTorch does, which reads the picture once
+    less than Flax's own. Where the mean is large compared with the deviation, this rounds twice as
+    coarsely, as it does in PyTorch. The variance is not E[x^2] - E[x]^2, which loses digits that
+    parity needs.
 
     Attributes:
-      dtype: of the result; mean and variance are at least float32.
+      dtype: type of the result; mean and variance are at least float32.
     """
 
     dtype: Dtype = jnp.float32

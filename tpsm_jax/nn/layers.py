@@ -15,7 +15,7 @@ Dtype = Any
 
 
 def uniform_by_fan_in(fan_in: int) -> Callable[..., jax.Array]:
-    """PyTorch's default initialiser of convolutions and linear layers: U(-1/sqrt(n), 1/sqrt(n))."""
+    """Returns PyTorch's default initializer, U(-1/sqrt(n), 1/sqrt(n)) with n = `fan_in`."""
     bound = 1 / math.sqrt(fan_in)
 
     def initialize(rng: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> jax.Array:
@@ -24,8 +24,8 @@ def uniform_by_fan_in(fan_in: int) -> Callable[..., jax.Array]:
     return initialize
 
 
-# Jitted, as all initialisers that compute something should be: flax traces them whenever a module
-# is applied, to check shapes, and JAX traces what is jitted once a shape.
+# Jitted, as every initializer that computes something should be: Flax traces initializers whenever
+# it applies a module, to check shapes, and JAX traces a jitted function once per shape.
 @functools.partial(jax.jit, static_argnums=(1, 2, 3))
 def _uniform(rng: jax.Array, shape: tuple[int, ...], dtype: Dtype, bound: float) -> jax.Array:
     return jax.random.uniform(rng, shape, dtype, -bound, bound)
@@ -42,17 +42,17 @@ def conv(
     dtype: Dtype = jnp.float32,
     name: str | None = None,
 ) -> nn.Conv:
-    """A square convolution padded by half its kernel, which keeps the size at stride 1.
+    """Makes a square convolution padded by half its kernel, which keeps the size at stride 1.
 
     Args:
-      in_features: channels in; sets the scale of the initial values.
+      in_features: channels in, which set the scale of the initial values.
       features: channels out.
-      kernel_size: odd.
-      strides: along both axes.
-      use_bias: whether a bias is added.
-      kernel_init: of the kernel; PyTorch's default if None.
-      dtype: to compute in. Parameters are float32.
-      name: as in the checkpoint.
+      kernel_size: side of the kernel, odd.
+      strides: stride along both axes.
+      use_bias: whether to add a bias.
+      kernel_init: initializer of the kernel; PyTorch's default if None.
+      dtype: type to compute in. Parameters are float32.
+      name: the submodule's name, which is the torch key.
     """
     initialize = uniform_by_fan_in(in_features * kernel_size**2)
     return nn.Conv(
@@ -72,7 +72,7 @@ def conv(
 def _convolve(
     x: jax.Array, kernel: jax.Array, window_strides: Any, padding: Any, **_: Any
 ) -> jax.Array:
-    """`convolve`, called as flax calls `jax.lax.conv_general_dilated`."""
+    """Calls `convolve` with the arguments that Flax passes to `jax.lax.conv_general_dilated`."""
     return convolve(x, kernel, strides=window_strides[0], padding=padding[0][0])
 
 
@@ -84,7 +84,7 @@ def linear(
     bias_init: Callable[..., jax.Array] | None = None,
     name: str | None = None,
 ) -> nn.Dense:
-    """A float32 linear layer: it only ever makes keypoints and matrices, which stay float32."""
+    """Makes a linear layer in float32, because it computes keypoints and matrices only."""
     initialize = uniform_by_fan_in(in_features)
     return nn.Dense(
         features,
@@ -97,17 +97,18 @@ def linear(
 
 
 def max_pool(x: jax.Array, window: int, *, padding: int = 0) -> jax.Array:
-    """The largest of every `window` x `window` pixels, at stride 2.
+    """Takes the maximum of every `window` x `window` pixels, at stride 2.
 
-    By slices and maxima, because the gradient of XLA's pooling takes ten times as long on a CPU.
+    It is a maximum of slices, because the gradient of `nn.max_pool` takes ten times as long on a
+    CPU.
 
     Args:
       x: [B, H, W, C].
-      window: side.
-      padding: on each side; never the largest.
+      window: side of the window.
+      padding: pixels of -inf on each side.
 
     Returns:
-      [B, (H + 2 padding - window) // 2 + 1, likewise, C].
+      [B, H', W', C] with H' = (H + 2 padding - window) // 2 + 1, and W' accordingly.
     """
     borders = ((0, 0), (padding, padding), (padding, padding), (0, 0))
     x = jnp.pad(x, borders, constant_values=-jnp.inf)

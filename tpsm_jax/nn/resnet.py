@@ -1,4 +1,4 @@
-"""ResNet-18 with the names of torchvision's, down to a linear layer of any size."""
+"""ResNet-18 with torchvision's names and a last linear layer of any size."""
 
 from collections.abc import Callable
 
@@ -9,13 +9,13 @@ from flax import linen as nn
 from tpsm_jax.nn.batch_norm import BatchNorm
 from tpsm_jax.nn.layers import Dtype, conv, linear, max_pool
 
-kaiming_normal = jax.jit(  # see `uniform_by_fan_in`
+kaiming_normal = jax.jit(  # for why it is jitted, see `layers._uniform`
     nn.initializers.variance_scaling(2.0, "fan_out", "normal"), static_argnums=(1, 2)
 )
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut, itself a 1x1 convolution where the shape changes."""
+    """Two 3x3 convolutions and a shortcut, which is a 1x1 convolution where the shape changes."""
 
     features: int
     strides: int = 1
@@ -46,16 +46,17 @@ class BasicBlock(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """torchvision's resnet18, any number of input channels.
+    """torchvision's resnet18, for any number of input channels.
 
     Attributes:
       outputs: size of the last linear layer.
-      width: features of the first layers, 64 in torchvision's; those after double it thrice.
-      blocks: of each of the four layers, 2 in torchvision's.
-      stem_init: of the first convolution's kernel; torchvision's, as of all others, by default.
-      kernel_init: of the last linear layer; PyTorch's default if None.
-      bias_init: likewise.
-      dtype: to compute convolutions in; the last layer is float32.
+      width: features of the first layer, 64 in torchvision's; each later layer doubles them.
+      blocks: blocks in each of the four layers, 2 in torchvision's.
+      stem_init: initializer of the first convolution's kernel; torchvision's by default, which all
+        other convolutions have.
+      kernel_init: initializer of the last linear layer's kernel; PyTorch's default if None.
+      bias_init: initializer of its bias; PyTorch's default if None.
+      dtype: type to compute convolutions in; the last layer is float32.
     """
 
     outputs: int
@@ -68,7 +69,7 @@ class ResNet18(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        """Args: x: [B, H, W, C]. train: batch statistics. Returns: [B, outputs] float32."""
+        """Args: x: [B, H, W, C]. train: use batch statistics. Returns: [B, outputs] float32."""
         x = conv(
             x.shape[-1],
             self.width,

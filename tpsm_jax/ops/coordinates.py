@@ -1,4 +1,4 @@
-"""The pixel grid in the model's coordinates, and keypoints as heatmaps."""
+"""The pixel grid in the model's coordinates, and heatmaps of keypoints."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def coordinate_grid(height: int, width: int) -> jax.Array:
-    """The (x, y) position of every pixel, corners of the picture at exactly +-1.
+    """Returns the (x, y) position of every pixel; the corner pixels lie at exactly +-1.
 
     Args:
       height: rows.
@@ -15,7 +15,7 @@ def coordinate_grid(height: int, width: int) -> jax.Array:
     Returns:
       [H, W, 2] float32, (x, y) in [-1, 1]. Reference: `make_coordinate_grid` in modules/util.py.
     """
-    # Divided before it is doubled, as the reference does, so that both round alike.
+    # Divide before doubling, as the reference does, so that both round alike.
     x = 2 * (np.arange(width, dtype=np.float32) / np.float32(max(width - 1, 1))) - 1
     y = 2 * (np.arange(height, dtype=np.float32) / np.float32(max(height - 1, 1))) - 1
     return jnp.asarray(np.stack(np.meshgrid(x, y), axis=-1))
@@ -24,13 +24,13 @@ def coordinate_grid(height: int, width: int) -> jax.Array:
 def gaussian_heatmaps(
     keypoints: jax.Array, height: int, width: int, *, variance: float = 0.01
 ) -> jax.Array:
-    """An isotropic Gaussian bump around every keypoint, 1 at its centre.
+    """Returns an isotropic Gaussian around every keypoint, 1 at its center.
 
     Args:
       keypoints: [N, 2], (x, y) in [-1, 1].
       height: rows of the maps.
       width: columns of the maps.
-      variance: of the Gaussian, in squared grid units.
+      variance: variance of the Gaussian, in squared grid units.
 
     Returns:
       [H, W, N] float32 in [0, 1]. Reference: `kp2gaussian` in modules/util.py.

@@ -5,7 +5,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-from tpsm_jax.backends.scale_channels import weigh
+from tpsm_jax.backends.scale_channels import scale_channels
 
 
 def grid_sample(
@@ -18,16 +18,16 @@ def grid_sample(
 
     Args:
       image: [H, W, C].
-      grid: [h, w, 2] float32, (x, y), where +-1 are the centres of the corner pixels
-        (`align_corners=True`). Any finite value may stand there.
-      padding_mode: what lies outside [-1, 1]: "zeros", or the picture mirrored about the centres
+      grid: [h, w, 2] float32, (x, y), where +-1 are the centers of the corner pixels
+        (`align_corners=True`). Any finite value is allowed.
+      padding_mode: what lies outside [-1, 1]: "zeros", or the picture mirrored about the centers
         of its border pixels ("reflection").
 
     Returns:
       [h, w, C] in the dtype of `image`. Source: torch.nn.functional.grid_sample.
 
     Raises:
-      ValueError: for another padding mode.
+      ValueError: if the padding mode is another.
     """
     image, grid = jnp.asarray(image), jnp.asarray(grid)
     height, width, _ = image.shape
@@ -42,7 +42,7 @@ def grid_sample(
 
     left, top = jnp.floor(x), jnp.floor(y)
     right_weight, bottom_weight = x - left, y - top
-    # Before anything is taken: the gradient is a sum over samples, which in bfloat16 ends at 2^8.
+    # Convert before gathering: the gradient is a sum over samples, which in bfloat16 stops at 2^8.
     values = image.astype(jnp.float32)
     own_row = jnp.arange(grid.shape[0])[:, None] % height
     own_column = jnp.arange(grid.shape[1])[None, :] % width
@@ -51,18 +51,19 @@ def grid_sample(
         for column, column_weight in ((left, 1 - right_weight), (left + 1, right_weight)):
             inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
             weight = jnp.where(inside, row_weight * column_weight, 0)
-            # Outside, any pixel weighted by 0: a plain gather, and no index is ever out of range.
-            # Each sample its own, for on a GPU it is slow where many gradients add to one pixel.
+            # A sample outside takes some pixel with weight 0, so no index is out of range and the
+            # gather needs no mode. Each takes a pixel of its own, because scatter-add on a GPU is
+            # slow where many gradients add to one pixel.
             row_index = jnp.where(inside, row.astype(jnp.int32), own_row)
             column_index = jnp.where(inside, column.astype(jnp.int32), own_column)
-            sampled = sampled + weigh(values[row_index, column_index], weight)
+            sampled = sampled + scale_channels(values[row_index, column_index], weight)
     return sampled.astype(image.dtype)
 
 
 def _stop_outside(position: jax.Array, size: int) -> jax.Array:
-    """Moves positions two pixels outside or further to where no pixel of the picture is near.
+    """Clips positions to at most two pixels outside, where they touch no pixel of the picture.
 
-    Keeps the weights of finite extremes finite.
+    This keeps the weights of huge finite positions finite.
     """
     return jnp.clip(position, -2, size + 1)
 
@@ -75,5 +76,5 @@ def _reflect(position: jax.Array, size: int) -> jax.Array:
     distance = jnp.abs(position)
     remainder = distance - jnp.trunc(distance / span) * span
     mirrored = jnp.minimum(remainder, span - remainder)
-    # Rounding of huge distances can leave the picture by a hair, or by inf - inf altogether.
+    # For huge distances, rounding can leave the picture slightly, and inf - inf gives NaN.
     return jnp.clip(jnp.where(jnp.isfinite(mirrored), mirrored, 0), 0, size - 1)

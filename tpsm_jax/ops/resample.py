@@ -1,7 +1,7 @@
 """Resizing and anti-aliased downsampling, each as one small constant matrix per axis.
 
-Both are linear and separable. As matrices they run on the matrix units, and their gradient is a
-matrix product too, not a scatter.
+Both are linear and separable. As matmuls they run on the matrix units, and their gradient is a
+matmul too and not a scatter.
 """
 
 import jax
@@ -10,12 +10,12 @@ import numpy as np
 
 
 def resize_align_corners(image: jax.Array, height: int, width: int) -> jax.Array:
-    """Bilinear resize in which the centres of the corner pixels stay where they are.
+    """Resizes bilinearly; the centers of the corner pixels stay where they are.
 
     Args:
       image: [H, W, C].
-      height: rows wanted.
-      width: columns wanted.
+      height: rows of the result.
+      width: columns of the result.
 
     Returns:
       [height, width, C]. Source: torch.nn.functional.interpolate, bilinear, align_corners=True.
@@ -26,13 +26,13 @@ def resize_align_corners(image: jax.Array, height: int, width: int) -> jax.Array
 
 
 def antialias_kernel(scale: float) -> np.ndarray:
-    """The Gaussian that bounds the frequencies before downsampling by `scale`.
+    """Returns the Gaussian that removes high frequencies before downsampling by `scale`.
 
     Args:
       scale: in (0, 1).
 
     Returns:
-      [k, k] float32 of sum 1. Reference: `AntiAliasInterpolation2d` in modules/util.py, whose
+      [k, k] float32, with sum 1. Reference: `AntiAliasInterpolation2d` in modules/util.py, whose
       checkpoints store it as `weight`.
     """
     profile = _gaussian_profile(scale)
@@ -44,7 +44,7 @@ def antialias_downsample(image: jax.Array, scale: float) -> jax.Array:
 
     Args:
       image: [H, W, C].
-      scale: in (0, 1]; 1 returns the picture as it is.
+      scale: in (0, 1]; 1 returns the picture unchanged.
 
     Returns:
       [floor(H * scale), floor(W * scale), C]. Reference: `AntiAliasInterpolation2d`.
@@ -86,6 +86,6 @@ def _antialias_matrix(size: int, scale: float) -> np.ndarray:
     radius = len(profile) // 2
     kept = np.floor(np.arange(int(size * scale)) / scale).astype(int)
     matrix = np.zeros((len(kept), size + 2 * radius))
-    for row, centre in enumerate(kept):
-        matrix[row, centre : centre + len(profile)] = profile
+    for row, center in enumerate(kept):
+        matrix[row, center : center + len(profile)] = profile
     return matrix[:, radius : radius + size].astype(np.float32)

@@ -1,4 +1,4 @@
-"""Thin-plate splines: fitted to point pairs by one small linear solve, and evaluated anywhere."""
+"""Thin-plate splines, fitted to point pairs by one small linear solve."""
 
 from typing import NamedTuple
 
@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from tpsm_jax.backends.linear_solve import solve
 from tpsm_jax.ops.coordinates import coordinate_grid
 
-# Added to the whole system's diagonal by the reference. The spline then does not interpolate its
-# points exactly; trained weights rely on that.
+# The reference adds this to the whole diagonal of the system. The spline then does not interpolate
+# its points exactly, and trained weights rely on that.
 REGULARIZATION = 0.01
 
 
@@ -28,18 +28,18 @@ class ThinPlateSpline(NamedTuple):
 
 
 def fit_thin_plate_spline(control_points: jax.Array, targets: jax.Array) -> ThinPlateSpline:
-    """The spline that maps `control_points` onto `targets` (but for the regularisation).
+    """Fits the spline that maps `control_points` onto `targets`, up to the regularization.
 
     Args:
-      control_points: [n, 2] float32, (x, y) in [-1, 1]. They may coincide: the values and the
-        gradients stay finite.
+      control_points: [n, 2] float32, (x, y) in [-1, 1]. They may coincide: values and gradients
+        stay finite.
       targets: [n, 2] float32.
 
     Returns:
       The spline. Source: paper, Eq. 1-2; `TPS` with mode 'kp' in modules/util.py.
     """
     count = control_points.shape[0]
-    # The squared distance directly, not a norm squared: its gradient is finite at 0.
+    # Compute the squared distance without a norm, whose gradient is not finite at 0.
     kernel = _radial(control_points[:, None, :] - control_points[None, :, :])
     homogeneous = jnp.concatenate([control_points, jnp.ones((count, 1))], axis=1)
     system = jnp.block([[kernel, homogeneous], [homogeneous.T, jnp.zeros((3, 3))]])
@@ -50,14 +50,14 @@ def fit_thin_plate_spline(control_points: jax.Array, targets: jax.Array) -> Thin
 
 
 def evaluate_thin_plate_spline(spline: ThinPlateSpline, points: jax.Array) -> jax.Array:
-    """Where the spline takes `points`.
+    """Maps points by a spline.
 
     Args:
       spline: a spline with n control points.
       points: [..., 2] float32, (x, y).
 
     Returns:
-      [..., 2] float32. Source: `TPS.warp_coordinates` in modules/util.py.
+      [..., 2] float32, (x, y). Source: `TPS.warp_coordinates` in modules/util.py.
     """
     shape = points.shape
     points = points.reshape(-1, 2)
@@ -71,16 +71,16 @@ def evaluate_thin_plate_spline(spline: ThinPlateSpline, points: jax.Array) -> ja
 def random_thin_plate_spline(
     rng: jax.Array, *, sigma_affine: float, sigma_tps: float, points_tps: int
 ) -> ThinPlateSpline:
-    """A random spline near the identity, for the equivariance loss.
+    """Draws a random spline near the identity, for the equivariance loss.
 
     Args:
       rng: a JAX random key.
       sigma_affine: standard deviation of the noise on each entry of the identity affine map.
       sigma_tps: standard deviation of the weights.
-      points_tps: control points along each axis of the regular grid they stand on.
+      points_tps: control points along each axis of a regular grid.
 
     Returns:
-      A spline with `points_tps ** 2` control points, one weight each for x and y together.
+      A spline with `points_tps ** 2` control points, with one weight each that x and y share.
       Source: `TPS` with mode 'random' in modules/util.py.
     """
     affine_rng, weights_rng = jax.random.split(rng)
@@ -90,6 +90,6 @@ def random_thin_plate_spline(
 
 
 def _radial(offsets: jax.Array) -> jax.Array:
-    """U(|offset|^2), over the last axis."""
+    """Returns U(|offset|^2), over the last axis."""
     squared = jnp.sum(offsets**2, axis=-1)
     return squared * jnp.log(squared + 1e-9)

@@ -1,6 +1,6 @@
 """Compiled programs kept on disk, so that only a machine's first run compiles.
 
-In the same folder is kept what else follows from this package's code: see `kept_path`.
+Other results that depend on this package's code are kept in the same folder: see `kept_path`.
 """
 
 import argparse
@@ -13,8 +13,11 @@ from typing import Any
 
 import jax
 
-from tpsm_jax.backends.backend import backend
 from tpsm_jax.runtime.atomic_files import replace_bytes
+
+# The folders of this package whose code decides what a kept program computes. Editing another file
+# keeps all programs.
+TRACED = ("animation", "backends", "models", "nn", "ops")
 
 
 def default_cache_folder() -> Path:
@@ -55,22 +58,23 @@ def use_compilation_cache(folder: str | Path | None = None) -> None:
 
 
 def kept_path(name: str, *key: Any) -> Path | None:
-    """Where to keep something that follows from `key` and from this package's code.
+    """Returns where to keep a result that depends on `key` and on the code of traced functions.
 
     Args:
       name: what the file's name begins with.
-      *key: whatever has a `repr` that is the same in every process.
+      *key: whatever else the result depends on; its `repr` must be the same in every process.
 
     Returns:
-      A path in the folder where JAX keeps compiled programs, another one whenever the code, the
-      device, JAX or its settings are others. None where JAX keeps none, or not on this machine.
+      A path in the folder where JAX keeps compiled programs. It differs whenever the code that is
+      traced (see `TRACED`), the device, JAX or its settings differ. None if JAX keeps no programs,
+      or not on this machine.
     """
     folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     enabled = jax.config.jax_enable_compilation_cache  # type: ignore[attr-defined]
     if not (enabled and folder) or "://" in folder:
         return None
     device = jax.devices()[0].device_kind
-    key = (*key, _CODE, backend(), device, sorted(jax.config.values.items()))
+    key = (*key, _CODE, device, sorted(jax.config.values.items()))
     digest = hashlib.sha256(repr(key).encode()).hexdigest()
     return Path(folder) / f"tpsm_jax-{name}-{digest[:32]}"
 
@@ -87,11 +91,10 @@ def keep(path: Path, content: bytes) -> None:
         replace_bytes(path, content)
 
 
-def _digest_code() -> str:
-    """Of this package's files, and of the versions of what traces them."""
+def _digest_code(package: Path) -> str:
+    """Hashes the files that define traced functions, and the versions of what traces them."""
     digest = hashlib.sha256()
-    package = Path(__file__).parent.parent
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted(path for folder in TRACED for path in (package / folder).rglob("*.py")):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(package)} {len(content)} ".encode() + content)
     for name in ("jax", "jaxlib", "flax"):
@@ -99,5 +102,5 @@ def _digest_code() -> str:
     return digest.hexdigest()
 
 
-# As imported: files that are edited later are not what this process runs.
-_CODE = _digest_code()
+# Computed at import: a file that is edited later is not what this process runs.
+_CODE = _digest_code(Path(__file__).parent.parent)

@@ -1,6 +1,7 @@
-"""Programs kept on disk as they were traced, for the next start.
+"""Traced programs kept on disk for the next start.
 
-JAX keeps what it compiled (`compilation_cache`), but finds it only after tracing everything anew.
+JAX keeps compiled programs (`compilation_cache`), but finds them only after tracing everything
+again.
 """
 
 import functools
@@ -23,13 +24,20 @@ class KeptPrograms:
     """Calls jitted functions of a model, `function(model, *arguments, **static)`.
 
     Each is traced once for arguments of the same structure, shapes and types, with JAX's settings
-    as they are at its first call, and taken from disk in other processes: see `kept_path` for
-    where, and for when nothing is kept.
+    at its first call. Other processes read it from disk: see `kept_path` for where, and for when
+    nothing is kept.
     """
 
-    def __init__(self, model: Any):
-        """Args: model: of this package's modules alone; a change of others' would go unnoticed."""
+    def __init__(self, model: Any, *, traced_for: Callable[[], str]):
+        """Keeps programs of a model.
+
+        Args:
+          model: made of this package's modules only; changes in other code would go unnoticed.
+          traced_for: names what decides between the forms of the operations, at every call:
+            `backends.backend.backend`. Programs with different names are kept apart.
+        """
         self._model = model
+        self._traced_for = traced_for
         self._programs: dict[Any, _Program] = {}
 
     def __call__(self, function: Any, *arguments: Any, **static: Any) -> Any:
@@ -45,7 +53,7 @@ class KeptPrograms:
         """
         leaves, structure = jax.tree.flatten(arguments)
         shapes = tuple((leaf.shape, np.dtype(leaf.dtype).name) for leaf in leaves)
-        signature = function, structure, shapes, tuple(static.items())
+        signature = function, structure, shapes, tuple(static.items()), self._traced_for()
         if signature not in self._programs:
             program: _Program = functools.partial(function, self._model, **static)
             path = kept_path(function.__name__, self._model, *signature[1:])

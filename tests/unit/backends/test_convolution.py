@@ -1,4 +1,4 @@
-"""Convolutions equal XLA's own, values and gradients, by whichever way they are computed."""
+"""Every form of a convolution equals XLA's own, in values and gradients."""
 
 import math
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from tpsm_jax.backends import convolution, few_features
+from tpsm_jax.backends import convolution, few_features, thresholds
 from tpsm_jax.backends.convolution import convolve
 
 
@@ -28,20 +28,20 @@ def plain(x, kernel, strides, padding):
     [
         ((2, 9, 12, 5), 3, 7, 1, 1),
         ((1, 8, 8, 4), 7, 1, 1, 3),
-        ((2, 9, 9, 3), 2, 8, 1, 0),  # of an up-convolution
+        ((2, 9, 9, 3), 2, 8, 1, 0),
         ((2, 2, 2, 6), 3, 4, 1, 1),  # smaller than the kernel
         ((2, 1, 4, 6), 3, 4, 1, 1),
         ((2, 8, 10, 3), 7, 4, 2, 3),
         ((2, 9, 12, 8), 7, 1, 1, 3),  # few features
         ((2, 6, 5, 9), 4, 2, 1, 1),
-        ((2, 6, 8, 5), 3, 7, 1, 1),  # even, as Winograd's way wants it
+        ((2, 6, 8, 5), 3, 7, 1, 1),  # even, as Winograd requires
     ],
 )
-@pytest.mark.parametrize("detours", [True, False])
-def test_values_and_gradients(monkeypatch, detours, shape, size, features, strides, padding):
+@pytest.mark.parametrize("special_forms", [True, False])
+def test_values_and_gradients(monkeypatch, special_forms, shape, size, features, strides, padding):
     for name in ("LARGE_PICTURE", "LARGE_KERNEL", "WINOGRAD_CHANNELS"):
-        monkeypatch.setattr(convolution, name, 0 if detours else math.inf)
-    monkeypatch.setattr(convolution, "WINOGRAD_PIXELS", (0, math.inf))
+        monkeypatch.setattr(thresholds, name, 0 if special_forms else math.inf)
+    monkeypatch.setattr(thresholds, "WINOGRAD_PIXELS", (0, math.inf))
     rng = np.random.default_rng(0)
     x = rng.standard_normal(shape).astype(np.float32)
     kernel = rng.standard_normal((size, size, shape[-1], features)).astype(np.float32)
@@ -61,11 +61,11 @@ def test_values_and_gradients(monkeypatch, detours, shape, size, features, strid
     ("shape", "features", "large_picture", "large_kernel"),
     [((1, 64, 64, 33), 17, True, False), ((1, 4, 4, 96), 96, False, True), ((1, 8, 8, 8), 8, 0, 0)],
 )
-def test_detours_are_chosen_by_size(shape, features, large_picture, large_kernel):
+def test_gradients_are_matmuls_by_size(shape, features, large_picture, large_kernel):
     called = []
     x, kernel = jnp.zeros(shape), jnp.zeros((3, 3, shape[-1], features))
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("_input_gradient", "_kernel_gradient"):
+        for name in ("input_gradient_by_matmul", "kernel_gradient_by_matmul"):
             original = getattr(convolution, name)
             patch.setattr(
                 convolution,
@@ -73,7 +73,9 @@ def test_detours_are_chosen_by_size(shape, features, large_picture, large_kernel
                 lambda *args, name=name, original=original: called.append(name) or original(*args),
             )
         jax.grad(lambda x, kernel: convolve(x, kernel, padding=1).sum(), (0, 1))(x, kernel)
-    expected = ["_input_gradient"] * large_kernel + ["_kernel_gradient"] * large_picture
+    expected = ["input_gradient_by_matmul"] * large_kernel + [
+        "kernel_gradient_by_matmul"
+    ] * large_picture
     assert called == expected
 
 
@@ -83,7 +85,7 @@ def test_detours_are_chosen_by_size(shape, features, large_picture, large_kernel
 )
 def test_masks_pictures_and_maps_have_few_features(size, channels, features, few):
     kernel = jax.ShapeDtypeStruct((size, size, channels, features), jnp.float32)
-    assert few_features.suits(kernel) == few
+    assert few_features.is_few_features(kernel) == few
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,7 @@ def test_masks_pictures_and_maps_have_few_features(size, channels, features, few
 )
 def test_winograd_is_chosen_by_size(shape, features, size, padding, expected):
     x, kernel = jnp.zeros(shape), jnp.zeros((size, size, shape[-1], features))
-    assert convolution._suits_winograd(x, kernel, padding) == expected
+    assert convolution._is_for_winograd(x, kernel, padding) == expected
 
 
 @pytest.mark.parametrize(
@@ -121,22 +123,22 @@ def test_winograd_is_chosen_by_size(shape, features, size, padding, expected):
 def test_winograd_is_chosen_by_size_in_bfloat16(shape, features, expected):
     x = jax.ShapeDtypeStruct(shape, jnp.bfloat16)
     kernel = jax.ShapeDtypeStruct((3, 3, shape[-1], features), jnp.bfloat16)
-    assert convolution._suits_winograd(x, kernel, 1) == expected
+    assert convolution._is_for_winograd(x, kernel, 1) == expected
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("side", "channels", "features", "way"),
+    ("side", "channels", "features", "form"),
     [
-        (1, 8, 8, "_convolve_small"),
-        (8, 96, 128, "_convolve_small"),
-        (10, 128, 128, "_convolve_differently_backwards"),
+        (1, 8, 8, "convolve_by_matmul"),
+        (8, 96, 128, "convolve_by_matmul"),
+        (10, 128, 128, "_convolve_with_matmul_gradients"),
         (9, 128, 1, "convolve_to_few"),
         (16, 128, 128, "winograd"),
     ],
 )
-def test_bfloat16_goes_its_own_ways(monkeypatch, side, channels, features, way):
-    """Each is as near the plain sum in float32 as its results' and its factors' type allows."""
+def test_bfloat16_has_its_own_forms(monkeypatch, side, channels, features, form):
+    """Each is as close to the plain sum in float32 as the type of results and factors allows."""
     called = []
 
     def record(module, name):
@@ -145,7 +147,12 @@ def test_bfloat16_goes_its_own_ways(monkeypatch, side, channels, features, way):
             module, name, lambda *args, **options: called.append(name) or original(*args, **options)
         )
 
-    for name in ("_convolve_small", "winograd", "_input_gradient", "_kernel_gradient"):
+    for name in (
+        "convolve_by_matmul",
+        "winograd",
+        "input_gradient_by_matmul",
+        "kernel_gradient_by_matmul",
+    ):
         record(convolution, name)
     record(few_features, "convolve_to_few")
     rng = np.random.default_rng(0)
@@ -160,13 +167,13 @@ def test_bfloat16_goes_its_own_ways(monkeypatch, side, channels, features, way):
     pairs += zip(pull(gradient), pull_expected(gradient.astype(jnp.float32)), strict=True)
     for a, b in pairs:
         assert a.dtype == jnp.bfloat16
-        # bfloat16 has 8 bits. Winograd's way rounds what it multiplies once more.
+        # bfloat16 has 8 bits. Winograd rounds the factors of its products once more.
         distance = jnp.abs(a.astype(jnp.float32) - b) / jnp.std(b)
-        assert distance.mean() < (2**-7 if way == "winograd" else 2**-9)
+        assert distance.mean() < (2**-7 if form == "winograd" else 2**-9)
         assert distance.max() < 2**-4
     products = {
-        "_convolve_small": [way, "_input_gradient", "_kernel_gradient"],
-        "winograd": [way, way, "_kernel_gradient"],
-        "convolve_to_few": [way, way],  # its gradient calls it anew
+        "convolve_by_matmul": [form, "input_gradient_by_matmul", "kernel_gradient_by_matmul"],
+        "winograd": [form, form, "kernel_gradient_by_matmul"],
+        "convolve_to_few": [form, form],  # its gradient calls it again
     }
-    assert called == products.get(way, [])
+    assert called == products.get(form, [])

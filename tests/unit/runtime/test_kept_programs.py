@@ -2,6 +2,8 @@
 
 import functools
 import os
+import subprocess
+import sys
 from unittest import mock
 
 import jax
@@ -14,6 +16,7 @@ from ml_collections import ConfigDict
 
 from tests.helpers.small import model_params, pictures, small_model
 from tpsm_jax.animation.animator import Animator
+from tpsm_jax.backends.backend import backend, tracing_for
 from tpsm_jax.models.tpsm import MotionModel
 from tpsm_jax.runtime import compilation_cache
 from tpsm_jax.runtime.compilation_cache import kept_path
@@ -40,9 +43,10 @@ def scaled(model, x, factors, *, power=1):
 
 
 def call(model=1, x=X, power=1):
-    """As a process that starts anew would."""
+    """Calls `scaled` as a new process would."""
     jax.clear_caches()
-    return np.asarray(KeptPrograms(model)(scaled, x, {"one": jnp.float32(3)}, power=power))
+    programs = KeptPrograms(model, traced_for=backend)
+    return np.asarray(programs(scaled, x, {"one": jnp.float32(3)}, power=power))
 
 
 def test_each_kind_is_traced_once(kept_folder, traced):
@@ -57,7 +61,7 @@ def test_each_kind_is_traced_once(kept_folder, traced):
 
 
 def test_one_process_looks_once(kept_folder, traced):
-    programs, factors = KeptPrograms(1), {"one": jnp.float32(3)}
+    programs, factors = KeptPrograms(1, traced_for=backend), {"one": jnp.float32(3)}
     expected = programs(scaled, X, factors)
     for path in kept_folder.iterdir():
         path.unlink()
@@ -74,15 +78,46 @@ def test_one_process_looks_once(kept_folder, traced):
     [
         mock.patch.object(compilation_cache, "_CODE", "edited"),
         jax.default_matmul_precision("highest"),
-        mock.patch.object(compilation_cache, "backend", return_value="gpu"),
+        tracing_for("gpu"),
+        tracing_for("plain"),
     ],
-    ids=["code", "setting", "backend"],
+    ids=["code", "setting", "backend", "plain"],
 )
 def test_other_code_settings_and_backends_trace_anew(kept_folder, traced, changed):
     call()
     with changed:
         call()
     assert len(traced) == 2
+
+
+def test_one_process_keeps_apart_what_is_traced_for_different_backends(kept_folder, traced):
+    programs, factors = KeptPrograms(1, traced_for=backend), {"one": jnp.float32(3)}
+    for _ in range(2):
+        programs(scaled, X, factors)
+        with tracing_for("plain"):
+            programs(scaled, X, factors)
+    assert len(traced) == 2
+    assert len(os.listdir(kept_folder)) == 2
+
+
+def test_only_code_that_is_traced_counts(tmp_path):
+    names = [*compilation_cache.TRACED, "training"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file.py").write_text("before")
+    digests = {compilation_cache._digest_code(tmp_path)}
+    for name in names:
+        (tmp_path / name / "file.py").write_text("after")
+        digests.add(compilation_cache._digest_code(tmp_path))
+    assert len(digests) == 1 + len(compilation_cache.TRACED)
+
+
+def test_programs_are_made_of_code_that_counts():
+    """All that the programs import is hashed, but for the type of the user's errors."""
+    script = "import sys, tpsm_jax.animation.programs; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    imported = {name.split(".")[1] for name in run.stdout.split() if name.startswith("tpsm_jax.")}
+    assert imported - {"errors"} <= set(compilation_cache.TRACED)
 
 
 def cut_short(content):
@@ -106,7 +141,8 @@ def test_a_damaged_file_is_made_anew(kept_folder, traced, damage):
 
 def test_what_jax_does_not_export_is_called_as_it_is(kept_folder, traced):
     factors = FrozenDict({"one": jnp.float32(3)})
-    np.testing.assert_array_equal(KeptPrograms(1)(scaled, X, factors), X * 3 + 1)
+    programs = KeptPrograms(1, traced_for=backend)
+    np.testing.assert_array_equal(programs(scaled, X, factors), X * 3 + 1)
     shared = jax.device_put(X, NamedSharding(jax.make_mesh((2,), ("b",)), PartitionSpec("b")))
     np.testing.assert_array_equal(call(x=shared), X * 3 + 1)
     assert not kept_folder.exists()
