@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from data.clips import SPLITS, Clip, fit
+from data.clips import Clip, fit
 from data.loader import open_clips
-from data.prepare import is_prepared
+from data.roots import RootOptions, root_kind
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clip_frames import EvaluationClip
 from tpsm_jax.media.video_reader import DEFAULT_FPS, without_suffix
@@ -46,13 +46,8 @@ def clips_for_test(
 
 
 def split_note(path: Path) -> str:
-    """What is to be known of a folder whose test clips are chosen here; "" of any other."""
-    if not path.is_dir() or is_prepared(path) or any((path / split).is_dir() for split in SPLITS):
-        return ""
-    return (
-        f"{path} has neither train/ nor test/: of its clips only the one in five is evaluated that "
-        "training leaves out; for all of them have a folder test/"
-    )
+    """A warning about where the test clips of a data set come from, or ""."""
+    return root_kind(path, RootOptions((1, 1))).note(path)
 
 
 def pairs_of_clips(

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.clips import SPLITS, Clip
+from data.clips import Clip
+from data.folder import SPLITS
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.video_reader import VIDEO_SUFFIXES, FrameSource, open_video
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.clips import SPLITS, Clip, find_clips
+from data.clips import Clip
+from data.folder import SPLITS, find_clips
 from data.prepare.boxes import find_boxes
 from data.puppets import FRAMES_PER_SECOND, clip_frames
 from data.puppets.data_set import choose_clips

@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 import data.clips
-from data.clips import Clip, FolderClip, VideoClip, find_clips, fit, group_by_identity
+from data.clips import Clip, FolderClip, VideoClip, fit
+from data.folder import find_clips
+from data.loader import group_by_identity
 from tests.helpers.clip_files import SIZE, frame, label, write_folder, write_strip, write_video
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import resize

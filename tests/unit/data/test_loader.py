@@ -44,8 +44,9 @@ def batches_of(dataset: ClipDataset, count: int, **arguments: int) -> list[dict[
 def assert_equal(some: list[dict[str, Any]], others: list[dict[str, Any]]) -> None:
     assert len(some) == len(others)
     for one, other in zip(some, others, strict=True):
+        assert one.keys() == other.keys() >= {"name", "source", "driving"}
         assert one["name"] == other["name"]
-        for key in ("source", "driving"):
+        for key in one:
             np.testing.assert_array_equal(one[key], other[key])
 
 
@@ -337,7 +338,7 @@ def test_no_augmentation_at_all(root: Path) -> None:
     config = small_config(root)
     with config.unlocked():
         config.dataset_params.augmentation_params = None
-    assert open_dataset(config).resize_crop is None
+    assert open_dataset(config).reader.resize_crop is None
 
 
 # ---------------------------------------------------------------- whole clips

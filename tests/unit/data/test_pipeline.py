@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from data.pipeline import Batches, import_tensorflow
+from data.sample_reader import SampleReader
 from tests.helpers.clip_files import write_data_set
 from tests.helpers.paths import ROOT
 from tpsm_jax.errors import InputError
@@ -63,13 +64,14 @@ def test_no_thread_tunes_what_would_end_a_minute_late(monkeypatch: pytest.Monkey
         "with_options",
         lambda *arguments: given.append(arguments) or with_options(*arguments),
     )
-    frame = np.zeros((2, 2, 3), np.uint8)
+    reader = SampleReader((2, 2))
+    sample = {key: np.zeros(*array) for key, array in reader.spec.items()}
     for workers in (0, 3):
         with Batches(
-            lambda _: (frame, frame),
+            lambda _: sample,
             str,
             int,
-            image_size=(2, 2),
+            spec=reader.spec,
             batch_size=1,
             start=0,
             workers=workers,

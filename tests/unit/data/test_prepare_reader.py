@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import data.prepare.reader
-from data.clips import group_by_identity
+from data.loader import group_by_identity
 from data.prepare import PreparedClip, is_prepared, open_prepared
 from detectors.table import find_clips
 from tests.helpers.prepare_files import contents, prepare, write_noise_clip, write_noise_set

@@ -5,12 +5,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from data.sampling import Draws, SampleOrder
+from data.sampling import SampleDraws, SampleOrder
 from tpsm_jax.errors import InputError
 
 # Of the order with seed 5 below.
 ENTRIES = [3, 4, 2, 4, 3, 1, 5, 0, 0, 5, 1, 2]
-DRAWS = Draws(
+DRAWS = SampleDraws(
     clip=0.6378165294409281,
     frames=(0.33249263039971366, 0.903368923176462),
     resize=0.855513039064209,
