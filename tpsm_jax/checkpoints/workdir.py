@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from tpsm_jax.checkpoints.added_fields import with_added_fields
 from tpsm_jax.checkpoints.orbax_io import STEPS, VARIABLES, check_room, finished_steps
 from tpsm_jax.errors import InputError
 from tpsm_jax.runtime.replace_file import replace_text
@@ -107,6 +108,7 @@ def _fixed(config: Mapping[str, Any]) -> dict[str, Any]:
     dataset = config.get("dataset", {})
     return {
         **{name: config.get(name) for name in _FIXED},
+        "model_params": with_added_fields(config.get("model_params") or {}),
         "dataset": {name: dataset.get(name) for name in _FIXED_OF_DATASET},
     }
 

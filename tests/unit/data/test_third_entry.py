@@ -1,4 +1,4 @@
-"""A third array of a sample is declared and read in one place, and passes through to the devices."""
+"""A third array of a sample is read in one place, and passes through to the devices."""
 
 import dataclasses
 from itertools import islice
