@@ -120,7 +120,6 @@ class FolderClip(Clip):
         return path.is_dir()
 
     def problem(self) -> str:
-        """See `Clip`."""
         try:
             has_picture = any(map(_is_picture, os.listdir(self.path)))
         except OSError as error:
@@ -130,11 +129,9 @@ class FolderClip(Clip):
         return f"the clip {self.path} is a folder without a picture: fill it, or take it away"
 
     def frames(self) -> Iterator[np.ndarray]:
-        """See `Clip`."""
         return (read_image(self._file(name)) for name in self._names())
 
     def pair(self, first: float, second: float) -> Frames:
-        """See `Clip`."""
         names = self._names()
         earlier, later = (names[index] for index in ordered(first, second, len(names)))
         return read_image(self._file(earlier)), read_image(self._file(later))
@@ -176,15 +173,12 @@ class VideoClip(Clip):
 
     @property
     def frame_rate(self) -> float:
-        """See `Clip`."""
         return open_video(self.path).fps
 
     def frames(self) -> Iterator[np.ndarray]:
-        """See `Clip`."""
         return iter(open_video(self.path, whole=True))
 
     def pair(self, first: float, second: float) -> Frames:
-        """See `Clip`."""
         if not self._index_is_read:
             is_gif = self.path.suffix.lower() == ".gif"
             self._index = None if is_gif else FrameIndex.of(self.path)
@@ -222,15 +216,12 @@ class StripClip(Clip):
 
     @classmethod
     def from_path(cls, path: Path, wide_pictures: WidePictures) -> Self:
-        """See `Clip`."""
         return cls(path, wide_pictures)
 
     def frames(self) -> Iterator[np.ndarray]:
-        """See `Clip`."""
         return iter(self._split())
 
     def pair(self, first: float, second: float) -> Frames:
-        """See `Clip`."""
         frames = self._split()
         earlier, later = ordered(first, second, len(frames))
         return frames[earlier], frames[later]

@@ -1,4 +1,4 @@
-"""TensorFlow stays in the background: quiet, off the accelerators, gone when the program ends."""
+"""TensorFlow is quiet, leaves the accelerators alone, and ends with the program."""
 
 import os
 import subprocess
@@ -37,7 +37,7 @@ run_script(main)
 @pytest.mark.slow
 @pytest.mark.parametrize("broken", [False, True])
 def test_a_program_ends_while_the_threads_are_reading(tmp_path: Path, broken: bool) -> None:
-    """Nothing hangs, and nothing of TensorFlow's is on the screen."""
+    """Nothing hangs, and TensorFlow prints nothing."""
     write_data_set(tmp_path)
     bad = tmp_path / "train" / "clip1"
     if broken:
@@ -94,3 +94,11 @@ def test_tensorflow_is_kept_off_the_accelerators(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
     import_tensorflow.__wrapped__()
     assert hidden == [([], "GPU"), ([], "TPU")]
+
+
+@pytest.mark.parametrize("module", ["clips", "folder", "prepare", "roots", "loader"])
+def test_finding_clips_imports_neither_tensorflow_nor_jax(module: str) -> None:
+    code = f"import sys, data.{module}; print(*{{'jax', 'tensorflow'}} & set(sys.modules))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"

@@ -1,4 +1,4 @@
-"""MGif's resize and crop, against the official code and by their own rules."""
+"""MGif's resize and crop, compared with the official code and by their own rules."""
 
 import numpy as np
 import pytest
