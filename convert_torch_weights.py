@@ -14,7 +14,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from tpsm_jax.checkpoints.converted import load_checkpoint, save_checkpoint, save_vgg19
+from tpsm_jax.checkpoints.converted import load_checkpoint, save_checkpoint
 from tpsm_jax.checkpoints.torch import (
     ImportReport,
     read_torch_file,
@@ -23,17 +23,12 @@ from tpsm_jax.checkpoints.torch import (
     vgg19_from_torch,
     write_torch_file,
 )
+from tpsm_jax.checkpoints.vgg19 import save_vgg19
 from tpsm_jax.cli import ArgumentParser, run_script
 from tpsm_jax.config import read_config
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.motion_model import Variables
-
-_ABSENT = {
-    "bg_predictor": (
-        "animation does not use it; reconstruction runs without the motion of the background"
-    ),
-    "avd_network": "animate.py --mode avd is not available; the other modes are",
-}
+from tpsm_jax.models.interface import Family, Variables
+from tpsm_jax.models.registry import family_of
 
 
 def main() -> None:
@@ -49,7 +44,7 @@ def main() -> None:
     else:
         config = read_config(args.config)
         variables, report = read_checkpoint(args.checkpoint, config)
-        print_report(args.checkpoint, report)
+        print_report(args.checkpoint, report, family_of(config.model_params))
         save_checkpoint(args.output, variables, config, vgg19=vgg19)
     print(f"wrote {args.output}")
 
@@ -96,13 +91,13 @@ def read_vgg19(path: Path) -> Variables:
     return variables
 
 
-def print_report(path: Path, report: ImportReport) -> None:
-    """Says what was found, what was not, and what that means."""
+def print_report(path: Path, report: ImportReport, family: Family) -> None:
+    """Prints what was found, what was not, and what cannot be done without it."""
     print(f"{path}:" + ("" if report.epoch is None else f" saved after epoch {report.epoch}"))
     for network, (tensors, numbers) in report.networks.items():
         print(f"  {network}: {tensors} tensors, {numbers / 1e6:.2f} M numbers")
     for network in report.absent:
-        print(f"  no {network}: {_ABSENT[network]}")
+        print(f"  no {network}: {family.lost_without[network]}")
     for name in report.ignored:
         print(f"  ignored {name}: the config has no such network")
     if report.not_finite:

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tpsm_jax.cli import ArgumentParser, run_script
 from tpsm_jax.errors import InputError
-from tpsm_jax.runtime.replace_file import replaced
+from tpsm_jax.runtime.atomic_files import replaced
 
 PATH = Path(__file__).parent / "images" / "speed.png"
 ORDER = ("animate", "train", "evaluate", "data")  # of the files; others after them

@@ -1,4 +1,4 @@
-"""Configuration files, and single fields of them changed on the command line."""
+"""Configuration files, fields changed on the command line, and the check of all settings."""
 
 import importlib.util
 import sys
@@ -9,9 +9,43 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.models.interface import Stage
+from tpsm_jax.models.registry import check_image_size, family_of, variable_shapes
+from tpsm_jax.models.vgg19 import SMALLEST as SMALLEST_FOR_VGG19
+from tpsm_jax.parallel.sharding import check_batch_size, check_state_sharding
+from tpsm_jax.training.augment import check_augmentation
+from tpsm_jax.training.losses import make_features
+from tpsm_jax.training.optimizer import frozen_parameters, make_optimizer
+from tpsm_jax.training.setup import check_init_networks
 
 # What the official files call otherwise.
 _RENAMED = {"config.dataset_params.root_dir": "config.dataset.path"}
+# The least value of each whole number that training reads.
+_LEAST = {
+    "total_steps": 0,
+    "log_every": 1,
+    "checkpoint_every": 0,
+    "keep_checkpoints": 1,
+    "picture_every": 0,
+    "skip_nonfinite_steps": 0,
+    "eval_every": 0,
+    "eval_clips": 1,
+    "eval_frames": 1,
+    "warmup_steps": 0,
+    "accumulate_steps": 1,
+}
+# Fields that only the stage "model" reads, and their values where nobody set them.
+_NOT_FOR_AVD = {
+    "optimizer": "",
+    "optimizer_params": {},
+    "warmup_steps": 0,
+    "accumulate_steps": 1,
+    "remat": (),
+    "freeze": (),
+    "init_from": "",
+    "init_networks": (),
+    "eval_every": 0,  # a reconstruction does without avd_network
+}
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -25,7 +59,7 @@ def read_config(path: str | Path) -> ConfigDict:
       The configuration.
 
     Raises:
-      InputError: if there is no such file or function, or it fails.
+      InputError: if there is no such file, function or model family, or the function fails.
     """
     path = Path(path)
     if not path.is_file():
@@ -39,8 +73,10 @@ def read_config(path: str | Path) -> ConfigDict:
     try:
         spec.loader.exec_module(module)
         config = module.get_config()
-        for section in ("common", "generator", "dense_motion", "avd_network"):
-            config["model_params"][f"{section}_params"]
+        for section in family_of(config["model_params"]).sections:
+            config["model_params"][section]
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     except Exception as error:
         # Anything can go wrong in a file of somebody else's.
         raise InputError(
@@ -76,3 +112,101 @@ def apply_overrides(config: ConfigDict, arguments: Sequence[str]) -> None:
         raise InputError(f"{message} (overrides are --config.FIELD=VALUE)") from error
     if rest:
         raise InputError(f"{rest[0]!r} is no flag (--help lists them)")
+
+
+def validate(config: ConfigDict, stage: Stage, devices: int) -> None:
+    """Checks every setting that training reads, before anything is loaded.
+
+    Args:
+      config: the experiment's; for the stage "avd" with the `model_params` of the trained model.
+      stage: "model" or "avd".
+      devices: how many the batch is divided among.
+
+    Raises:
+      InputError: naming the field that does not do.
+    """
+    _check_run(config)
+    family = family_of(config.model_params)
+    check_image_size(config.model_params, *config.image_size)
+    check_augmentation(config.dataset_params.augmentation_params or {})
+    check_state_sharding(config.state_sharding)
+    if config.compute_dtype not in ("float32", "bfloat16"):
+        raise InputError(f"compute_dtype is 'float32' or 'bfloat16', not {config.compute_dtype!r}")
+    if stage == "avd":
+        if not family.trained("avd"):
+            raise InputError(f"models of family {family.name!r} have no stage avd")
+        _check_unused_fields(config)
+        size = config.train_avd_params.batch_size
+        check_batch_size(size, devices, field="train_avd_params.batch_size")
+        return
+    check_batch_size(config.train_params.batch_size, devices, config.accumulate_steps)
+    _check_dropout(config)
+    _check_remat(config)
+    _check_perceptual_features(config)
+    make_optimizer(config.optimizer, config.optimizer_params)
+    if config.init_networks and not config.init_from:
+        raise InputError("config.init_networks says what to take of init_from: give that, too")
+    if config.init_networks or config.freeze:
+        shapes = variable_shapes(config.model_params, networks=family.trained("model"))["params"]
+        check_init_networks(config.init_networks, tuple(shapes))
+        frozen_parameters(shapes, config.freeze)
+
+
+def _check_run(config: ConfigDict) -> None:
+    """What the loop reads."""
+    for name, least in _LEAST.items():
+        if config[name] < least:
+            raise InputError(f"config.{name} is {config[name]} and must be at least {least}")
+    if not 0 <= config.ema_decay < 1:
+        raise InputError(
+            f"config.ema_decay is {config.ema_decay} and must be at least 0 and below 1"
+        )
+
+
+def _check_dropout(config: ConfigDict) -> None:
+    params = config.train_params
+    if params.dropout_inc_epoch <= 0:
+        raise InputError(
+            f"config.train_params.dropout_inc_epoch is {params.dropout_inc_epoch} and must be "
+            "above 0: for a constant share set dropout_startp to dropout_maxp"
+        )
+    # What is kept is divided by the share that is kept.
+    if config.dropout_rescale and not params.dropout_maxp < 1:
+        raise InputError(
+            f"config.train_params.dropout_maxp is {params.dropout_maxp} and must be below 1 with "
+            "config.dropout_rescale"
+        )
+
+
+def _check_remat(config: ConfigDict) -> None:
+    networks = family_of(config.model_params).networks
+    known = [*(network.name for network in networks if network.can_remat), "vgg19"]
+    if unknown := set(config.remat) - set(known):
+        raise InputError(f"remat: {sorted(unknown)[0]!r} is none of {', '.join(known)}")
+
+
+def _check_perceptual_features(config: ConfigDict) -> None:
+    kind, params = config.perceptual_features, config.train_params
+    make_features(kind)
+    least = int(min(params.scales) * min(config.image_size))
+    if kind != "pixels" and least < SMALLEST_FOR_VGG19:
+        raise InputError(
+            f"train_params.scales make pictures of {least} pixels, and perceptual_features "
+            f"{kind!r} takes {SMALLEST_FOR_VGG19} or more: leave out the smallest scales, or take "
+            "larger pictures"
+        )
+    expected = 1 if kind == "pixels" else 5
+    weights = params.loss_weights.perceptual
+    if len(weights) != expected:
+        raise InputError(
+            f"train_params.loss_weights.perceptual has {len(weights)} weights, and "
+            f"perceptual_features {kind!r} makes {expected}"
+        )
+
+
+def _check_unused_fields(config: ConfigDict) -> None:
+    settings = config.to_dict()
+    for name, unset in _NOT_FOR_AVD.items():
+        # Whatever is empty says nothing, as a list in place of the tuple.
+        if (settings[name] or unset) != unset:
+            raise InputError(f"{name} is not for --stage avd")

@@ -4,13 +4,15 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.parallel.sharding import make_mesh
+from tpsm_jax.parallel.sharding import batch_sharding, make_mesh
+from tpsm_jax.runtime.quick_compile import quick_compiler_options
 from tpsm_jax.training.schedule import Phase
-from tpsm_jax.training.state import quick_compiler_options
-from tpsm_jax.training.step import ModelTrainer
+from tpsm_jax.training.setup import make_model_trainer
+from tpsm_jax.training.trainer import Trainer
 
 
 class Step(NamedTuple):
@@ -22,7 +24,7 @@ class Step(NamedTuple):
       devices: how many it is for.
     """
 
-    trainer: ModelTrainer
+    trainer: Trainer
     lowered: Any
     devices: int
 
@@ -71,9 +73,19 @@ def lower_step(config: ConfigDict, devices: list[jax.Device], *, samples: int) -
         mock.patch.object(jax, "default_backend", return_value="tpu"),
         mock.patch.object(jax, "device_put", lambda tree, *_: tree),
     ):
-        trainer = ModelTrainer(config, make_mesh(devices), steps_per_epoch=1)
-        lowered = trainer.lower(Phase(background, dropout=True))
+        trainer = make_model_trainer(config, make_mesh(devices), steps_per_epoch=1)
+        lowered = trainer.lower(batch_shapes(trainer, config), Phase(background, dropout=True))
     return Step(trainer, lowered, len(devices))
+
+
+def batch_shapes(trainer: Trainer, config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
+    """The batch that a trainer's step takes, on its devices."""
+    picture = jax.ShapeDtypeStruct(
+        (trainer.batch_size, *config.image_size, 3),
+        jnp.uint8,
+        sharding=batch_sharding(trainer.mesh),
+    )
+    return {"source": picture, "driving": picture}
 
 
 def simulate_devices(count: int) -> list[jax.Device]:

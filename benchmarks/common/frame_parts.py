@@ -11,7 +11,8 @@ from benchmarks.common.op_cases import noise
 from benchmarks.common.roofline import Work, compiled
 from tpsm_jax.backends.scale_channels import weigh
 from tpsm_jax.models.dense_motion import background_warp, tps_warps
-from tpsm_jax.models.motion_model import MotionModel, build_model, init_variables
+from tpsm_jax.models.registry import build_model, init_variables
+from tpsm_jax.models.tpsm import MotionModel
 from tpsm_jax.nn.hourglass import Hourglass
 from tpsm_jax.ops.coordinates import gaussian_heatmaps
 from tpsm_jax.ops.grid_sample import grid_sample

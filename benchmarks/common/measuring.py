@@ -19,7 +19,7 @@ from typing import Any
 import jax
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.runtime.replace_file import replace_text
+from tpsm_jax.runtime.atomic_files import replace_text
 
 # The official code needs the memory of an accelerator, too. Read when JAX starts.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from tpsm_jax.models.motion_model import Variables
+from tpsm_jax.models.interface import Variables
 from tpsm_jax.parallel.sharding import batch_sharding, replicated
 from tpsm_jax.training.losses import make_features, perceptual_loss, random_vgg19
 from tpsm_jax.training.schedule import phase_of

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from tpsm_jax.models import avd_network
 from tpsm_jax.nn.batch_norm import BatchNorm
-from tpsm_jax.training import avd, step
+from tpsm_jax.training import setup
 
 _CONVOLVE = jax.lax.conv_general_dilated
 # Of numbers, in a convolution that XLA's slow routine may compute.
@@ -43,9 +43,8 @@ def double_precision() -> Iterator[None]:
                 if name.startswith("tpsm_jax.") and hasattr(module, alias):
                     double = _Double(getattr(module, alias))
                     stack.enter_context(mock.patch.object(module, alias, double))
-        for module in (step, avd):
-            double_dtype = mock.patch.object(module, "compute_dtype", return_value=jnp.float64)
-            stack.enter_context(double_dtype)
+        double_dtype = mock.patch.object(setup, "compute_dtype", return_value=jnp.float64)
+        stack.enter_context(double_dtype)
         # Its normalisations are the only layers whose type nobody gives.
         batch_norm = functools.partial(BatchNorm, jnp.float64)
         stack.enter_context(mock.patch.object(avd_network, "BatchNorm", batch_norm))

@@ -32,21 +32,12 @@ def loop_config(**changes: Any) -> ConfigDict:
         "checkpoint_every": 4,
         "keep_checkpoints": 2,
         "eval_every": 0,
-        "eval_clips": 8,
-        "eval_frames": 64,
         "picture_every": 0,
         "skip_nonfinite_steps": 0,
         "tensorboard": False,
         "optimizer": "",
         "freeze": (),
-        "ema_decay": 0.0,
-        "warmup_steps": 0,
-        "accumulate_steps": 1,
-        "dropout_rescale": False,
-        "init_from": "",
-        "init_networks": (),
         "dataset": {"mix_weights": ()},
-        "train_params": {"dropout_maxp": 0.5, "dropout_inc_epoch": 10},
     }
     assert not changes.keys() - fields.keys()
     return ConfigDict({**fields, **changes})
@@ -80,7 +71,7 @@ class FakeTrainer:
             self.shardings,
         )
         self._step = jax.jit(self._update, out_shardings=(self.shardings, None), donate_argnums=0)
-        self.started: list[int] = []
+        self.steps: list[int] = []
 
     def _init(self) -> TrainState:
         params = {
@@ -100,10 +91,10 @@ class FakeTrainer:
     def abstract_state(self) -> TrainState:
         return self._abstract
 
-    def start(self, step: int) -> None:
-        self.started.append(step)
-
-    def step(self, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+    def step(
+        self, state: TrainState, batch: Batch, step: int
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
+        self.steps.append(step)
         return self._step(state, batch)
 
     def _update(self, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
@@ -141,7 +132,7 @@ class FakeTrainer:
         }
         return after.replace(step=state.step + 1), metrics
 
-    def outputs(self, state: TrainState, batch: Batch, count: int) -> dict[str, Any]:
+    def outputs(self, state: TrainState, batch: Batch, count: int, step: int) -> dict[str, Any]:
         pair = [batch[key][:count].astype(jnp.float32) / 255 for key in ("source", "driving")]
         return {"source": pair[0], "driving": pair[1], "prediction": pair[1]}
 

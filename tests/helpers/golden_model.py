@@ -5,7 +5,8 @@ from typing import Any
 
 from tests.helpers.procedural import procedural_checkpoint
 from tpsm_jax.checkpoints.torch import variables_from_torch
-from tpsm_jax.models.motion_model import MotionModel, build_model
+from tpsm_jax.models.registry import build_model
+from tpsm_jax.models.tpsm import MotionModel
 
 
 def procedural_model(

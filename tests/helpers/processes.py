@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from tests.helpers.paths import ROOT
-from tpsm_jax.training.state import QUICK_OPTIONS
+from tpsm_jax.runtime.quick_compile import QUICK_OPTIONS
 
 # What compiles in a fraction of the time, for whole models.
 QUICKLY = {

@@ -6,7 +6,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from tpsm_jax.models.motion_model import MotionModel, build_model, variable_shapes
+from tpsm_jax.models.registry import build_model, variable_shapes
+from tpsm_jax.models.tpsm import MotionModel
 
 
 def official_params(**common: Any) -> dict[str, dict[str, Any]]:

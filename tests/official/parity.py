@@ -29,7 +29,7 @@ from tpsm_jax.config import read_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import read_image, resize
 from tpsm_jax.media.video_reader import open_video
-from tpsm_jax.models.motion_model import build_model
+from tpsm_jax.models.registry import build_model
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -8,7 +8,7 @@ import pytest
 from tests.helpers import golden_cases as cases
 from tests.helpers.golden_model import procedural_model
 from tests.helpers.paths import GOLDEN
-from tpsm_jax.training.state import quick_compiler_options
+from tpsm_jax.runtime.quick_compile import quick_compiler_options
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ from tests.helpers import golden_cases as cases
 from tests.helpers.golden_model import procedural_model
 from tests.helpers.paths import GOLDEN
 from tpsm_jax.checkpoints.torch import torch_from_variables
-from tpsm_jax.training.state import quick_compiler_options
+from tpsm_jax.runtime.quick_compile import quick_compiler_options
 
 pytestmark = pytest.mark.slow
 OUTPUTS = ("flow", "prediction")

@@ -3,6 +3,7 @@
 The steps are computed in float64, see golden_training_cases.py; the loss terms also in float32.
 """
 
+import dataclasses
 import functools
 import importlib
 from pathlib import Path
@@ -25,25 +26,24 @@ from tests.helpers.golden_model import procedural_model
 from tests.helpers.paths import GOLDEN
 from tests.helpers.procedural import procedural_tensor
 from tpsm_jax.backends import convolution
-from tpsm_jax.checkpoints.converted import Checkpoint
 from tpsm_jax.checkpoints.torch import torch_from_variables, vgg19_from_torch
 from tpsm_jax.checkpoints.torch.keys import vgg19_leaves
 from tpsm_jax.ops.coordinates import coordinate_grid
 from tpsm_jax.ops.thin_plate_spline import ThinPlateSpline
 from tpsm_jax.parallel.sharding import make_mesh
-from tpsm_jax.training import avd, schedule
+from tpsm_jax.runtime.quick_compile import quick_compiler_options
+from tpsm_jax.training import schedule
 from tpsm_jax.training import step as training_step
-from tpsm_jax.training.avd import AVDTrainer
-from tpsm_jax.training.losses import Draws, LossSettings, make_features, training_losses
-from tpsm_jax.training.state import quick_compiler_options
-from tpsm_jax.training.step import ModelTrainer
+from tpsm_jax.training.losses import make_features
+from tpsm_jax.training.recipes.tpsm import LossDraws, LossSettings, tpsm_losses
+from tpsm_jax.training.setup import make_avd_trainer, make_model_trainer
 
 # Of each value; of the largest entry; of each norm, and of the largest entry for samples. In
 # float64 all of them agree to about 1e-10 here; the rest is room for other processors.
 LOSSES, STATISTICS, TENSORS = 1e-5, 1e-5, 1e-5
 # Of the typical tensor's norm: what rounding may leave of a tensor that has no gradient.
 ROUNDING = 1e-7
-# The code behind XLA's own optimisations is left as it comes: it compiles in half the time.
+# The code behind XLA's own optimizations is left as it comes: it compiles in half the time.
 QUICKLY = quick_compiler_options()
 OPTIMIZERS = {
     "learning_rate/generator": "rates/optimizer",
@@ -72,14 +72,14 @@ def vgg19():
 
 
 def make_draws(given, dtype):
-    """The `Draws` of a case's step."""
+    """The `LossDraws` of a case's step."""
     grid = coordinate_grid(cases.POINTS_TPS, cases.POINTS_TPS).reshape(1, -1, 2)
     transform = ThinPlateSpline(
         jnp.repeat(jnp.asarray(grid, dtype), cases.BATCH, axis=0),
         jnp.asarray(given.spline_weights, dtype),
         jnp.eye(2, 3, dtype=dtype)[None] + jnp.asarray(given.affine_noise, dtype),
     )
-    return Draws(transform, None if given.kept_tps is None else jnp.asarray(given.kept_tps))
+    return LossDraws(transform, None if given.kept_tps is None else jnp.asarray(given.kept_tps))
 
 
 def without(variables, network):
@@ -95,7 +95,7 @@ class Trajectory(NamedTuple):
     Attributes:
       metrics: of each step.
       tables: "gradient_0" ..., "update", "mean" and "square" -> tensor -> (norm, samples).
-      counts: network -> steps of its optimiser.
+      counts: network -> steps of its optimizer.
       statistics: running mean or variance -> array.
     """
 
@@ -146,22 +146,33 @@ def follow(step, before, model_params):
     return Trajectory(metrics, tables, counts, running)
 
 
-def with_gradients(update, module):
-    """`update`, returning too what it hands to the module's `largest_entries`, before scaling."""
+def with_given_draws(trainer):
+    """`train_step` without augmentation, its random numbers given; returns the gradients too.
 
-    def step(*arguments, **options):
+    Those are what it hands to `largest_entries`: not bounded yet.
+    """
+
+    def step(state, source, driving, draws, constants, phase):
+        recipe = dataclasses.replace(
+            trainer.recipe,
+            augment=lambda rng, batch: batch,
+            draw=lambda rng, step, phase: draws,
+        )
         seen = []
-        largest_entries = module.largest_entries
+        largest_entries = training_step.largest_entries
 
         def look(gradients):
             seen.append(gradients)
             return largest_entries(gradients)
 
-        with mock.patch.object(module, "largest_entries", look):
-            state, metrics = update(*arguments, **options)
+        batch = {"source": source, "driving": driving}
+        with mock.patch.object(training_step, "largest_entries", look):
+            state, metrics = training_step.train_step(
+                state, batch, constants, recipe=recipe, phase=phase, mesh=trainer.mesh
+            )
         return state, metrics, seen[0]
 
-    return step
+    return jax.jit(step, static_argnames="phase")
 
 
 def train(names):
@@ -172,8 +183,9 @@ def train(names):
     with double_precision():
         vgg = to_double(vgg)
         mesh = make_mesh(jax.devices()[:1])
-        trainer = ModelTrainer(make_config(case), mesh, steps_per_epoch=1, vgg19=vgg)
-        update = jax.jit(with_gradients(trainer.update, training_step), static_argnames="phase")
+        config = make_config(case)
+        trainer = make_model_trainer(config, mesh, steps_per_epoch=1, vgg19=vgg)
+        update = with_given_draws(trainer)
         compiled = {}
 
         def step(case, state, number):
@@ -184,7 +196,7 @@ def train(names):
                 make_draws(inputs, jnp.float64),
                 vgg,
             )
-            phase = schedule.phase_of(trainer.config, case.first_epoch + number)
+            phase = schedule.phase_of(config, case.first_epoch + number)
             if phase not in compiled:
                 compiled[phase] = update.lower(*arguments, phase=phase).compile(QUICKLY)
             return compiled[phase](*arguments)
@@ -204,21 +216,18 @@ def train_avd():
     config, params = get_base_config(), cases.AVD_MODEL_PARAMS
     config.model_params, config.train_avd_params = params, cases.train_avd_params()
     config.image_size = (cases.AVD_SIZE, cases.AVD_SIZE)
-    model, variables = procedural_model(params, cases.AVD_SEED)
+    _, variables = procedural_model(params, cases.AVD_SEED)
     with double_precision():
         variables = to_double(variables)
-        trainer = AVDTrainer(
-            config,
-            make_mesh(jax.devices()[:1]),
-            steps_per_epoch=1,
-            checkpoint=Checkpoint(config, model, variables),
-        )
-        update = jax.jit(with_gradients(trainer.update, avd))
+        mesh = make_mesh(jax.devices()[:1])
+        trainer = make_avd_trainer(config, mesh, steps_per_epoch=1, variables=variables)
+        update = with_given_draws(trainer)
 
         def step(state, number):
             source, driving, drawn = to_double(cases.avd_inputs(number))
             extent = cases.train_avd_params()["random_scale"]
-            return update(state, source, driving, drawn * (2 * extent) + (1 - extent))
+            scale = drawn * (2 * extent) + (1 - extent)
+            return update(state, source, driving, scale, None, phase=None)
 
         before = to_double(trainer.abstract_state()).replace(**variables)
         return follow(step, before, params)
@@ -308,7 +317,7 @@ def test_parameters_and_moments_after_three_steps(both, kind):
 
 
 @pytest.mark.slow
-def test_optimisers_count_their_own_steps(both):
+def test_optimizers_count_their_own_steps(both):
     ours, golden = both
     for name, count in zip(golden["names"], golden["count"], strict=True):
         assert ours.counts[str(name).partition(".")[0]] == count, name
@@ -351,8 +360,9 @@ def test_losses_and_statistics_in_float32():
 
     def losses(variables, source, driving, draws):
         settings = LossSettings.of(cases.train_params(case))
-        terms, _, statistics = training_losses(
-            model, variables, source, driving, draws, settings, features, background=True
+        batch = {"source": source, "driving": driving}
+        terms, _, statistics = tpsm_losses(
+            model, variables, batch, draws, settings, features, background=True
         )
         return terms, statistics
 

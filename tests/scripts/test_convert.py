@@ -15,13 +15,14 @@ from tests.helpers.paths import TORCH_FILES
 from tests.helpers.small import draw_variables, model_params, official_params, small_model
 from tests.unit.checkpoints.test_converted import write_run
 from tests.unit.checkpoints.torch.test_names import vgg19_checkpoint
-from tpsm_jax.checkpoints.converted import load_checkpoint, load_vgg19
+from tpsm_jax.checkpoints.converted import load_checkpoint
 from tpsm_jax.checkpoints.torch import (
     read_torch_file,
     torch_from_variables,
     variables_from_torch,
     write_torch_file,
 )
+from tpsm_jax.checkpoints.vgg19 import load_vgg19
 from tpsm_jax.cli import run_script
 
 pytestmark = pytest.mark.slow  # Orbax
@@ -238,6 +239,24 @@ def test_bad_config(files, tmp_path, monkeypatch, capsys, text, words):
     if text is not None:
         config.write_text(text)
     changed = arguments(files, tmp_path / "vox", config=config)
+    assert_fails(monkeypatch, capsys, words, *changed)
+    assert not (tmp_path / "vox").exists()
+
+
+def test_the_family_may_be_named(files, tmp_path, monkeypatch, capsys):
+    write_config(tmp_path / "named.py", {"family": "tpsm", **official_params()})
+    changed = arguments(files, tmp_path / "named", config=tmp_path / "named.py")
+    assert convert(monkeypatch, *changed) == 0
+    assert convert(monkeypatch, *arguments(files, tmp_path / "plain")) == 0
+    named, plain = load_checkpoint(tmp_path / "named"), load_checkpoint(tmp_path / "plain")
+    assert named.model == plain.model
+    jax.tree.map(np.testing.assert_array_equal, named.variables, plain.variables)
+
+
+def test_a_family_that_does_not_exist(files, tmp_path, monkeypatch, capsys):
+    write_config(tmp_path / "other.py", {**official_params(), "family": "monkeynet"})
+    changed = arguments(files, tmp_path / "vox", config=tmp_path / "other.py")
+    words = "other.py: model_params.family is tpsm, not 'monkeynet'"
     assert_fails(monkeypatch, capsys, words, *changed)
     assert not (tmp_path / "vox").exists()
 

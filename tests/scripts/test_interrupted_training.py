@@ -13,7 +13,8 @@ import pytest
 
 from tests.helpers.fake_trainer import losses
 from tests.helpers.processes import start_python
-from tpsm_jax.checkpoints.orbax_io import finished_steps, load_tree
+from tpsm_jax.checkpoints.orbax_io import load_tree
+from tpsm_jax.checkpoints.steps import finished_steps
 
 WIDTH = 20000  # 15 MiB of state, so that writing takes a while
 LONG = ["total_steps=60", "checkpoint_every=3", f"width={WIDTH}"]
@@ -92,7 +93,7 @@ def test_terminated_it_saves_exits_0_and_goes_on(undisturbed):
     code, output = finish(process)
     assert code == 0
     step = finished_steps(workdir)[-1]
-    assert f"stopped after step {step}; the same command goes on" in output
+    assert f"stopped after step {step}; the same command resumes" in output
     assert list(losses(workdir)) == list(range(1, step + 1))
     assert finish(start(workdir, *LONG))[0] == 0
     assert_same_end(workdir, undisturbed)

@@ -19,7 +19,8 @@ from tests.helpers.fake_trainer import lines, losses
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import QUICKLY
 from tests.helpers.tiny_training import tiny_batch, tiny_config
-from tpsm_jax.checkpoints.orbax_io import finished_steps, load_tree
+from tpsm_jax.checkpoints.orbax_io import load_tree
+from tpsm_jax.checkpoints.steps import finished_steps
 
 TIMEOUT = 400
 # As few operations as a whole model can have, to compile in little time.
@@ -182,7 +183,7 @@ def test_a_signal_to_one_stops_both_after_the_same_step(stopped, step):
     workdir, said = stopped
     assert finished_steps(workdir) == [step]
     assert [line["step"] for line in lines(workdir)] == list(range(1, step + 1))
-    assert f"stopped after step {step}; the same command goes on" in said[0]
+    assert f"stopped after step {step}; the same command resumes" in said[0]
     assert f"stopped after step {step}" not in said[1]
 
 

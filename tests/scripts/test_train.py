@@ -17,7 +17,8 @@ from data.evaluation_set import clips_for_test
 from tests.helpers.fake_trainer import lines, losses
 from tests.helpers.processes import QUICKLY, start_python
 from tpsm_jax.checkpoints.converted import load_checkpoint
-from tpsm_jax.checkpoints.orbax_io import finished_steps, load_tree
+from tpsm_jax.checkpoints.orbax_io import load_tree
+from tpsm_jax.checkpoints.steps import finished_steps
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.measures import total
 from tpsm_jax.evaluation.reconstruction import Reconstructor
@@ -157,7 +158,7 @@ def interrupted(folder):
     process.terminate()
     said = finish(process)
     assert f"{folder / 'clips'}: folder of clips, 4 clips, 2 identities\n" in said
-    assert "the same command goes on" in said
+    assert "the same command resumes" in said
     step = finished_steps(workdir)[-1]
     more = ("--config.ema_decay=0.5", f"--config.total_steps={step + 3}")
     more += ("--config.picture_every=1", "--config.eval_every=2", "--config.eval_frames=2")

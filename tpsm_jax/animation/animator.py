@@ -22,7 +22,8 @@ from tpsm_jax.animation.programs import (
 )
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import resize
-from tpsm_jax.models.motion_model import MotionModel, check_image_size
+from tpsm_jax.models.registry import check_image_size
+from tpsm_jax.models.tpsm import MotionModel
 from tpsm_jax.runtime.kept_programs import KeptPrograms
 
 BATCHES_AHEAD = 2

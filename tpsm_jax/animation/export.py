@@ -32,8 +32,9 @@ from tpsm_jax.backends.backend import written_for
 from tpsm_jax.checkpoints.converted import add_checkpoint_flags, load_checkpoint
 from tpsm_jax.cli import ArgumentParser, picture_size, run_script
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.motion_model import MotionModel, check_image_size
-from tpsm_jax.runtime.replace_file import replaced
+from tpsm_jax.models.registry import check_image_size
+from tpsm_jax.models.tpsm import MotionModel
+from tpsm_jax.runtime.atomic_files import replaced
 
 FORMAT = 1
 PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}  # jax.default_backend(): for jax.export

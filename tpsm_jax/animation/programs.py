@@ -10,7 +10,8 @@ import numpy as np
 
 from tpsm_jax.animation.keypoints import relative_keypoints
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.motion_model import MotionModel, Variables
+from tpsm_jax.models.interface import Variables
+from tpsm_jax.models.tpsm import MotionModel
 
 Mode = Literal["relative", "standard", "avd"]
 # What 8-bit values stand for. Not by a division, in place of which XLA multiplies, which rounds.

@@ -6,8 +6,10 @@ An older run or checkpoint lacks them. Its config is equal to one that has them 
 from collections.abc import Mapping
 from typing import Any
 
+from tpsm_jax.models.registry import DEFAULT_FAMILY
+
 ADDED: dict[str, Any] = {
-    "family": "tpsm",
+    "family": DEFAULT_FAMILY,
     "kp_detector_params": {"width": 64, "blocks": 2, "spread_points": False},
     "bg_predictor_params": {"width": 64, "blocks": 2},
 }

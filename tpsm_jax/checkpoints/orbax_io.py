@@ -1,19 +1,9 @@
-"""Trees of arrays on disk, by Orbax, which training/checkpointing.py alone uses besides.
-
-    DIR/config.json                    the config of the run
-    DIR/checkpoints/STEP/variables/    {"params": {network: ...}, "batch_stats": {network: ...}}
-    DIR/checkpoints/STEP/ema_params/   {network: ...}, where an average is kept
-
-is what a training run leaves; a step's folder has its name only once it is complete.
-"""
+"""Trees of arrays on disk, by Orbax."""
 
 import contextlib
-import errno
-import json
 import logging
-import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,37 +12,32 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from tpsm_jax.errors import InputError
-
-STEPS, VARIABLES, EMA_PARAMS = "checkpoints", "variables", "ema_params"
-# Of a step's record, and of metrics.jsonl.
-LOSS, HELD_OUT_L1 = "loss", "eval/l1"
-_METRICS = "metrics"  # of a step, where Orbax keeps them
+from tpsm_jax.runtime.disk import check_room
 
 
 def save_tree(path: Path, tree: Any) -> None:
     """Writes a tree of arrays.
 
     Args:
-      path: absolute; a folder to make, or an empty one.
-      tree: nested dicts.
+      path: absolute path of a folder that is absent or empty.
+      tree: nested dicts of arrays.
 
     Raises:
       OSError: if it cannot be written.
     """
-    # Orbax makes the folder itself.
     if path.exists():
-        path.rmdir()
-    # Told before, because Orbax tells a full disk in hundreds of lines.
+        path.rmdir()  # Orbax makes the folder itself
+    # Checked first, because Orbax reports a full disk in hundreds of lines.
     check_room(path.parent, tree_bytes(tree))
     with ocp.PyTreeCheckpointer() as checkpointer:
         checkpointer.save(path, jax.device_get(tree))
 
 
 def load_tree(path: Path) -> Any:
-    """Reads a tree of arrays, whatever devices it was saved from.
+    """Reads a tree of arrays, no matter which devices saved it.
 
     Args:
-      path: that `save_tree` or a training run wrote.
+      path: a folder that `save_tree` or a training run wrote.
 
     Returns:
       The tree, its leaves NumPy arrays.
@@ -72,72 +57,18 @@ def load_tree(path: Path) -> Any:
             raise InputError(f"{path} is damaged ({type(error).__name__})") from error
 
 
-def finished_steps(workdir: Path) -> list[int]:
-    """The steps that a training run has complete checkpoints of, in rising order."""
-    folder = workdir / STEPS
-    if not folder.is_dir():
-        return []
-    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
-
-
-def metrics_path(workdir: Path, step: int) -> Path:
-    """The file of what a step's checkpoint came with; there is none if with nothing."""
-    return workdir / STEPS / str(step) / _METRICS / _METRICS
-
-
-def rank(record: Mapping[str, float]) -> tuple[bool, float]:
-    """What checkpoints are compared by: the best has the least.
-
-    Args:
-      record: that a checkpoint came with.
-
-    Returns:
-      The L1 of held-out clips; behind all of these, where the step was not evaluated, the mean
-      training loss.
-    """
-    if HELD_OUT_L1 in record:
-        return False, float(record[HELD_OUT_L1])
-    return True, float(record[LOSS])
-
-
-def stored_rank(workdir: Path, step: int) -> tuple[bool, float] | None:
-    """The rank of a step's checkpoint; None if it came with nothing to compare.
-
-    Raises:
-      OSError, ValueError, TypeError, KeyError: if its record is damaged.
-    """
-    path = metrics_path(workdir, step)
-    return rank(json.loads(path.read_text())) if path.exists() else None
-
-
 def tree_bytes(tree: Any) -> int:
-    """The bytes of all arrays (or `jax.ShapeDtypeStruct`) of a tree."""
+    """Counts the bytes of all arrays (or `jax.ShapeDtypeStruct`) in a tree."""
     return sum(leaf.size * np.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))
-
-
-def check_room(folder: Path, needed: int) -> None:
-    """Makes sure of room on the disk.
-
-    Args:
-      folder: one that exists.
-      needed: bytes.
-
-    Raises:
-      OSError: if there is less.
-    """
-    if needed > (free := shutil.disk_usage(folder).free):
-        raise OSError(
-            errno.ENOSPC, f"{needed >> 20} MiB are needed and {free >> 20} MiB are free on the disk"
-        )
 
 
 @contextlib.contextmanager
 def quiet_orbax() -> Iterator[None]:
-    """Keeps Orbax from printing pages around what is told in one line anyway.
+    """Silences Orbax around errors that we report in one line.
 
-    It logs through absl's logger. And when one array of a damaged checkpoint fails, it closes its
-    event loop at once, and each of the others, still being read, complains of that; some only when
-    Python clears away afterwards, so after an error all of it stays hidden.
+    Orbax logs through absl's logger. When one array of a damaged checkpoint fails, it closes its
+    event loop at once, and every other array still being read complains about that. Some complain
+    only when Python collects them later, so after an error the filters stay.
     """
     absl, asyncio, hook = (
         logging.getLogger("absl"),

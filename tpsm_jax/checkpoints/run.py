@@ -3,13 +3,13 @@
     WORKDIR/checkpoints/STEP/
         variables/     {"params": ..., "batch_stats": ...} that are trained
         ema_params/    averaged parameters, where they are kept
-        opt_state/     of the optimisers
+        opt_state/     {optimizer: its state}
         loop/          JSON: how far the run is, see `Progress`
-        metrics/       JSON, what it is compared by: "loss", the mean since the checkpoint before,
-                       if of enough steps; "eval/l1" of held-out clips, if they were evaluated
+        metrics/       JSON, for comparing checkpoints: "loss", the mean since the checkpoint
+                       before, if of enough steps; "eval/l1" on held-out clips, if evaluated
 
-Parts lie apart so that evaluation reads only the first. A step is written under another name and
-renamed when it is complete.
+The parts are separate so that evaluation reads only the first. A step is written under another
+name and renamed when it is complete.
 """
 
 import dataclasses
@@ -21,41 +21,38 @@ from typing import Any, Self
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint.checkpoint_managers import (
-    AnyPreservationPolicy,
-    BestN,
-    LatestN,
-)
+from orbax.checkpoint.checkpoint_managers import AnyPreservationPolicy, BestN, LatestN
 
-from tpsm_jax.checkpoints.orbax_io import (
-    EMA_PARAMS,
-    HELD_OUT_L1,
-    LOSS,
-    STEPS,
-    VARIABLES,
-    check_room,
-    finished_steps,
-    rank,
-    stored_rank,
-    tree_bytes,
+from tpsm_jax.checkpoints.files import EMA_PARAMS, STEPS, VARIABLES
+from tpsm_jax.checkpoints.orbax_io import tree_bytes
+from tpsm_jax.checkpoints.steps import HELD_OUT_L1, LOSS, finished_steps, rank, stored_rank
+from tpsm_jax.checkpoints.structure import (
+    OPT_STATE,
+    State,
+    StateT,
+    check_structure,
+    leaf_types,
+    parts_of,
+    stored_leaf_types,
 )
 from tpsm_jax.errors import InputError
 from tpsm_jax.parallel.distributed import on_first_process
-from tpsm_jax.training.state import TrainState
+from tpsm_jax.runtime.disk import check_room
 
-_OPT_STATE, _LOOP = "opt_state", "loop"
+_LOOP = "loop"
 
 
 @dataclasses.dataclass
 class Progress:
-    """What the loop itself remembers.
+    """What the training loop remembers besides the state.
 
     Attributes:
-      step: steps taken, and so the position in the data.
-      nonfinite_steps: how many of them had a loss or gradient that was not finite.
-      nonfinite_in_a_row: how many of the latest.
-      steps_per_epoch: of the run, because the epoch is told by the step alone.
-      batch_size: of the run.
+      step: number of steps taken, which gives the position in the data.
+      nonfinite_steps: number of steps whose loss or gradient was not finite.
+      nonfinite_in_a_row: number of such steps at the end, without a finite one between.
+      steps_per_epoch: number of steps in an epoch; it must not change, because the epoch is
+        computed from the step.
+      batch_size: samples per step; it must not change either.
     """
 
     step: int = 0
@@ -66,10 +63,10 @@ class Progress:
 
 
 class _Manager(ocp.CheckpointManager):
-    """Orbax's, but that it does not ask about signals, for its log alone.
+    """Orbax's manager, which must not ask about preemption signals.
 
-    It would ask with other numbers than `Preemption`, from the thread that writes as well, and JAX
-    takes the latest number for the place that this process has come to.
+    Orbax would ask only for its log, but with other step numbers than the training loop and also
+    from its writing thread, and JAX takes the latest number as this process's position.
     """
 
     def reached_preemption(self, step: int) -> bool:
@@ -77,17 +74,17 @@ class _Manager(ocp.CheckpointManager):
 
 
 class Checkpoints:
-    """The checkpoints of a workdir; leaving the `with` block waits until all are written."""
+    """The checkpoints of a workdir. Leaving the `with` block waits until all are written."""
 
     def __init__(self, workdir: Path, *, keep: int):
-        """Finds what is there, and clears away what an interrupted save left.
+        """Finds the checkpoints and removes what an interrupted save left.
 
         Args:
-          workdir: absolute.
-          keep: of the latest; the best, see `rank`, is kept besides.
+          workdir: absolute path of the run's folder.
+          keep: number of latest checkpoints to keep; the one with the best `rank` is kept too.
 
         Raises:
-          InputError: if the record of one is damaged.
+          InputError: if the record of a checkpoint is damaged.
         """
         self._workdir = workdir
         _check_records(workdir)
@@ -107,33 +104,33 @@ class Checkpoints:
             best_fn=rank,
             best_mode="min",
             cleanup_tmp_directories=True,
-            # Or a disk that fails would leave threads waiting for minutes.
+            # Otherwise a failing disk leaves threads waiting for minutes.
             async_options=ocp.options.AsyncOptions(create_directories_asynchronously=False),
         )
         self._manager = _Manager(workdir / STEPS, options=options)
 
     @property
     def latest_step(self) -> int | None:
-        """The step of the newest checkpoint."""
+        """The step of the newest checkpoint; None if there is none."""
         return self._manager.latest_step()
 
-    def restore(self, abstract_state: TrainState) -> tuple[TrainState, Progress]:
+    def restore(self, abstract_state: StateT) -> tuple[StateT, Progress]:
         """Reads the newest checkpoint.
 
         Args:
-          abstract_state: `jax.ShapeDtypeStruct` leaves with the shardings that are wanted, which
-            may be others than when it was saved.
+          abstract_state: the state with `jax.ShapeDtypeStruct` leaves. Their shardings, which may
+            differ from those at saving, say where the arrays go.
 
         Returns:
           The state, and how far the run is.
 
         Raises:
-          InputError: if it is damaged, or of another model or optimiser.
+          InputError: if the checkpoint is damaged, or of another model or optimizer.
         """
         step = self.latest_step
         assert step is not None
         place = self._workdir / STEPS / str(step)
-        wanted = _parts(abstract_state)
+        wanted = parts_of(abstract_state)
         averaged = EMA_PARAMS in wanted
         if (place / EMA_PARAMS).is_dir() != averaged:
             raise InputError(
@@ -142,11 +139,11 @@ class Checkpoints:
                 "take the same config or another --workdir"
             )
         try:
-            found = {name: _described(place / name) for name in wanted}
+            found = {name: stored_leaf_types(place / name) for name in wanted}
         except Exception as error:
             raise _damaged(self._workdir, step, error) from error
         for name, tree in wanted.items():
-            _check_structure(place, name, _shapes(tree), found[name])
+            check_structure(place, name, leaf_types(tree), found[name])
         try:
             parts = self._manager.restore(
                 step,
@@ -159,36 +156,37 @@ class Checkpoints:
         except Exception as error:
             # Orbax and TensorStore raise nearly anything on damaged files.
             raise _damaged(self._workdir, step, error) from error
-        state = TrainState(
+        state = abstract_state.replace(
             step=jax.device_put(np.int32(progress.step), abstract_state.step.sharding),
             params=parts[VARIABLES]["params"],
             batch_stats=parts[VARIABLES]["batch_stats"],
-            opt_state=parts[_OPT_STATE],
+            opt_state=parts[OPT_STATE],
             ema_params=parts[EMA_PARAMS] if averaged else None,
         )
         return state, progress
 
     def save(
         self,
-        state: TrainState,
+        state: State,
         progress: Progress,
         mean_loss: float | None,
         held_out_l1: float | None = None,
     ) -> None:
-        """Begins to write a checkpoint; waits first for the one before.
+        """Starts to write a checkpoint, once the one before is written.
 
         The arrays are copied before this returns, so the state may be donated.
 
         Args:
-          state: after `progress.step` steps.
+          state: the state after `progress.step` steps.
           progress: how far the run is.
-          mean_loss: since the checkpoint before; None if it is of too few steps to be compared.
-          held_out_l1: of clips that are not trained on; None if they were not evaluated.
+          mean_loss: mean loss since the checkpoint before; None if too few steps make it
+            incomparable.
+          held_out_l1: L1 on clips that are not trained on; None if they were not evaluated.
 
         Raises:
           InputError: if this or the one before cannot be written.
         """
-        parts = {name: ocp.args.PyTreeSave(tree) for name, tree in _parts(state).items()}
+        parts = {name: ocp.args.PyTreeSave(tree) for name, tree in parts_of(state).items()}
         loop = ocp.args.JsonSave(dataclasses.asdict(progress))
         known = {LOSS: mean_loss, HELD_OUT_L1: held_out_l1}
         record = {
@@ -197,8 +195,8 @@ class Checkpoints:
             if value is not None and math.isfinite(value)
         }
         self.wait()
-        # The saving is done by all together: one that failed alone would leave the others waiting.
-        on_first_process(lambda: self._check_room(tree_bytes(_parts(state))))
+        # All processes save together: one that failed alone would leave the others waiting.
+        on_first_process(lambda: self._check_room(tree_bytes(parts_of(state))))
         try:
             self._manager.save(
                 progress.step,
@@ -210,7 +208,7 @@ class Checkpoints:
             raise self._unwritten(error) from error
 
     def wait(self) -> None:
-        """Waits until what `save` began is on the disk.
+        """Waits until what `save` started is on the disk.
 
         Raises:
           InputError: if it cannot be written.
@@ -221,7 +219,7 @@ class Checkpoints:
             raise self._unwritten(error) from error
 
     def __enter__(self) -> Self:
-        """Nothing is to be done."""
+        """Returns itself."""
         return self
 
     def __exit__(
@@ -230,7 +228,7 @@ class Checkpoints:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Waits and closes; an error that is on its way already counts for more."""
+        """Waits and closes. An error already being raised takes precedence over one of Orbax's."""
         try:
             self._manager.close()
         except Exception as second:
@@ -251,54 +249,14 @@ class Checkpoints:
         )
 
 
-def _parts(state: TrainState) -> dict[str, Any]:
-    """Name of the folder -> the tree in it."""
-    parts = {
-        VARIABLES: {"params": state.params, "batch_stats": state.batch_stats},
-        _OPT_STATE: state.opt_state,
-    }
-    return parts if state.ema_params is None else {**parts, EMA_PARAMS: state.ema_params}
-
-
 def _restore_args(tree: Any) -> ocp.args.PyTreeRestore:
     return ocp.args.PyTreeRestore(
         item=tree, restore_args=ocp.checkpoint_utils.construct_restore_args(tree)
     )
 
 
-def _described(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Shapes and types of what a folder holds."""
-    with ocp.PyTreeCheckpointer() as checkpointer:
-        return _shapes(checkpointer.metadata(path).item_metadata.tree)
-
-
-def _shapes(tree: Any) -> dict[str, tuple[tuple[int, ...], str]]:
-    """Path -> shape and type; optax's tuples by position and name, as Orbax stores them."""
-    leaves = jax.tree.leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): (
-            tuple(leaf.shape),
-            np.dtype(leaf.dtype).name,
-        )
-        for path, leaf in leaves
-    }
-
-
-def _check_structure(place: Path, part: str, wanted: dict[str, Any], found: dict[str, Any]) -> None:
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
-            there, here = (
-                "x".join(map(str, entry[0])) + f" {entry[1]}" if entry else "not there"
-                for entry in (found.get(name), wanted.get(name))
-            )
-            raise InputError(
-                f"{place} is of another config: {part}/{name} is {there.strip()} in it and "
-                f"{here.strip()} by this one; take the same config or another --workdir"
-            )
-
-
 def _check_records(workdir: Path) -> None:
-    """Orbax reads the records of all checkpoints at once, and says not whose is damaged."""
+    """Names the damaged record. Orbax reads all of them at once and does not say which it is."""
     for step in finished_steps(workdir):
         try:
             stored_rank(workdir, step)
@@ -308,7 +266,7 @@ def _check_records(workdir: Path) -> None:
 
 def _damaged(workdir: Path, step: int, error: Exception) -> InputError:
     others = [other for other in finished_steps(workdir) if other != step]
-    rest = f"go on from step {others[-1]}" if others else "start anew: there is no other"
+    rest = f"resume from step {others[-1]}" if others else "start from scratch: it is the only one"
     return InputError(
         f"the checkpoint {workdir / STEPS / str(step)} is damaged ({type(error).__name__}); "
         f"remove it to {rest}"
@@ -316,7 +274,7 @@ def _damaged(workdir: Path, step: int, error: Exception) -> InputError:
 
 
 def _reason(error: Exception) -> str:
-    """What an error says, without the paths and specifications that TensorStore wraps it in."""
+    """Shortens an error to its message, without TensorStore's paths and specifications."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     lines = str(error).strip().splitlines() or [type(error).__name__]

@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, and whether there is room in it."""
+"""The folder of a training run: which run it belongs to, and whether it has room."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -8,27 +8,27 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from tpsm_jax.checkpoints.added_fields import with_added_fields
-from tpsm_jax.checkpoints.orbax_io import STEPS, VARIABLES, check_room, finished_steps
+from tpsm_jax.checkpoints.files import CONFIG, METRICS, STEPS, VARIABLES
+from tpsm_jax.checkpoints.steps import finished_steps
 from tpsm_jax.errors import InputError
-from tpsm_jax.runtime.replace_file import replace_text
-from tpsm_jax.training.log import METRICS
+from tpsm_jax.runtime.atomic_files import replace_text
+from tpsm_jax.runtime.disk import check_room
 
-CONFIG = "config.json"
-# What cannot change between two parts of a run, because the state would have another form, ...
+# Fields that cannot change between two parts of a run, because the state would have another form.
 _FIXED = ("stage", "model_params", "optimizer", "freeze")
-# ... or, of the section dataset, samples would be missed or come twice.
+# Fields of the section `dataset` that cannot change, because samples would be missed or repeated.
 _FIXED_OF_DATASET = ("mix_weights",)
 
 
 def claim_workdir(workdir: Path, config: ConfigDict) -> None:
-    """Makes the folder, or makes sure that the run in it can go on with this config.
+    """Makes the folder, or checks that the run in it can be resumed with this config.
 
     Args:
-      workdir: absolute.
-      config: of the experiment.
+      workdir: absolute path of the run's folder.
+      config: the experiment's.
 
     Raises:
-      InputError: if it holds something else or the run of another model, or cannot be written.
+      InputError: if the folder holds something else or another model's run, or cannot be written.
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def claim_workdir(workdir: Path, config: ConfigDict) -> None:
             )
         if finished_steps(workdir):
             _check_same_run(workdir, config)
-        # The config comes later, so that no run has one and not this folder.
+        # The config is written later, so that no run has a config without this folder.
         (workdir / STEPS).mkdir(exist_ok=True)
         probe = workdir / f".{CONFIG}.partial"
         probe.write_text("")
@@ -56,8 +56,8 @@ def record_config(workdir: Path, config: ConfigDict) -> None:
     """Writes config.json, which replaces an older one once it is complete.
 
     Args:
-      workdir: claimed.
-      config: of the experiment.
+      workdir: a folder that `claim_workdir` accepted.
+      config: the experiment's.
 
     Raises:
       InputError: if it cannot be written.
@@ -69,17 +69,17 @@ def record_config(workdir: Path, config: ConfigDict) -> None:
 
 
 def check_disk(workdir: Path, state_bytes: int, keep: int) -> None:
-    """Makes sure that the checkpoints to come fit on the disk.
+    """Checks that the checkpoints to come fit on the disk.
 
     Args:
-      workdir: claimed.
-      state_bytes: of one checkpoint.
-      keep: checkpoints kept, besides the best.
+      workdir: a folder that `claim_workdir` accepted.
+      state_bytes: size of one checkpoint.
+      keep: number of latest checkpoints that are kept; the best is kept too.
 
     Raises:
       InputError: if they do not.
     """
-    # The best besides, and the next before the oldest goes.
+    # Besides the latest, the best is kept, and the next is written before the oldest is removed.
     to_come = max(1, keep + 2 - len(finished_steps(workdir)))
     try:
         check_room(workdir, to_come * state_bytes)
@@ -106,16 +106,16 @@ def _check_same_run(workdir: Path, config: ConfigDict) -> None:
 
 def _fixed(config: Mapping[str, Any]) -> dict[str, Any]:
     dataset = config.get("dataset", {})
-    return {
-        **{name: config.get(name) for name in _FIXED},
-        "model_params": with_added_fields(config.get("model_params") or {}),
-        "dataset": {name: dataset.get(name) for name in _FIXED_OF_DATASET},
-    }
+    fixed = {name: config.get(name) for name in _FIXED}
+    if isinstance(fixed["model_params"], Mapping):
+        fixed["model_params"] = with_added_fields(fixed["model_params"])
+    return {**fixed, "dataset": {name: dataset.get(name) for name in _FIXED_OF_DATASET}}
 
 
 def _differences(old: Any, new: Any, name: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Fields that differ, with both values, None for one that is absent."""
-    if isinstance(old, Mapping) and isinstance(new, Mapping):
+    """Lists fields that differ, with both values. A section that is absent equals an empty one."""
+    if all(value is None or isinstance(value, Mapping) for value in (old, new)):
+        old, new = old or {}, new or {}
         for key in sorted(old.keys() | new.keys()):
             inner = f"{name}.{key}" if name else key
             yield from _differences(old.get(key), new.get(key), inner)

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from tpsm_jax.checkpoints.added_fields import without_added_fields
-from tpsm_jax.checkpoints.converted import Checkpoint, find_step
+from tpsm_jax.checkpoints.converted import Checkpoint
+from tpsm_jax.checkpoints.steps import find_step
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.output import TRUTH
 

@@ -18,7 +18,8 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clip_frames import BrokenClipError, EvaluationClip, checked_frames
 from tpsm_jax.evaluation.measures import total
 from tpsm_jax.evaluation.reconstruction import Reconstructor, frames_at_once
-from tpsm_jax.models.motion_model import Variables, build_model
+from tpsm_jax.models.interface import Variables
+from tpsm_jax.models.registry import build_model
 from tpsm_jax.parallel.distributed import gathered, same_everywhere
 from tpsm_jax.parallel.sharding import replicated
 

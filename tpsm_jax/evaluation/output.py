@@ -26,7 +26,7 @@ import numpy as np
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.wide_picture import WidePicture
 from tpsm_jax.media.video_writer import FrameWriter
-from tpsm_jax.runtime.replace_file import replace_text
+from tpsm_jax.runtime.atomic_files import replace_text
 
 RUN, METRICS, REPORT = "run.json", "metrics.json", "report.html"
 PNG, VIDEO, CLIPS, SHEETS, TABLES = "png", "video", "clips", "sheets", "tables"

@@ -16,7 +16,8 @@ from tpsm_jax.animation.keypoints import relative_keypoints, relative_scale
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation import frame_metrics as pictures
 from tpsm_jax.evaluation.measures import ClipNumbers, Features, as_float, compare
-from tpsm_jax.models.motion_model import MotionModel, check_image_size
+from tpsm_jax.models.registry import check_image_size
+from tpsm_jax.models.tpsm import MotionModel
 from tpsm_jax.models.vgg19 import VGG19
 from tpsm_jax.parallel.sharding import batch_sharding, make_mesh, replicated
 

@@ -25,7 +25,7 @@ from tpsm_jax.evaluation.reconstruction import Reconstructor
 from tpsm_jax.evaluation.summary import STATIC, Table, format_number, make_table
 from tpsm_jax.media.video_reader import ffmpeg_command
 from tpsm_jax.media.visualize import animation_sheet
-from tpsm_jax.runtime.replace_file import replace_bytes, replace_text
+from tpsm_jax.runtime.atomic_files import replace_bytes, replace_text
 
 _SHEET_FRAMES = 2
 _SHEET_CELL = 96

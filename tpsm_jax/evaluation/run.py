@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import jax
 
 import tpsm_jax
-from tpsm_jax.checkpoints.converted import Checkpoint, check_vgg19, load_checkpoint, load_vgg19
+from tpsm_jax.checkpoints.converted import Checkpoint, load_checkpoint
+from tpsm_jax.checkpoints.vgg19 import check_vgg19, load_vgg19
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.checkpoints import ModelSpec, crc32, digest, identity, model_entry
 from tpsm_jax.evaluation.clip_frames import EvaluationClip, check_first_frames
@@ -19,7 +20,8 @@ from tpsm_jax.evaluation.detection import Detector, add_scores, make_table, writ
 from tpsm_jax.evaluation.output import METRICS, TRUTH, check_output, claim_output, write_json
 from tpsm_jax.evaluation.reconstruction import Mode, Reconstructor, frames_at_once
 from tpsm_jax.evaluation.share import run_share, unfinished, with_numbers
-from tpsm_jax.models.motion_model import Variables, check_image_size
+from tpsm_jax.models.interface import Variables
+from tpsm_jax.models.registry import check_image_size
 from tpsm_jax.parallel.distributed import gathered, on_every_process, on_first_process
 
 SCHEMA_VERSION = 1

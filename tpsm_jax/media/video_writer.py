@@ -15,7 +15,7 @@ from PIL import Image
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.video_reader import FrameSource, ffmpeg_command
-from tpsm_jax.runtime.replace_folder import replace_folder
+from tpsm_jax.runtime.atomic_files import replace_folder
 
 # Colours at half the size need even sides: a black row or column where there is an odd one.
 _YUV420 = ["-pix_fmt", "yuv420p", "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2"]

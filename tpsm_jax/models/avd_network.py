@@ -31,7 +31,7 @@ class AVDNetwork(nn.Module):
         Args:
           kp_source: [B or 1, 5 K, 2], whose identity is kept.
           kp_driving: [B, 5 K, 2], whose pose is taken.
-          train: normalise by the batch and update the running statistics.
+          train: normalize by the batch and update the running statistics.
 
         Returns:
           [B, 5 K, 2] float32.

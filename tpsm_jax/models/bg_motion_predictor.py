@@ -18,9 +18,9 @@ class BGMotionPredictor(nn.Module):
     """ResNet-18 over both pictures that predicts one affine map, at first the identity.
 
     Attributes:
-      width: of the ResNet, see `ResNet18`.
-      blocks: likewise.
-      dtype: to compute convolutions in.
+      width: channels of the ResNet's first stage.
+      blocks: residual blocks in each of its stages.
+      dtype: type of the convolutions.
     """
 
     width: int = 64
@@ -36,7 +36,7 @@ class BGMotionPredictor(nn.Module):
         Args:
           source_image: [B, H, W, 3] in [0, 1].
           driving_image: [B, H, W, 3] in [0, 1].
-          train: normalise by the batch and update the running statistics.
+          train: normalize by the batch and update the running statistics.
 
         Returns:
           [B, 3, 3] float32, acting on homogeneous (x, y, 1); the third row is 0 0 1.

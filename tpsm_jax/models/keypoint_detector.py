@@ -17,11 +17,11 @@ class KPDetector(nn.Module):
 
     Attributes:
       num_tps: splines, K.
-      width: of the ResNet, see `ResNet18`.
-      blocks: likewise.
-      spread_points: start with the splines' points spread over the picture. The reference starts
-        with all of them near its middle, and small models take long to leave it.
-      dtype: to compute convolutions in.
+      width: channels of the ResNet's first stage.
+      blocks: residual blocks in each of its stages.
+      spread_points: initialize the splines' points spread over the picture. The reference starts
+        with all of them near its middle, which small models take long to leave.
+      dtype: type of the convolutions.
     """
 
     num_tps: int
@@ -36,7 +36,7 @@ class KPDetector(nn.Module):
 
         Args:
           image: [B, H, W, 3] in [0, 1].
-          train: normalise by the batch and update the running statistics.
+          train: normalize by the batch and update the running statistics.
 
         Returns:
           [B, 5 K, 2] float32, (x, y) in [-1, 1]; spline k owns points 5k to 5k+4.
@@ -55,7 +55,7 @@ class KPDetector(nn.Module):
 
 
 def _spread_logits(rng: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> jax.Array:
-    """What the detector's sigmoid turns into crosses whose middles lie round the picture's."""
+    """Biases that the sigmoid turns into crosses arranged around the picture's middle."""
     num_tps = shape[0] // (2 * POINTS_PER_TPS)
     turn = 2 * math.pi * jnp.arange(num_tps) / num_tps
     middles = 0.4 * jnp.stack([jnp.cos(turn), jnp.sin(turn)], axis=-1)

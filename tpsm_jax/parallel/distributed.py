@@ -1,4 +1,4 @@
-"""Several processes that train together, without a flag of ours."""
+"""Several processes that train together, found by the environment alone."""
 
 import glob
 import importlib.util
@@ -29,9 +29,9 @@ T = TypeVar("T")
 
 
 def initialize() -> None:
-    """Joins the other processes, if the environment says that there are any.
+    """Joins the other processes if the environment says that there are any.
 
-    It does so under Slurm and Open MPI when they started several tasks, on a TPU slice, and where
+    That is under Slurm and Open MPI when they started several tasks, on a TPU slice, and where
     JAX_COORDINATOR_ADDRESS (HOST:PORT of the first process), JAX_NUM_PROCESSES and JAX_PROCESS_ID
     are set. Call it before anything that uses a device.
 
@@ -55,7 +55,7 @@ def initialize() -> None:
 
 
 def cluster_arguments(environ: Mapping[str, str]) -> dict[str, Any] | None:
-    """What `jax.distributed.initialize` is to be called with.
+    """The arguments for `jax.distributed.initialize`.
 
     Args:
       environ: the environment's variables.
@@ -92,29 +92,29 @@ def cluster_arguments(environ: Mapping[str, str]) -> dict[str, Any] | None:
 
 
 def on_first_process(action: Callable[[], None]) -> None:
-    """Does something in one process of all; what goes wrong there is told in every one.
+    """Does something in the first process; its error is raised in every process.
 
     Args:
-      action: as writing a file.
+      action: e.g. writing a file.
 
     Raises:
-      InputError: if `action` did, or an OSError.
+      InputError: if `action` raised one, or an OSError.
     """
     on_every_process(action if jax.process_index() == 0 else lambda: None)
 
 
 def on_every_process(action: Callable[[], T]) -> T:
-    """Does something in every process; what goes wrong in one is told in all.
+    """Does something in every process; an error in one is raised in all.
 
     Args:
-      action: as reading a file that may lie on one host only. It must not wait for the others.
+      action: e.g. reading a file that may lie on one host only. It must not wait for the others.
 
     Returns:
       What `action` returned in this process.
 
     Raises:
-      InputError: if `action` did in any process, or an OSError, as of a full disk; the first
-        one's.
+      InputError: if `action` raised one in any process, or an OSError, e.g. of a full disk; the
+        first process's.
     """
     message, cause = "", None
     try:
@@ -127,10 +127,11 @@ def on_every_process(action: Callable[[], T]) -> T:
 
 
 def gathered(value: Any) -> list[Any]:
-    """What every process has, in their order; to be asked by all.
+    """The value of every process, in their order. A collective.
 
     Args:
-      value: that JSON can hold. Numbers keep all their digits, which JAX would cut to 32 bits.
+      value: anything that JSON can hold. Numbers keep all their digits; JAX would cut them to 32
+        bits.
     """
     if jax.process_count() == 1:
         return [value]
@@ -141,12 +142,12 @@ def gathered(value: Any) -> list[Any]:
 
 
 def everywhere(condition: bool) -> bool:
-    """Whether something is true in every process; to be asked by all."""
+    """Whether something is true in every process. A collective."""
     return bool(np.all(multihost_utils.process_allgather(np.array(condition))))
 
 
 def same_everywhere(number: int) -> bool:
-    """Whether all processes have the same number; to be asked by all."""
+    """Whether all processes have the same number. A collective."""
     return bool(np.ptp(multihost_utils.process_allgather(np.array(number, np.int32))) == 0)
 
 

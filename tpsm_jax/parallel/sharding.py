@@ -1,4 +1,4 @@
-"""How batch and state lie on the devices of all hosts."""
+"""How batch and state are laid out on the devices of all hosts."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 from tpsm_jax.errors import InputError
 
 STATE_RULES = ("replicated", "fsdp")
-_SMALLEST_SHARDED = 2**16  # entries; below, gathering costs more than the memory is worth
+_SMALLEST_SHARDED = 2**16  # entries; below, the all-gather costs more than the memory is worth
 
 Batch = dict[str, Any]
 
@@ -20,19 +20,19 @@ Batch = dict[str, Any]
 def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
     """One axis, 'data', over all devices of all processes, or over those given."""
     devices = jax.devices() if devices is None else devices
-    # On some TPU slices they come with the processes interleaved; but the rows of the batch that a
-    # process reads are neighbours, and so must its devices be.
+    # On some TPU slices devices come with the processes interleaved. The rows of the batch that a
+    # process reads are neighbors, so its devices must be, too.
     devices = sorted(devices, key=lambda device: (device.process_index, device.id))
     return Mesh(np.array(devices), ("data",), axis_types=(AxisType.Auto,))
 
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Every device has its share of the batch."""
+    """The sharding in which every device has its share of the batch."""
     return NamedSharding(mesh, P("data"))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Every device has it whole."""
+    """The sharding in which every device has the whole array."""
     return NamedSharding(mesh, P())
 
 
@@ -41,10 +41,10 @@ def state_shardings(shapes: Any, mesh: Mesh, rule: str) -> Any:
 
     Args:
       shapes: a tree of `jax.ShapeDtypeStruct`.
-      mesh: as `make_mesh` made it.
+      mesh: as from `make_mesh`.
       rule: "replicated", or "fsdp": each large array is cut along its longest axis that divides
         by the number of devices, so that parameters, statistics of the optimiser and averages take
-        that much less memory, for one gathering of the parameters a step.
+        that much less memory, for one all-gather of the parameters a step.
 
     Returns:
       A tree of `NamedSharding`.
@@ -52,8 +52,7 @@ def state_shardings(shapes: Any, mesh: Mesh, rule: str) -> Any:
     Raises:
       InputError: for another rule.
     """
-    if rule not in STATE_RULES:
-        raise InputError(f"state_sharding is {' or '.join(STATE_RULES)}, not {rule!r}")
+    check_state_sharding(rule)
 
     def place(leaf: jax.ShapeDtypeStruct) -> NamedSharding:
         if rule == "replicated" or leaf.size < _SMALLEST_SHARDED:
@@ -67,9 +66,19 @@ def state_shardings(shapes: Any, mesh: Mesh, rule: str) -> Any:
     return jax.tree.map(place, shapes)
 
 
+def check_state_sharding(rule: str) -> None:
+    """Makes sure that `state_shardings` has a rule.
+
+    Raises:
+      InputError: if it has not.
+    """
+    if rule not in STATE_RULES:
+        raise InputError(f"state_sharding is {' or '.join(STATE_RULES)}, not {rule!r}")
+
+
 def check_batch_size(
     batch_size: int,
-    mesh: Mesh,
+    devices: int,
     accumulate_steps: int = 1,
     *,
     field: str = "train_params.batch_size",
@@ -78,19 +87,19 @@ def check_batch_size(
 
     Args:
       batch_size: B, of all devices together.
-      mesh: as `make_mesh` made it.
+      devices: how many there are.
       accumulate_steps: the number of parts.
       field: of the config, where the size can be changed.
 
     Raises:
       InputError: if it does not; names the nearest sizes that do.
     """
-    unit = mesh.size * accumulate_steps
+    unit = devices * accumulate_steps
     if batch_size < 1 or accumulate_steps < 1 or batch_size % unit:
         lower = batch_size // unit * unit if accumulate_steps > 0 else 0
         near = f"{lower} or {lower + unit}" if lower > 0 else f"{unit}"
         raise InputError(
-            f"a batch of {batch_size} does not divide among {mesh.size} devices"
+            f"a batch of {batch_size} does not divide among {devices} devices"
             + (f" and {accumulate_steps} accumulated parts" if accumulate_steps != 1 else "")
             + f": take {near} (--config.{field})"
         )

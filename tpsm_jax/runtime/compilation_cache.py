@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from tpsm_jax.backends.backend import backend
-from tpsm_jax.runtime.replace_file import replace_bytes
+from tpsm_jax.runtime.atomic_files import replace_bytes
 
 
 def default_cache_folder() -> Path:

@@ -1,4 +1,4 @@
-"""Memory that computing on a CPU keeps from one batch to the next."""
+"""glibc's malloc: memory that a process on a CPU keeps from one batch to the next."""
 
 import ctypes
 import os
@@ -12,13 +12,13 @@ _OPTIONS = {-4: 0, -1: 2**31 - 1, -8: 1}
 
 
 def keep_freed_memory() -> None:
-    """Has this process keep the memory that it frees, where JAX's default backend is the CPU.
+    """Makes this process keep the memory that it frees, where JAX's default backend is the CPU.
 
     XLA's convolutions ask for hundreds of MB a frame, and free them. glibc gives blocks back to
     the system that are larger than 32 MB, or smaller ones for a start, and the system fills them
     with zeros when they are asked for again: that takes 15 to 30 % of the time. The process then
     stays as large as it once was. Nothing happens where the C library is another, or where
-    GLIBC_TUNABLES tells it something already.
+    GLIBC_TUNABLES is set.
     """
     if sys.platform != "linux" or "GLIBC_TUNABLES" in os.environ:
         return

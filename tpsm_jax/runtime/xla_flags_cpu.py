@@ -1,4 +1,4 @@
-"""What a process that trains on a CPU has to be told before JAX starts."""
+"""XLA flags and malloc settings for training on a CPU, which must be set before JAX starts."""
 
 import importlib.util
 import os
@@ -6,28 +6,28 @@ import sys
 
 _TUNABLES = "GLIBC_TUNABLES"
 _MEMORY = {
-    "mmap_max": 0,  # nothing that large is to go back to the system with every step,
-    "trim_threshold": 2**40,  # nor the end of the heap,
-    "arena_max": 1,  # of which there is to be one,
-    "hugetlb": 1,  # in large pages
+    "mmap_max": 0,  # no block is mapped by itself, which would be unmapped with every step
+    "trim_threshold": 2**40,  # the end of the heap is never returned
+    "arena_max": 1,  # one heap
+    "hugetlb": 1,  # large pages
 }
 _FUSION = "xla_cpu_use_multi_output_fusion"
 
 
 def prepare_cpu(*, join_loops: bool = True) -> None:
-    """Makes training steps faster where JAX will take the CPU; to be called before JAX starts.
+    """Makes training steps faster where JAX will use the CPU. Call it before JAX starts.
 
-    XLA may join loops that read the same arrays, which it does not by itself: a flag that it reads
-    when it starts. A user's own flags stay.
+    Lets XLA fuse loops that read the same arrays, by a flag that it reads when it starts. A user's
+    own flags stay.
 
-    XLA asks for all of a step's memory anew in every step, some GB for 256-pixel pictures. glibc
-    hands them back and fetches them again, page by page, which takes a quarter of the time; and it
-    can be told otherwise only before it starts. So on Linux, if GLIBC_TUNABLES is not set already,
-    the running script is started anew, once.
+    XLA allocates all of a step's memory in every step, some GB for 256-pixel pictures. glibc
+    returns it to the system and fetches it again, page by page, which takes a quarter of the time,
+    and that can be changed only before a process starts. So on Linux, if GLIBC_TUNABLES is not set,
+    the running script is started again, once.
 
     Args:
-      join_loops: jaxlib 0.10.2 does so for training steps, and ends the process on some smaller
-        programs, as grid sampling with its gradient to the picture alone.
+      join_loops: set the flag. jaxlib 0.10.2 fuses training steps with it, and crashes on some
+        smaller programs, e.g. grid sampling with its gradient to the picture alone.
     """
     if not _on_cpu():
         return
@@ -40,7 +40,7 @@ def prepare_cpu(*, join_loops: bool = True) -> None:
 
 
 def _on_cpu() -> bool:
-    """Whether JAX will take the CPU; asked without starting JAX."""
+    """Whether JAX will use the CPU, without starting JAX."""
     if platforms := os.environ.get("JAX_PLATFORMS"):
         return platforms == "cpu"
     return not any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu"))

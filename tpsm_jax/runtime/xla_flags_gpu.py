@@ -1,4 +1,4 @@
-"""What a process that trains on an NVIDIA GPU has to tell XLA before JAX starts."""
+"""XLA flags for training on an NVIDIA GPU, which must be set before JAX starts."""
 
 import importlib.metadata
 import importlib.util
@@ -10,7 +10,7 @@ _PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")
 
 
 def prepare_gpu() -> None:
-    """Has floats added in memory by the GPU's own instruction; to be called before JAX starts.
+    """Lets the GPU add floats in memory by its own instruction. Call it before JAX starts.
 
     The instruction takes sums below 1.2e-38 for 0, so two releases of jaxlib add in a loop of
     compare and swap instead. That is hundreds of times slower where many add to one place, as

@@ -14,14 +14,14 @@ Gradient = Callable[[Any, Any, Any], tuple[Any, tuple[Any, Any]]]
 def accumulate(
     gradient: Gradient, params: Any, batch_stats: Any, batch: Any, parts: int
 ) -> tuple[Any, tuple[Any, Any]]:
-    """Calls a gradient with one part of a batch after the other.
+    """Averages a gradient over the parts of a batch, computed one after the other.
 
     Args:
-      gradient: of a mean over samples, whose terms are means too.
-      params: passed on.
-      batch_stats: before; each part gets those that the part before it left.
+      gradient: a function whose loss and terms are means over samples.
+      params: its parameters.
+      batch_stats: statistics before the batch; each part starts from those of the part before.
       batch: a tree of [B, ...] arrays.
-      parts: a divisor of B.
+      parts: how many; a divisor of B.
 
     Returns:
       As `gradient`: gradient and terms averaged over the parts, and the last part's batch_stats.

@@ -1,4 +1,4 @@
-"""Flips and colour jitter of training pairs, drawn and applied on the device.
+"""Flips and color jitter of training pairs, drawn and applied on the device.
 
 The jitter is torchvision's on 8-bit Pillow images, rounded after every operation, bit for bit on
 every device. So nothing may hang on how a compiler divides, or fuses a product with a sum: the
@@ -18,12 +18,12 @@ OPERATIONS = ("brightness", "contrast", "saturation", "hue")
 
 
 class JitterParams(NamedTuple):
-    """One sample's colour jitter.
+    """One sample's color jitter.
 
     Attributes:
       order: int32 [n], the operations to do, first to last, as indices of `OPERATIONS`.
       factors: float32 [4], one an operation: a factor >= 0 for the first three (1 for no change),
-        turns of the colour circle in [-0.5, 0.5] for hue.
+        turns of the color circle in [-0.5, 0.5] for hue.
     """
 
     order: jax.Array
@@ -55,7 +55,7 @@ def augment(
       InputError: `augmentation_params` ask for something unknown.
     """
     params = augmentation_params or {}
-    _check(params)
+    check_augmentation(params)
     flip_param, jitter_param = params.get("flip_param") or {}, params.get("jitter_param") or {}
 
     def augment_pair(rng: jax.Array, pair: jax.Array) -> jax.Array:
@@ -68,8 +68,37 @@ def augment(
     return pairs[:, 0], pairs[:, 1]
 
 
-def _check(augmentation_params: Mapping[str, Any]) -> None:
-    """Refuses what would otherwise be passed over in silence."""
+def augment_batch(
+    rng: jax.Array, batch: Mapping[str, jax.Array], augmentation_params: Mapping[str, Any] | None
+) -> dict[str, jax.Array]:
+    """Augments a batch as the reader gives it; what more it has than the pair passes through.
+
+    Args:
+      rng: key of this batch.
+      batch: source and driving, uint8 [B, H, W, 3].
+      augmentation_params: as for `augment`.
+
+    Returns:
+      The batch, its uint8 arrays as float32 in [0, 1].
+    """
+    source, driving = augment(rng, batch["source"], batch["driving"], augmentation_params)
+    return float_pictures({**batch, "source": source, "driving": driving})
+
+
+def float_pictures(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    """A batch with its uint8 arrays, the pictures, as float32 in [0, 1]."""
+    return {
+        name: x.astype(jnp.float32) / 255 if x.dtype == jnp.uint8 else x
+        for name, x in batch.items()
+    }
+
+
+def check_augmentation(augmentation_params: Mapping[str, Any]) -> None:
+    """Makes sure that all that is asked for is known.
+
+    Raises:
+      InputError: names what is not.
+    """
     fields = {"flip_param": ("horizontal_flip", "time_flip"), "jitter_param": OPERATIONS}
     sections = (*fields, "resize_param", "crop_param")
     for section in augmentation_params:
@@ -120,9 +149,9 @@ def draw_jitter(rng: jax.Array, jitter_param: Mapping[str, float]) -> JitterPara
     """
     rng_order, rng_factors = jax.random.split(rng)
     extents = np.array([jitter_param.get(name, 0) for name in OPERATIONS], np.float32)
-    centres = np.array([1, 1, 1, 0], np.float32)
+    centers = np.array([1, 1, 1, 0], np.float32)
     lowest = np.array([0, 0, 0, -np.inf], np.float32)
-    low, high = np.maximum(lowest, centres - extents), centres + extents
+    low, high = np.maximum(lowest, centers - extents), centers + extents
     return JitterParams(
         order=jax.random.permutation(rng_order, np.flatnonzero(extents > 0)),
         factors=jax.random.uniform(rng_factors, (len(OPERATIONS),), minval=low, maxval=high),
@@ -230,7 +259,7 @@ def _hue_falls_short() -> np.ndarray:
 
     Returns:
       bool [255]: for hue h in 1/255 turns, exact, whether Pillow says h - 1. Only the hue decides,
-      not the colour: Pillow starts from the quotient of two differences of channels.
+      not the color: Pillow starts from the quotient of two differences of channels.
     """
     hue = np.arange(255)
     sector = (hue + 42) // 85  # nearest to red, green, blue, red again

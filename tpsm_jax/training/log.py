@@ -1,4 +1,4 @@
-"""What a run tells of itself: metrics.jsonl, a progress bar, pictures, and TensorBoard if wanted.
+"""The record of a run: metrics.jsonl, a progress bar, pictures, and TensorBoard if wanted.
 
 WORKDIR/metrics.jsonl          one line a logged step
 WORKDIR/pictures/00001000.png  what the model did at step 1000
@@ -22,16 +22,17 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from tpsm_jax.checkpoints.orbax_io import HELD_OUT_L1, LOSS
+from tpsm_jax.checkpoints.files import METRICS
+from tpsm_jax.checkpoints.steps import HELD_OUT_L1, LOSS
 from tpsm_jax.errors import InputError
-from tpsm_jax.runtime.replace_file import replace_text
+from tpsm_jax.runtime.atomic_files import replace_text
 
-METRICS, TENSORBOARD = "metrics.jsonl", "tensorboard"
+TENSORBOARD = "tensorboard"
 _ON_THE_BAR = {LOSS: "loss", HELD_OUT_L1: "held-out l1"}
 
 
 class Log:
-    """The record of a run from a step on; of several processes the first keeps it."""
+    """Writes the record of a run from a step on, in the first of several processes."""
 
     def __init__(
         self,
@@ -42,24 +43,24 @@ class Log:
         batch_size: int,
         tensorboard: bool = False,
     ):
-        """Opens the files; what they tell of later steps than `start` is dropped.
+        """Opens the files; lines about later steps than `start` are dropped.
 
         Args:
-          workdir: of the run.
+          workdir: the run's folder.
           start: steps taken before.
-          total: steps when the run is done.
+          total: steps of the whole run.
           batch_size: samples a step, of all processes.
           tensorboard: write for TensorBoard as well.
 
         Raises:
-          InputError: if tensorboardX is wanted and not installed, or the disk does not take them.
+          InputError: if tensorboardX is wanted and not installed, or a file cannot be written.
         """
         self._workdir = workdir
         self._batch_size = batch_size
         self._keeps = jax.process_index() == 0
         self._tensorboard = _tensorboard_writer(workdir, start) if tensorboard else None
         path = workdir / METRICS if self._keeps else Path(os.devnull)
-        with _told(path):
+        with _named(path):
             if self._keeps:
                 drop_lines_after(path, start)
             self._file = open(path, "a")  # noqa: SIM115  # __exit__ closes it
@@ -68,7 +69,7 @@ class Log:
             total=total,
             initial=start,
             unit="step",
-            # A bar that goes to a file is not to fill it.
+            # In a file a line every half minute is enough.
             mininterval=0.1 if sys.stderr.isatty() else 30,
             dynamic_ncols=True,
             disable=not self._keeps,
@@ -123,7 +124,7 @@ class Log:
         }
         self._since, self._steps, self._waited = time.perf_counter(), 0, 0.0
         strict = {key: value if math.isfinite(value) else None for key, value in line.items()}
-        with _told(self._workdir / METRICS):
+        with _named(self._workdir / METRICS):
             self._file.write(json.dumps(strict) + "\n")
             self._file.flush()
         self._on_the_bar |= {
@@ -131,7 +132,7 @@ class Log:
         }
         self._bar.set_postfix(self._on_the_bar, refresh=False)
         if self._tensorboard:
-            with _told(self._workdir / TENSORBOARD):
+            with _named(self._workdir / TENSORBOARD):
                 for key, value in line.items():
                     if key != "step":
                         self._tensorboard.add_scalar(key, value, step)
@@ -150,12 +151,12 @@ class Log:
             return
         folder = self._workdir / "pictures"
         partial = folder / f".{step:08d}.partial"
-        with _told(folder):
+        with _named(folder):
             folder.mkdir(exist_ok=True)
             Image.fromarray(picture).save(partial, format="PNG")
             os.replace(partial, folder / f"{step:08d}.png")
         if self._tensorboard:
-            with _told(self._workdir / TENSORBOARD):
+            with _named(self._workdir / TENSORBOARD):
                 self._tensorboard.add_image("pictures", picture, step, dataformats="HWC")
 
     def __enter__(self) -> Self:
@@ -179,12 +180,12 @@ class Log:
             self._file.close()
         if self._tensorboard:
             place = self._workdir / TENSORBOARD
-            with contextlib.suppress(OSError) if error else _told(place):
+            with contextlib.suppress(OSError) if error else _named(place):
                 self._tensorboard.close()
 
 
 @contextlib.contextmanager
-def _told(place: Path) -> Iterator[None]:
+def _named(place: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -225,7 +226,7 @@ def _tensorboard_writer(workdir: Path, start: int) -> Any:
         return None
     # The viewer hides what an interrupted run wrote of later steps.
     place = workdir / TENSORBOARD
-    with _told(place):
+    with _named(place):
         return module.SummaryWriter(
             str(place),
             purge_step=start + 1,

@@ -5,62 +5,30 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
 
 import jax
-from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from tpsm_jax.checkpoints.orbax_io import HELD_OUT_L1, quiet_orbax, tree_bytes
+from tpsm_jax.checkpoints.orbax_io import quiet_orbax, tree_bytes
 from tpsm_jax.checkpoints.run import Checkpoints, Progress
+from tpsm_jax.checkpoints.steps import HELD_OUT_L1
 from tpsm_jax.checkpoints.workdir import check_disk, claim_workdir, record_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.visualize import animation_sheet
-from tpsm_jax.models.motion_model import Variables
+from tpsm_jax.models.interface import Variables
 from tpsm_jax.parallel.distributed import everywhere, on_first_process
 from tpsm_jax.parallel.sharding import Batch, device_batches
 from tpsm_jax.training.log import Log
+from tpsm_jax.training.pending_metrics import PendingMetrics
 from tpsm_jax.training.preemption import Preemption
 from tpsm_jax.training.state import TrainState
-from tpsm_jax.training.unseen_metrics import UnseenMetrics
+from tpsm_jax.training.trainer import Trainer
 
 PICTURED_SAMPLES = 4
 
-# Takes variables, and what tells whether to give up, to be asked by all processes at the same
-# places. Gives metrics, "eval/l1" among them, the same in every process; none if it gave up.
+# (variables, should_stop) -> metrics, "eval/l1" among them, the same in every process; {} if it was
+# stopped. `should_stop` is a collective: every process calls it at the same points.
 Evaluate = Callable[[Variables, Callable[[], bool]], dict[str, float]]
-
-
-class Trainer(Protocol):
-    """What the loop trains."""
-
-    mesh: Mesh
-    batch_size: int
-    num_epochs: int
-    steps_per_epoch: int
-
-    def create_state(self) -> TrainState:
-        """The state before the first step, on the devices."""
-
-    def abstract_state(self) -> TrainState:
-        """Shapes, types and shardings of the state."""
-
-    def start(self, step: int) -> None:
-        """Tells which step comes next."""
-
-    def step(
-        self, state: TrainState, batch: dict[str, jax.Array]
-    ) -> tuple[TrainState, dict[str, jax.Array]]:
-        """Takes a step; the state is given up.
-
-        Returns:
-          The next state, and float32 scalars: "loss", "loss/TERM", "gradient/NETWORK",
-          "learning_rate/OPTIMISER", and "finite", 0 where the step was left out because its loss
-          or gradient was not.
-        """
-
-    def outputs(self, state: TrainState, batch: dict[str, jax.Array], count: int) -> dict[str, Any]:
-        """Source, driving and what the model makes of them, of the first `count` samples."""
 
 
 def train(
@@ -70,28 +38,27 @@ def train(
     make_batches: Callable[[int], Iterator[Batch]],
     evaluate: Evaluate | None = None,
 ) -> None:
-    """Trains from the workdir's newest checkpoint on, or from the start, to the last step.
+    """Trains from the workdir's newest checkpoint, or from the start, to the last step.
 
-    A SIGTERM saves and returns, without the numbers of an evaluation that it meets; the same call
-    goes on. What goes wrong in one process alone, as a log that cannot be written or a clip that
-    cannot be read, ends that one with its error, and the others by JAX's own timeout.
+    A SIGTERM saves and returns, without the numbers of an evaluation that it interrupts; the same
+    call resumes. An error in one process alone, e.g. a log that cannot be written or a clip that
+    cannot be read, ends that process; the others end by JAX's own timeout.
 
     Args:
-      config: of the experiment. `total_steps`, if not 0, takes the place of the trainer's
-        num_epochs in saying where any run ends, be it longer or shorter.
-      workdir: to make, or of the same run.
-      trainer: made of the same config.
-      make_batches: gives the endless batches of this process from a step on.
+      config: the experiment's, as `config.validate` accepts it. `total_steps`, if not 0, replaces
+        the trainer's `num_epochs` as the end of the run, longer or shorter.
+      workdir: a new folder, or the workdir of the same run.
+      trainer: made from the same config.
+      make_batches: step -> the endless batches of this process from that step on.
       evaluate: measures the model every `config.eval_every` steps and after the last one, before
         their checkpoints. It gets the averaged parameters where they are kept.
 
     Raises:
-      InputError: if the config or the workdir does not do, the run had other epochs, or a
-        checkpoint is damaged or cannot be written.
+      InputError: if the workdir holds something else, the run had other epochs, or a checkpoint is
+        damaged or cannot be written.
       NonFiniteLossError: if more than `config.skip_nonfinite_steps` steps in a row were not
         finite. No checkpoint is written after them.
     """
-    check_settings(config)
     if config.eval_every and evaluate is None:
         raise ValueError("config.eval_every asks for an evaluation, and there is none")
     workdir = Path(workdir).absolute()
@@ -131,59 +98,15 @@ def train(
         checkpoints.wait()
     if jax.process_index() == 0:
         if progress.step < total:
-            print(f"stopped after step {progress.step}; the same command goes on", file=sys.stderr)
+            print(f"stopped after step {progress.step}; the same command resumes", file=sys.stderr)
         else:
             print(f"wrote {workdir}")
-
-
-def check_settings(config: ConfigDict) -> None:
-    """Makes sure of what the loop reads from the config.
-
-    Args:
-      config: of the experiment.
-
-    Raises:
-      InputError: naming the field that does not do.
-    """
-    least = {
-        "total_steps": 0,
-        "log_every": 1,
-        "checkpoint_every": 0,
-        "keep_checkpoints": 1,
-        "picture_every": 0,
-        "skip_nonfinite_steps": 0,
-        "eval_every": 0,
-        "eval_clips": 1,
-        "eval_frames": 1,
-        "warmup_steps": 0,
-        "accumulate_steps": 1,
-    }
-    for name, lowest in least.items():
-        if config[name] < lowest:
-            raise InputError(f"config.{name} is {config[name]} and must be at least {lowest}")
-    if not 0 <= config.ema_decay < 1:
-        raise InputError(
-            f"config.ema_decay is {config.ema_decay} and must be at least 0 and below 1"
-        )
-    if config.init_networks and not config.init_from:
-        raise InputError("config.init_networks says what to take of init_from: give that, too")
-    if config.train_params.dropout_inc_epoch <= 0:
-        raise InputError(
-            f"config.train_params.dropout_inc_epoch is {config.train_params.dropout_inc_epoch} and "
-            "must be above 0: for a constant share set dropout_startp to dropout_maxp"
-        )
-    # What is kept is divided by the share that is kept.
-    if config.dropout_rescale and not config.train_params.dropout_maxp < 1:
-        raise InputError(
-            f"config.train_params.dropout_maxp is {config.train_params.dropout_maxp} and must be "
-            "below 1 with config.dropout_rescale"
-        )
 
 
 def _first_state(
     config: ConfigDict, workdir: Path, trainer: Trainer, checkpoints: Checkpoints, total: int
 ) -> tuple[TrainState, Progress]:
-    """The newest checkpoint's state, or a new one; and the config is recorded."""
+    """The newest checkpoint's state, or a new one. Records the config."""
     abstract = trainer.abstract_state()
     size = tree_bytes(abstract)
     if (checkpoints.latest_step or 0) < total:
@@ -199,7 +122,7 @@ def _first_state(
 
 
 def _check_same_epochs(progress: Progress, trainer: Trainer) -> None:
-    """Or the run would jump to another epoch, and so in its schedules and its data."""
+    """Otherwise the run would jump to another epoch in its schedules and its data."""
     before = progress.steps_per_epoch, progress.batch_size
     now = trainer.steps_per_epoch, trainer.batch_size
     if before != now:
@@ -222,38 +145,37 @@ def _run(
     checkpoints: Checkpoints,
     log: Log,
 ) -> None:
-    """Takes steps until all are taken or a signal comes; `progress` tells how far it got."""
-    unseen = UnseenMetrics(progress, config.skip_nonfinite_steps)
+    """Takes steps until all are taken or a signal comes; counts them in `progress`."""
+    pending = PendingMetrics(progress, config.skip_nonfinite_steps)
     arriving = device_batches(batches, trainer.mesh)
     step = progress.step
-    trainer.start(step)
     usual = min(config.checkpoint_every or trainer.steps_per_epoch, trainer.steps_per_epoch)
 
     def save(held_out_l1: float | None = None) -> None:
-        unseen.look()  # what is not finite is never saved
-        # A few easy batches, as before a signal, are not to make the best checkpoint.
-        mean_loss = unseen.take_mean_loss(math.ceil(usual / 2))
+        pending.fetch()  # raises before anything that is not finite is saved
+        # A few easy batches, e.g. before a signal, must not make the best checkpoint.
+        mean_loss = pending.take_mean_loss(math.ceil(usual / 2))
         checkpoints.save(state, progress, mean_loss, held_out_l1)
 
     while step < total and not preemption.reached():
         with log.waiting():
             batch, names = next(arriving)
-        state, metrics = trainer.step(state, batch)
+        state, metrics = trainer.step(state, batch, step)
         step += 1
-        unseen.add(step, metrics, names)
+        pending.add(step, metrics, names)
         log.advance()
         held_out: dict[str, float] = {}
         if evaluate and (_due(step, config.eval_every) or step == total):
-            unseen.look()  # what is not finite is not evaluated either
+            pending.fetch()  # raises before anything that is not finite is evaluated
             with log.pausing():
                 held_out = evaluate(state.variables(), preemption.reached)
         if held_out or step % config.log_every == 0 or step == total:
             epoch = (step - 1) // trainer.steps_per_epoch
-            log.write(step, epoch, {**unseen.look(), **held_out}, progress.nonfinite_steps)
+            log.write(step, epoch, {**pending.fetch(), **held_out}, progress.nonfinite_steps)
         if held_out or _due(step, config.checkpoint_every) or _due(step, trainer.steps_per_epoch):
             save(held_out.get(HELD_OUT_L1))
         if _due(step, config.picture_every):
-            outputs = trainer.outputs(state, batch, PICTURED_SAMPLES)
+            outputs = trainer.outputs(state, batch, PICTURED_SAMPLES, step - 1)
             if jax.process_index() == 0:
                 outputs = jax.device_get(outputs)
                 log.picture(step, animation_sheet(outputs, outputs["source"], outputs["driving"]))
@@ -262,5 +184,5 @@ def _run(
 
 
 def _due(step: int, every: int) -> bool:
-    """Whether it is time; never if `every` is 0."""
+    """Whether `step` is a multiple of `every`; never if `every` is 0."""
     return every > 0 and step % every == 0

@@ -1,4 +1,4 @@
-"""The optimisers, and what happens to gradients before them. Reference: train.py."""
+"""Optimizers, and what happens to gradients before them. Reference: train.py."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,6 @@ import optax
 
 from tpsm_jax.errors import InputError
 
-# Which networks an optimiser steps; each optimiser counts its own steps.
-GROUPS = {
-    "generator": ("dense_motion_network", "inpainting_network", "kp_detector"),
-    "bg_predictor": ("bg_predictor",),
-}
-SCALED_NETWORKS = ("bg_predictor", "dense_motion_network", "kp_detector")
 LARGEST_GRADIENT = 10.0
 WEIGHT_DECAY = 1e-4
 BETAS = (0.5, 0.999)
@@ -29,19 +23,19 @@ def make_optimizer(
     *,
     weight_decay: float = WEIGHT_DECAY,
 ) -> optax.GradientTransformation:
-    """An optimiser at learning rate 1; what it says is to be multiplied by the rate.
+    """An optimizer with learning rate 1. The caller scales its updates by the scheduled rate.
 
     Args:
-      name: of a function of optax that makes an optimiser, as "adamw" or "lion"; if empty, the
-        reference's: Adam with decay added to the gradient (L2), not to the step.
-      arguments: of that function, without the learning rate.
-      weight_decay: of the reference's optimiser.
+      name: a function of optax that makes an optimizer, e.g. "adamw" or "lion"; if empty, the
+        reference's optimizer: Adam with decay added to the gradient (L2), not to the step.
+      arguments: the function's arguments, without the learning rate.
+      weight_decay: for the reference's optimizer.
 
     Returns:
-      The optimiser.
+      The optimizer.
 
     Raises:
-      InputError: if optax has no such optimiser, or it does not take such arguments.
+      InputError: if optax has no such optimizer, or it does not take such arguments.
     """
     if not name:
         return optax.chain(
@@ -53,11 +47,11 @@ def make_optimizer(
         optimizer = getattr(optax, name)(learning_rate=1.0, **(arguments or {}))
     except (AttributeError, TypeError, ValueError) as error:
         raise InputError(
-            f"optax makes no optimiser of optimizer {name!r} and optimizer_params "
+            f"optax makes no optimizer of {name!r} and optimizer_params "
             f"{dict(arguments or {})}: {error}"
         ) from error
     if not isinstance(optimizer, optax.GradientTransformation):
-        raise InputError(f"optimizer {name!r} is none of optax's optimisers")
+        raise InputError(f"optimizer {name!r} is none of optax's optimizers")
     return optimizer
 
 
@@ -67,8 +61,8 @@ def freeze(
     """Leaves some parameters alone, and keeps no state for them.
 
     Args:
-      optimizer: for the others.
-      frozen: a tree like the parameters, of bool.
+      optimizer: steps the others.
+      frozen: a tree like the parameters; True where a parameter is left alone.
     """
     labels = jax.tree.map(lambda is_frozen: "frozen" if is_frozen else "trained", frozen)
     return optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)
@@ -79,11 +73,11 @@ def frozen_parameters(params: Params, patterns: Sequence[str]) -> Any:
 
     Args:
       params: {network: ...}.
-      patterns: regular expressions, each to match a parameter's path from its start, as
+      patterns: regular expressions, each to match a parameter's path from its start, e.g.
         "kp_detector" or "inpainting_network/(first|down_blocks_.*)".
 
     Returns:
-      A tree like `params`, of bool.
+      A tree like `params`; True where a parameter is frozen.
 
     Raises:
       InputError: if one is no regular expression, or matches nothing.
@@ -115,7 +109,7 @@ def update_average(average: Params, params: Params, decay: float) -> Params:
     Args:
       average: a tree like `params`.
       params: after the step.
-      decay: the share that the average keeps of itself.
+      decay: share that the average keeps of itself.
 
     Returns:
       decay * average + (1 - decay) * params.
@@ -133,22 +127,25 @@ def largest_entries(gradients: Params) -> dict[str, jax.Array]:
     }
 
 
-def scale_gradients(gradients: Params, largest: Mapping[str, jax.Array]) -> dict[str, Any]:
+def bound_gradients(
+    gradients: Params, largest: Mapping[str, jax.Array], networks: Sequence[str]
+) -> dict[str, Any]:
     """Bounds the largest absolute entry of each network's gradient by 10.
 
     Args:
       gradients: {network: ...}.
       largest: as `largest_entries` returns it.
+      networks: names of the networks to bound.
 
     Returns:
-      The gradients; those of the inpainting network as they were. Reference: three calls of
+      The gradients; those of other networks as they were. Reference: three calls of
       torch.nn.utils.clip_grad_norm_ with infinity norm in train.py.
     """
 
-    def scaled(network: str, tree: Any) -> Any:
-        if network not in SCALED_NETWORKS:
+    def bounded(network: str, tree: Any) -> Any:
+        if network not in networks:
             return tree
         factor = jnp.minimum(1.0, LARGEST_GRADIENT / (largest[network] + 1e-6))
         return jax.tree.map(lambda leaf: leaf * factor, tree)
 
-    return {network: scaled(network, tree) for network, tree in gradients.items()}
+    return {network: bounded(network, tree) for network, tree in gradients.items()}

@@ -10,14 +10,14 @@ from jax.experimental import multihost_utils
 
 
 class Preemption:
-    """Within the `with` block a SIGTERM only sets a mark, which `reached` tells.
+    """Within the `with` block a SIGTERM only sets a mark, which `reached` returns.
 
     Where several processes train together, JAX's own service catches the signal and agrees with
     the others on a step, so that all save the same.
     """
 
     def __init__(self) -> None:
-        """Begins with no signal seen."""
+        """Starts with no signal seen."""
         self._asked = False
         self._questions = 0
         self._before: Any = None
@@ -28,12 +28,12 @@ class Preemption:
         )
 
     def reached(self) -> bool:
-        """Whether to stop here; once it is so it stays so.
+        """Whether to stop here; once true it stays true.
 
-        To be asked by all processes at the same places, as before every step.
+        A collective: every process calls it at the same points, e.g. before every step.
         """
         if jax.distributed.is_initialized() and not self._asked:
-            # They agree on the number of a question to come; to later ones JAX says no again.
+            # The processes agree on the number of a call to come; for later ones JAX says no again.
             self._questions += 1
             self._asked = multihost_utils.reached_preemption_sync_point(self._questions)
         return self._asked
@@ -50,11 +50,11 @@ class Preemption:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Brings the handler before back."""
+        """Restores the handler that was there before."""
         if self._installs:
             signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         self._asked = True
-        # Whoever asks a second time is not to wait.
+        # A second signal ends the process at once.
         signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)

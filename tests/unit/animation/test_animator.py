@@ -22,7 +22,7 @@ from tpsm_jax.animation.programs import (
 )
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import resize
-from tpsm_jax.models.motion_model import build_model
+from tpsm_jax.models.registry import build_model
 
 FRAMES = pictures(7, 128, 128, seed=1)
 SOURCE = pictures(1, 128, 128, seed=2)[0]

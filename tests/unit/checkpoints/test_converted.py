@@ -11,8 +11,9 @@ from ml_collections import ConfigDict
 
 from tests.helpers.small import model_params, small_model
 from tpsm_jax.checkpoints import converted as checkpoints
-from tpsm_jax.checkpoints.converted import load_checkpoint, load_vgg19, save_checkpoint, save_vgg19
+from tpsm_jax.checkpoints.converted import load_checkpoint, save_checkpoint
 from tpsm_jax.checkpoints.orbax_io import save_tree
+from tpsm_jax.checkpoints.vgg19 import load_vgg19, save_vgg19
 from tpsm_jax.errors import InputError
 
 pytestmark = pytest.mark.slow  # Orbax
@@ -257,7 +258,7 @@ def test_a_link_to_a_checkpoint_stays_one(tmp_path, folder, variables, config, s
     assert_equal(load_checkpoint(folder).variables, variables)
 
 
-def test_interrupted_exchange_is_told(folder):
+def test_interrupted_exchange_is_reported(folder):
     old = folder.with_name(f".{folder.name}.old-0123")
     folder.rename(old)
     with pytest.raises(InputError, match=str(old)):
@@ -350,6 +351,21 @@ def test_networks_that_were_found_right_are_not_described_again(folder, kept_fol
     assert len(os.listdir(kept_folder)) == 1
 
 
+def test_the_family_may_be_named(folder, saved):
+    named = {"family": "tpsm", **model_params(), "kp_detector_params": {"width": 8, "blocks": 1}}
+    (folder / "config.json").write_text(json.dumps({"model_params": named}))
+    loaded, unnamed = load_checkpoint(folder), load_checkpoint(saved)
+    assert loaded.model == unnamed.model
+    assert_equal(loaded.variables, unnamed.variables)
+
+
+def test_a_family_that_does_not_exist(folder):
+    (folder / "config.json").write_text(
+        json.dumps({"model_params": {**model_params(), "family": "monkeynet"}})
+    )
+    assert_error(folder, "config.json: model_params.family is tpsm, not 'monkeynet'")
+
+
 def test_config_of_another_model(folder):
     (folder / "config.json").write_text(json.dumps({"model_params": model_params(num_tps=3)}))
     assert_error(folder, "is not the one that config.json describes")
@@ -425,7 +441,7 @@ def test_a_model_without_weights_for_the_background_runs_without_it(tmp_path, va
     assert outputs["prediction"].shape == image.shape
 
 
-def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkeypatch, variables):
+def test_a_full_disk_is_reported_before_anything_is_written(tmp_path, monkeypatch, variables):
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2**20))
     with pytest.raises(InputError, match=r"\d+ MiB are needed and 1 MiB are free"):

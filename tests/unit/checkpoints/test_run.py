@@ -1,4 +1,4 @@
-"""A run's checkpoints: which are kept, onto what they restore, what is said of bad ones"""
+"""A run's checkpoints: which are kept, where they restore to, how bad ones are reported."""
 
 import functools
 import json
@@ -15,8 +15,8 @@ import pytest
 from tests.helpers.fake_trainer import FakeTrainer, batches, loop_config, losses
 from tests.helpers.small import model_params, small_model
 from tpsm_jax.checkpoints.converted import load_checkpoint, save_checkpoint
-from tpsm_jax.checkpoints.orbax_io import finished_steps
 from tpsm_jax.checkpoints.run import Checkpoints, Progress
+from tpsm_jax.checkpoints.steps import finished_steps
 from tpsm_jax.checkpoints.workdir import check_disk
 from tpsm_jax.errors import InputError
 from tpsm_jax.training.loop import train
@@ -120,7 +120,7 @@ def test_saving_copies_the_state_first(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, restored.params, expected)
 
 
-# Onto what they restore.
+# Where they restore to.
 
 
 @pytest.mark.parametrize("ema", [False, True])
@@ -149,7 +149,7 @@ def trainer_on(count, sharded, ema):
     return FakeTrainer(devices=jax.devices()[:count], sharded=sharded, ema=ema)
 
 
-def test_a_run_goes_on_with_other_devices_to_rounding(tmp_path):
+def test_a_run_resumed_on_other_devices_differs_by_rounding(tmp_path):
     everything = []
     for counts in ((4, 4, 4), (1, 2, 4)):
         folder = tmp_path / f"{counts}"
@@ -159,7 +159,7 @@ def test_a_run_goes_on_with_other_devices_to_rounding(tmp_path):
     np.testing.assert_allclose(everything[1], everything[0], rtol=1e-5)
 
 
-# What is said of bad ones.
+# How bad ones are reported.
 
 
 @pytest.mark.parametrize(
@@ -187,9 +187,9 @@ def test_a_damaged_newest_one_is_named(workdir, pattern, harm):
 
 def test_the_older_one_is_named_too(workdir):
     shutil.rmtree(workdir / "checkpoints" / "8" / "opt_state")
-    assert_error("remove it to go on from step 4", workdir)
+    assert_error("remove it to resume from step 4", workdir)
     shutil.rmtree(workdir / "checkpoints" / "4")
-    assert_error("start anew", workdir)
+    assert_error("remove it to start from scratch", workdir)
 
 
 def test_another_model(workdir):
@@ -222,7 +222,7 @@ def test_other_epochs(workdir):
     assert_error(told, workdir, (("steps_per_epoch", 50),))
 
 
-def test_another_optimiser(workdir):
+def test_another_optimizer(workdir):
     assert_error("optimizer = '', and the config says 'sgd'", workdir, optimizer="sgd")
 
 
@@ -264,7 +264,7 @@ def leave_free(size, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
 
 
-def test_a_full_disk_is_told_before_the_first_step(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_the_first_step(tmp_path, monkeypatch):
     fake = FakeTrainer(width=20000)  # 11 MiB with Adam's moments
     leave_free(30 << 20, monkeypatch)
     config = loop_config(keep_checkpoints=2)
@@ -314,7 +314,7 @@ def lasting_threads():
     return {thread for thread in threading.enumerate() if not thread.daemon}
 
 
-def test_a_disk_that_fills_up_is_told_at_the_next_checkpoint(tmp_path, monkeypatch):
+def test_a_disk_that_fills_up_is_reported_at_the_next_checkpoint(tmp_path, monkeypatch):
     def filling(start):
         for batch in batches(start):
             if batch["name"][0].startswith("clip8_"):
@@ -356,7 +356,7 @@ def test_killed_before_the_config_was_written(tmp_path):
     assert finished_steps(tmp_path) == [1]
 
 
-def test_a_run_whose_checkpoints_were_removed_starts_anew(workdir):
+def test_a_run_whose_checkpoints_were_removed_starts_from_scratch(workdir):
     shutil.rmtree(workdir / "checkpoints")
     run(workdir, total_steps=2)
     assert list(losses(workdir)) == [1, 2]

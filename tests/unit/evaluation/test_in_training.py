@@ -13,7 +13,7 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation import in_training, reconstruction
 from tpsm_jax.evaluation.clip_frames import EvaluationClip
 from tpsm_jax.evaluation.in_training import InTrainingEvaluation
-from tpsm_jax.models.motion_model import build_model
+from tpsm_jax.models.registry import build_model
 from tpsm_jax.parallel.sharding import make_mesh
 
 HALFWAY = Halfway()  # one, or it would be compiled again and again

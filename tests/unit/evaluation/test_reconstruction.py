@@ -11,7 +11,7 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clip_frames import BrokenClipError, FrameSizeError, checked_frames
 from tpsm_jax.evaluation.measures import total
 from tpsm_jax.evaluation.reconstruction import BATCHES_AHEAD, Reconstructor
-from tpsm_jax.models.motion_model import build_model
+from tpsm_jax.models.registry import build_model
 
 BATCH = 8  # as many as there are devices
 

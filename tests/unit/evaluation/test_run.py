@@ -21,7 +21,7 @@ from tpsm_jax.evaluation.output import check_output, claim_output, finished_clip
 from tpsm_jax.evaluation.reconstruction import ClipResult
 from tpsm_jax.evaluation.summary import make_table
 from tpsm_jax.evaluation.wide_picture import WidePicture
-from tpsm_jax.runtime.replace_file import replace_bytes, replace_text
+from tpsm_jax.runtime.atomic_files import replace_bytes, replace_text
 
 SIZE = (16, 16)
 

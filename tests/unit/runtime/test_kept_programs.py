@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from tests.helpers.small import model_params, pictures, small_model
 from tpsm_jax.animation.animator import Animator
-from tpsm_jax.models.motion_model import MotionModel
+from tpsm_jax.models.tpsm import MotionModel
 from tpsm_jax.runtime import compilation_cache
 from tpsm_jax.runtime.compilation_cache import kept_path
 from tpsm_jax.runtime.kept_programs import KeptPrograms

@@ -9,11 +9,11 @@ import pytest
 
 from tests.helpers.tiny_training import tiny_batch, tiny_config
 from tpsm_jax.checkpoints.converted import Checkpoint
-from tpsm_jax.errors import InputError
-from tpsm_jax.models.motion_model import build_model, init_variables
+from tpsm_jax.models.registry import build_model, init_variables
 from tpsm_jax.parallel.sharding import batch_sharding, make_mesh
-from tpsm_jax.training.avd import AVDTrainer, draw_scale
-from tpsm_jax.training.state import quick_compiler_options
+from tpsm_jax.runtime.quick_compile import quick_compiler_options
+from tpsm_jax.training.recipes.avd import draw_scale
+from tpsm_jax.training.setup import make_avd_trainer
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_quickly")]
 
@@ -35,17 +35,17 @@ def make_trainer(checkpoint, devices=1):
     config, mesh = tiny_config(), make_mesh(jax.devices()[:devices])
     # The last four of 40 steps, of 12 an epoch, are in epoch 3.
     config.train_avd_params.epoch_milestones = (2,)
-    return AVDTrainer(config, mesh, checkpoint=checkpoint, steps_per_epoch=12)
+    return make_avd_trainer(config, mesh, steps_per_epoch=12, variables=checkpoint.variables)
 
 
-def train(trainer, steps):
-    """State and the metrics of each step."""
-    state, metrics = trainer.create_state(), []
+def train(trainer, steps, state=None):
+    """State and the metrics of each step, from a state or the first."""
+    state, metrics = trainer.create_state() if state is None else state, []
     sharding = batch_sharding(trainer.mesh)
     for step in range(steps):
-        batch = tiny_batch(trainer.config, step)
+        batch = tiny_batch(tiny_config(), step)
         batch = {key: jax.device_put(batch[key], sharding) for key in ("source", "driving")}
-        state, found = trainer.step(state, batch)
+        state, found = trainer.step(state, batch, step)
         metrics.append(jax.device_get(found))
     return jax.device_get(state), metrics
 
@@ -53,7 +53,8 @@ def train(trainer, steps):
 @pytest.fixture(scope="module")
 def trained(checkpoint):
     trainer = make_trainer(checkpoint)
-    return trainer, *train(trainer, 40)
+    first = trainer.create_state()
+    return trainer, *train(trainer, 40, jax.tree.map(jnp.copy, first)), first
 
 
 def test_the_loss_falls(trained):
@@ -79,8 +80,11 @@ def test_a_milestone_acts_an_epoch_late_as_in_the_reference(trained):
 
 
 def test_eight_devices_equal_one(trained, checkpoint):
-    trainers = trained[0], make_trainer(checkpoint, devices=8)
-    states, losses = zip(*(train(trainer, 1) for trainer in trainers), strict=True)
+    runs = (
+        train(trained[0], 1, jax.tree.map(jnp.copy, trained[3])),
+        train(make_trainer(checkpoint, devices=8), 1),
+    )
+    states, losses = zip(*runs, strict=True)
     np.testing.assert_allclose(losses[1][0]["loss"], losses[0][0]["loss"], rtol=1e-5)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6),
@@ -90,11 +94,11 @@ def test_eight_devices_equal_one(trained, checkpoint):
 
 
 def test_the_picture_shows_sources_moved_by_other_samples(trained):
-    trainer, state, _ = trained
-    batch = tiny_batch(trainer.config)
+    trainer, state, *_ = trained
+    batch = tiny_batch(tiny_config())
     state = jax.device_put(state, trainer.shardings)
     batch = {key: jnp.asarray(batch[key]) for key in ("source", "driving")}
-    outputs = jax.device_get(trainer.outputs(state, batch, 3))
+    outputs = jax.device_get(trainer.outputs(state, batch, 3, 0))
     assert outputs["prediction"].shape == (3, 32, 32, 3)
     np.testing.assert_array_equal(
         outputs["driving"], batch["driving"][np.array([2, 0, 1])].astype(np.float32) / 255
@@ -109,44 +113,12 @@ def test_scales_are_drawn_for_each_sample_and_axis():
     assert abs(np.corrcoef(scale.T)[0, 1]) < 0.1
 
 
-def test_a_batch_that_does_not_divide_is_refused(checkpoint):
-    config = tiny_config()
-    config.train_avd_params.batch_size = 6
-    with pytest.raises(InputError, match=r"divide .*\(--config\.train_avd_params\.batch_size\)"):
-        AVDTrainer(config, make_mesh(jax.devices()[:4]), steps_per_epoch=1, checkpoint=checkpoint)
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("optimizer", "adamw"),
-        ("optimizer_params", {"b1": 0.8}),
-        ("warmup_steps", 10),
-        ("accumulate_steps", 2),
-        ("remat", ("kp_detector",)),
-        ("freeze", ("kp_detector",)),
-        ("init_from", "runs/vox"),
-        ("init_networks", ["kp_detector"]),
-        ("eval_every", 5),
-    ],
-)
-def test_fields_of_the_other_stage_are_refused(checkpoint, field, value):
-    config = tiny_config()
-    config[field] = value
-    with pytest.raises(InputError, match=f"^{field} is not for --stage avd$"):
-        AVDTrainer(config, make_mesh(), steps_per_epoch=1, checkpoint=checkpoint)
-
-
 def test_no_average_is_kept_whatever_the_config_says(checkpoint):
     config = tiny_config(ema_decay=0.5, remat=[])
-    trainer = AVDTrainer(config, make_mesh(), steps_per_epoch=1, checkpoint=checkpoint)
+    trainer = make_avd_trainer(
+        config, make_mesh(), steps_per_epoch=1, variables=checkpoint.variables
+    )
     assert trainer.abstract_state().ema_params is None
-
-
-def test_a_size_that_the_model_cannot_take_is_refused(checkpoint):
-    config = tiny_config(image_size=(36, 32))
-    with pytest.raises(InputError, match="multiples"):
-        AVDTrainer(config, make_mesh(), steps_per_epoch=1, checkpoint=checkpoint)
 
 
 def test_a_given_avd_network_is_trained_further(checkpoint):

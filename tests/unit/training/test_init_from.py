@@ -9,10 +9,10 @@ import pytest
 
 from tests.helpers.tiny_training import tiny_config
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.motion_model import variable_shapes
+from tpsm_jax.models.registry import variable_shapes
 from tpsm_jax.parallel.sharding import make_mesh
 from tpsm_jax.training.optimizer import update_average
-from tpsm_jax.training.step import ModelTrainer, initial_networks
+from tpsm_jax.training.setup import initial_networks, make_model_trainer
 
 
 def config_without_background(**fields):
@@ -28,7 +28,7 @@ def checkpoint_variables():
 
 
 def make_trainer(config, given):
-    return ModelTrainer(config, make_mesh(), steps_per_epoch=1, initial_variables=given)
+    return make_model_trainer(config, make_mesh(), steps_per_epoch=1, initial_variables=given)
 
 
 def test_chosen_networks_are_numpy_arrays():
@@ -100,7 +100,7 @@ def test_given_networks_are_put_where_the_state_lies(monkeypatch):
             jax.tree.map(np.testing.assert_array_equal, tree[name], source[name])
     fresh = jax.tree.leaves(state.params["inpainting_network"])
     assert not any(np.all(np.asarray(leaf) == 0.5) for leaf in fresh)
-    assert trainer._initial is None
+    assert trainer._given is None
 
 
 def test_the_average_of_what_never_changes_stays_and_the_other_follows():

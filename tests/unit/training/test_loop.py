@@ -21,13 +21,13 @@ from tests.helpers.fake_trainer import (
     loop_config,
     losses,
 )
-from tpsm_jax.checkpoints.converted import find_step
-from tpsm_jax.checkpoints.orbax_io import finished_steps, load_tree
+from tpsm_jax.checkpoints.orbax_io import load_tree
 from tpsm_jax.checkpoints.run import Checkpoints, Progress
+from tpsm_jax.checkpoints.steps import find_step, finished_steps
 from tpsm_jax.errors import InputError
 from tpsm_jax.training.log import Log
 from tpsm_jax.training.loop import train
-from tpsm_jax.training.unseen_metrics import NonFiniteLossError, UnseenMetrics
+from tpsm_jax.training.pending_metrics import NonFiniteLossError, PendingMetrics
 
 
 @functools.cache
@@ -129,18 +129,18 @@ def test_logged_are_multiples_and_the_last(tmp_path, undisturbed):
     assert losses(tmp_path) == {step: every[step] for step in (5, 10, 12)}
 
 
-def test_the_host_looks_only_when_it_must(tmp_path, monkeypatch):
-    looked = []
-    look = UnseenMetrics.look
+def test_the_host_fetches_only_when_it_must(tmp_path, monkeypatch):
+    fetched = []
+    fetch = PendingMetrics.fetch
 
     def counted(self):
-        looked.append(len(self._waiting))
-        return look(self)
+        fetched.append(len(self._waiting))
+        return fetch(self)
 
-    monkeypatch.setattr(UnseenMetrics, "look", counted)
+    monkeypatch.setattr(PendingMetrics, "fetch", counted)
     run(tmp_path, log_every=6, checkpoint_every=0)
     # Twice to log, once more before the last checkpoint.
-    assert looked == [6, 6, 0]
+    assert fetched == [6, 6, 0]
 
 
 def test_epochs_bound_a_run_and_end_in_a_checkpoint(tmp_path):
@@ -155,11 +155,11 @@ def test_epochs_bound_a_run_and_end_in_a_checkpoint(tmp_path):
     assert list(losses(tmp_path)) == list(range(1, 16))
 
 
-def test_the_trainer_is_told_where_it_starts(tmp_path):
+def test_the_trainer_gets_the_number_of_each_step(tmp_path):
     fake = FakeTrainer()
     for total_steps in (3, 5):
         train(loop_config(total_steps=total_steps), tmp_path, fake, batches)
-    assert fake.started == [0, 3]
+    assert fake.steps == [0, 1, 2, 3, 4]
 
 
 # metrics.jsonl
@@ -577,40 +577,11 @@ def test_a_disk_that_takes_no_more_for_tensorboard(tmp_path, monkeypatch):
         Log(other, start=0, total=9, batch_size=1, tensorboard=True)
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("total_steps", -1), ("log_every", 0), ("checkpoint_every", -1), ("keep_checkpoints", 0),
-     ("picture_every", -1), ("skip_nonfinite_steps", -1), ("ema_decay", -0.1), ("ema_decay", 1.0),
-     ("warmup_steps", -1), ("accumulate_steps", 0), ("eval_every", -1), ("eval_clips", 0),
-     ("eval_frames", 0)],
-)  # fmt: skip
-def test_settings_that_do_not_do(tmp_path, field, value):
-    with pytest.raises(InputError, match=f"config.{field} is {value}"):
-        run(tmp_path / "new", **{field: value})
-    assert not (tmp_path / "new").exists()
-
-
-def test_a_share_of_dropped_splines_needs_an_epoch_to_rise_in(tmp_path):
-    with pytest.raises(InputError, match="config.train_params.dropout_inc_epoch is 0"):
-        run(tmp_path / "new", train_params={"dropout_maxp": 0.5, "dropout_inc_epoch": 0})
-    assert not (tmp_path / "new").exists()
-
-
-def test_dropping_everything_cannot_be_made_up_for(tmp_path):
-    changes = {
-        "dropout_rescale": True,
-        "train_params": {"dropout_maxp": 1.0, "dropout_inc_epoch": 10},
-    }
-    with pytest.raises(InputError, match="config.train_params.dropout_maxp is 1.0 and must be"):
-        run(tmp_path / "new", **changes)
-    assert not (tmp_path / "new").exists()
-
-
 def test_the_devices_are_never_far_behind(monkeypatch):
     """Or batches would pile up on them."""
     waited = []
     monkeypatch.setattr(jax, "block_until_ready", lambda metrics: waited.append(metrics["step"]))
-    unseen = UnseenMetrics(Progress(), 0)
+    pending = PendingMetrics(Progress(), 0)
     for step in range(1, 6):
-        unseen.add(step, {"step": step}, [])
+        pending.add(step, {"step": step}, [])
     assert waited == [1, 2, 3]

@@ -9,19 +9,19 @@ from scipy import ndimage
 from tests.helpers.small import pictures
 from tests.helpers.tiny_training import SIZE, tiny_config
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.motion_model import build_model, variable_shapes
+from tpsm_jax.models.registry import build_model, variable_shapes
 from tpsm_jax.models.vgg19 import VGG19
 from tpsm_jax.ops.coordinates import coordinate_grid
 from tpsm_jax.ops.thin_plate_spline import ThinPlateSpline, random_thin_plate_spline
 from tpsm_jax.training.losses import (
     PERCEPTUAL_FEATURES,
-    LossSettings,
     make_features,
     perceptual_loss,
     random_vgg19,
     transform_frame,
     warp_loss,
 )
+from tpsm_jax.training.recipes.tpsm import LossSettings
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

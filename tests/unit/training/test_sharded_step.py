@@ -12,15 +12,16 @@ import pytest
 from benchmarks.studies.collectives import collectives
 from tests.helpers.double_precision import double_precision, to_double
 from tests.helpers.small import draw_variables
-from tests.helpers.tiny_training import tiny_batch, tiny_config
+from tests.helpers.tiny_training import abstract_batch, tiny_batch, tiny_config
 from tpsm_jax.parallel.sharding import batch_sharding, make_mesh
+from tpsm_jax.runtime.quick_compile import quick_compiler_options
 from tpsm_jax.training.schedule import Phase
-from tpsm_jax.training.state import quick_compiler_options
-from tpsm_jax.training.step import ModelTrainer
+from tpsm_jax.training.setup import make_model_trainer
+from tpsm_jax.training.trainer import Trainer
 
 pytestmark = pytest.mark.slow
 ALL = Phase(background=True, dropout=True)
-# The code behind XLA's own optimisations is left as it comes: it is compiled in a fraction of the
+# The code behind XLA's own optimizations is left as it comes: it is compiled in a fraction of the
 # time, and runs once.
 QUICKLY = quick_compiler_options()
 
@@ -28,7 +29,7 @@ QUICKLY = quick_compiler_options()
 class Stepped(NamedTuple):
     """One step of training: by whom, after it, and as it was compiled."""
 
-    trainer: ModelTrainer
+    trainer: Trainer
     state: Any
     metrics: dict[str, Any]
     program: jax.stages.Compiled
@@ -43,8 +44,8 @@ def double_step(count, **fields):
     given = first_variables()
     with double_precision():
         mesh = make_mesh(jax.devices()[:count])
-        trainer = ModelTrainer(tiny_config(**fields), mesh, steps_per_epoch=100)
-        batch = tiny_batch(trainer.config)
+        trainer = make_model_trainer(tiny_config(**fields), mesh, steps_per_epoch=100)
+        batch = tiny_batch(tiny_config())
         batch = {key: batch[key] for key in ("source", "driving")}
         state = to_double(trainer.abstract_state()).replace(**to_double(given))
         arguments = (
@@ -61,7 +62,7 @@ def double_step(count, **fields):
 
 @functools.cache
 def first_variables():
-    """Drawn by NumPy, since compiling the real initialisers takes a while."""
+    """Drawn by NumPy, since compiling the real initializers takes a while."""
     variables = draw_variables(tiny_config().model_params)
     for networks in variables.values():
         networks.pop("avd_network", None)
@@ -104,9 +105,11 @@ def test_a_state_cut_among_eight_devices_equals_one(one, cut):
 
 def test_only_gradients_and_statistics_are_exchanged():
     # The step as it is trained, in float32 and with XLA's convolutions.
-    trainer = ModelTrainer(tiny_config(), make_mesh(jax.devices()[:8]), steps_per_epoch=100)
+    trainer = make_model_trainer(tiny_config(), make_mesh(jax.devices()[:8]), steps_per_epoch=100)
     state = trainer.abstract_state()
-    found = collectives(trainer.lower(ALL).compile(QUICKLY).as_text())
+    found = collectives(
+        trainer.lower(abstract_batch(trainer, tiny_config()), ALL).compile(QUICKLY).as_text()
+    )
     assert {collective.kind for collective in found} == {"all-reduce"}
     # What is larger than statistics are has a parameter's size: no share of a feature map or of the
     # batch. On a CPU XLA sums the gradient of each pass through a network for itself.

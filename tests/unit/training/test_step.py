@@ -1,5 +1,6 @@
 """The training step with every option; on several devices, see test_sharded_step.py."""
 
+import dataclasses
 import functools
 
 import jax
@@ -8,14 +9,15 @@ import numpy as np
 import optax
 import pytest
 
-from tests.helpers.tiny_training import tiny_batch, tiny_config
+from tests.helpers.tiny_training import abstract_batch, tiny_batch, tiny_config
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.motion_model import build_model
+from tpsm_jax.models.registry import build_model
 from tpsm_jax.parallel.sharding import batch_sharding, make_mesh
-from tpsm_jax.training.losses import LossSettings, training_losses
+from tpsm_jax.runtime.quick_compile import quick_compiler_options
+from tpsm_jax.training.recipes.tpsm import LossSettings, draw, tpsm_losses
 from tpsm_jax.training.schedule import Phase
-from tpsm_jax.training.state import quick_compiler_options
-from tpsm_jax.training.step import ModelTrainer, initial_networks
+from tpsm_jax.training.setup import initial_networks, make_model_trainer
+from tpsm_jax.training.step import train_step
 
 pytestmark = pytest.mark.slow
 ALL = Phase(background=True, dropout=True)
@@ -26,9 +28,9 @@ QUICKLY = quick_compiler_options()
 
 def take_step(trainer, state, compiled):
     """State and metrics after one step."""
-    sharding, batch = batch_sharding(trainer.mesh), tiny_batch(trainer.config)
+    sharding, batch = batch_sharding(trainer.mesh), tiny_batch(lean_config())
     batch = {key: jax.device_put(batch[key], sharding) for key in ("source", "driving")}
-    state, metrics = compiled(state, batch, trainer._vgg19)
+    state, metrics = compiled(state, batch, None)
     return state, jax.device_get(metrics)
 
 
@@ -46,10 +48,11 @@ def lean_config(**fields):
 def lean_step(kept=None, **fields):
     """State before (`kept`, or a new one), after one step, metrics, trainer, and compiled step."""
     config = lean_config(**fields)
-    trainer = ModelTrainer(config, make_mesh(jax.devices()[:2]), steps_per_epoch=1)
+    trainer = make_model_trainer(config, make_mesh(jax.devices()[:2]), steps_per_epoch=1)
     before = jax.device_put(kept, trainer.shardings) if kept else trainer.create_state()
     kept = jax.device_get(before)
-    compiled = trainer.lower(Phase(background=False, dropout=True)).compile(QUICKLY)
+    lowered = trainer.lower(abstract_batch(trainer, config), Phase(False, dropout=True))
+    compiled = lowered.compile(QUICKLY)
     after, metrics = take_step(trainer, before, compiled)
     return kept, jax.device_get(after), metrics, trainer, compiled
 
@@ -116,23 +119,34 @@ def test_bfloat16_is_near(lean):
 
 def test_accumulated_parts_are_averaged_and_recomputing_changes_nothing(lean):
     networks = ("kp_detector", "dense_motion_network", "inpainting_network", "vgg19")
-    config = lean_config(accumulate_steps=2, remat=networks)
-    trainer = ModelTrainer(config, make_mesh(jax.devices()[:1]), steps_per_epoch=1)
-    state, batch = lean[0], tiny_batch(config)
-    source, driving = (batch[key].astype(np.float32) / 255 for key in ("source", "driving"))
-    draws = trainer.draw(jax.random.key(1), jnp.int32(0), ALL)
+    config = lean_config(accumulate_steps=2, remat=networks, optimizer="sgd")
+    mesh = make_mesh(jax.devices()[:1])
+    batch = tiny_batch(config)
+    batch = {key: batch[key].astype(np.float32) / 255 for key in ("source", "driving")}
+    draws = draw(jax.random.key(1), config, jnp.int32(0), ALL)
+    # Plain gradient descent at a rate of 1: what a step subtracts is the gradient.
+    recipe = dataclasses.replace(
+        make_model_trainer(config, mesh, steps_per_epoch=1).recipe,
+        augment=lambda rng, batch: batch,
+        draw=lambda rng, step, phase: draws,
+        learning_rate=lambda step: jnp.float32(1),
+        bounded=(),
+    )
+    state = lean[0].replace(
+        opt_state={name: opt.init({}) for name, opt in recipe.optimizers.items()}
+    )
     phase = Phase(background=False, dropout=True)
-    terms, gradients, batch_stats = jax.jit(
-        lambda *args: trainer.gradients(*args, None, phase=phase), compiler_options=QUICKLY
-    )(state, source, driving, draws)
+    step = functools.partial(train_step, recipe=recipe, phase=phase, mesh=mesh)
+    after, metrics = jax.jit(step, compiler_options=QUICKLY)(state, batch, None)
+    gradients = jax.tree.map(np.subtract, state.params, after.params)
 
     model = build_model(config.model_params)
 
     @functools.partial(jax.jit, compiler_options=QUICKLY)
-    def of_part(batch_stats, source, driving, draws):
+    def of_part(batch_stats, batch, draws):
         def loss(params):
-            terms, _, changed = training_losses(
-                model, {"params": params, "batch_stats": batch_stats}, source, driving,
+            terms, _, changed = tpsm_losses(
+                model, {"params": params, "batch_stats": batch_stats}, batch,
                 draws, LossSettings.of(config.train_params), lambda images: [images],
                 background=False,
             )  # fmt: skip
@@ -142,35 +156,36 @@ def test_accumulated_parts_are_averaged_and_recomputing_changes_nothing(lean):
 
     expected, total, stats = [], [], state.batch_stats
     for part in range(2):
-        rows = jax.tree.map(lambda leaf, part=part: leaf[part::2], (source, driving, draws))
+        rows = jax.tree.map(lambda leaf, part=part: leaf[part::2], (batch, draws))
         (loss, stats), gradient = of_part(stats, *rows)
         expected.append(gradient)
         total.append(loss)
-    np.testing.assert_allclose(sum(terms.values()), np.mean(total), rtol=1e-5)
+    np.testing.assert_allclose(metrics["loss"], np.mean(total), rtol=1e-5)
     mean = optax.tree.scale(0.5, optax.tree.add(*expected))
     scale = max(np.abs(leaf).max() for leaf in jax.tree.leaves(mean))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * scale), gradients, mean
     )
     jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), batch_stats, stats
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+        after.batch_stats,
+        stats,
     )
 
 
 def test_the_papers_rescaling_of_kept_splines():
     config = lean_config(dropout_rescale=True)
     config.train_params.update({"dropout_startp": 0.25, "dropout_maxp": 0.25})
-    trainer = ModelTrainer(config, make_mesh(jax.devices()[:1]), steps_per_epoch=1)
-    kept = np.asarray(trainer.draw(jax.random.key(0), jnp.int32(0), ALL).kept_tps)
+    kept = np.asarray(draw(jax.random.key(0), config, jnp.int32(0), ALL).kept_tps)
     assert set(np.unique(kept)) == {np.float32(0), np.float32(1 / 0.75)}
-    assert trainer.draw(jax.random.key(0), jnp.int32(0), Phase(False, False)).kept_tps is None
+    assert draw(jax.random.key(0), config, jnp.int32(0), Phase(False, False)).kept_tps is None
 
 
 def test_training_starts_from_given_networks(lean):
     before, *_ = lean
     given = jax.tree.map(lambda leaf: leaf + 1, before.variables())
     given = initial_networks(given, ("kp_detector",))
-    trainer = ModelTrainer(
+    trainer = make_model_trainer(
         lean_config(ema_decay=0.5), make_mesh(jax.devices()[:1]), steps_per_epoch=1,
         initial_variables=given,
     )  # fmt: skip
@@ -187,23 +202,7 @@ def test_networks_that_a_checkpoint_lacks_are_told():
         initial_networks({"params": {"kp_detector": {}}, "batch_stats": {}}, ("avd_network",))
 
 
-@pytest.mark.parametrize(
-    ("fields", "match"),
-    [
-        ({"perceptual_features": "vgg19"}, "convert_torch_weights.py --vgg19"),
-        ({"perceptual_features": "vgg16"}, "perceptual_features"),
-        ({"perceptual_features": "vgg19_random"}, "makes 5"),
-        ({"perceptual_features": "vgg19_random", "image_size": (16, 32)}, "pictures of 8 pixels"),
-        ({"remat": ("vgg",)}, "remat"),
-        ({"compute_dtype": "float16"}, "compute_dtype"),
-        ({"image_size": (36, 32)}, "multiples"),
-        ({"accumulate_steps": 3}, "accumulated"),
-        ({"state_sharding": "zero"}, "state_sharding"),
-    ],
-)
-def test_what_cannot_be_trained_is_told(fields, match):
-    config = tiny_config(**fields)
-    if fields.get("perceptual_features") == "vgg19":
-        config.train_params.loss_weights.perceptual = (1, 1, 1, 1, 1)
-    with pytest.raises(InputError, match=match):
-        ModelTrainer(config, make_mesh(jax.devices()[:1]), steps_per_epoch=1)
+def test_weights_of_vgg19_that_are_missing_are_named():
+    config = tiny_config(perceptual_features="vgg19")
+    with pytest.raises(InputError, match="convert_torch_weights.py --vgg19"):
+        make_model_trainer(config, make_mesh(jax.devices()[:1]), steps_per_epoch=1)

@@ -1,4 +1,4 @@
-"""The official PyTorch checkpoints: reading them, writing them, and what their tensors are called.
+"""Official PyTorch checkpoints: reading and writing them, and the names of their tensors.
 
 PyTorch is not needed, and nothing in a file is ever executed.
 """

@@ -1,9 +1,9 @@
-"""The rule by which a variable is called in the official checkpoints, and how its array lies there.
+"""The rule that turns the name and axes of a variable into those of an official checkpoint.
 
 Modules are named after the checkpoint, so a rule suffices: a trailing `_3` of a module's name is an
 index of PyTorch (`down_blocks_0` is `down_blocks.0`), and kernels are transposed. Two kinds of
 tensors in a checkpoint are no variables: `num_batches_tracked`, which PyTorch's BatchNorm counts
-and does not use at a fixed momentum, and the constant anti-alias kernel of dense motion.
+and does not use at a fixed momentum, and the constants of the family's layout.
 """
 
 import re
@@ -14,9 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tpsm_jax.models.motion_model import Variables, variable_shapes
+from tpsm_jax.checkpoints.torch.layouts import layout_of
+from tpsm_jax.models.interface import Variables
+from tpsm_jax.models.registry import variable_shapes
 from tpsm_jax.models.vgg19 import VGG19
-from tpsm_jax.ops.resample import antialias_kernel
 
 _LEAVES = {
     "kernel": "weight",
@@ -25,7 +26,7 @@ _LEAVES = {
     "mean": "running_mean",
     "var": "running_var",
 }
-# By the number of axes: HWIO -> OIHW, [in, out] -> [out, in], and back.
+# Number of axes -> their new order: HWIO -> OIHW, [in, out] -> [out, in], and back.
 _AXES_TO_TORCH = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}
 _AXES_FROM_TORCH = {1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}
 
@@ -33,13 +34,13 @@ _COUNTER = "num_batches_tracked"
 
 
 class Leaf(NamedTuple):
-    """A variable and the tensor that it is in a checkpoint.
+    """A variable and its tensor in a checkpoint.
 
     Attributes:
       collection: "params" or "batch_stats".
       path: names of its modules, without the network's, and its own.
-      key: in the network's state dict.
-      shape: of the tensor.
+      key: the tensor's key in the network's state dict.
+      shape: the tensor's shape.
     """
 
     collection: str
@@ -49,26 +50,26 @@ class Leaf(NamedTuple):
 
 
 def torch_key(path: tuple[str, ...]) -> str:
-    """The key of a variable: ("down_blocks_0", "conv", "kernel") -> "down_blocks.0.conv.weight"."""
+    """Makes the key of a variable: ("block_0", "conv", "kernel") -> "block.0.conv.weight"."""
     modules = [re.sub(r"_(\d+)$", r".\1", name) for name in path[:-1]]
     return ".".join([*modules, _LEAVES[path[-1]]])
 
 
 def array_to_torch(array: np.ndarray) -> np.ndarray:
-    """A variable as PyTorch lays it out (a view)."""
+    """Views a variable in PyTorch's order of axes."""
     return array.transpose(_AXES_TO_TORCH[array.ndim])
 
 
 def array_from_torch(tensor: np.ndarray) -> np.ndarray:
-    """A tensor as Flax lays it out (a view)."""
+    """Views a tensor in Flax's order of axes."""
     return tensor.transpose(_AXES_FROM_TORCH[tensor.ndim])
 
 
 def network_leaves(model_params: Mapping[str, Any]) -> dict[str, list[Leaf]]:
-    """Every variable of every network that a config describes.
+    """Lists every variable of every network that a config describes.
 
     Args:
-      model_params: as for `tpsm_jax.models.motion_model.build_model`.
+      model_params: a config's section, as for `tpsm_jax.models.registry.build_model`.
 
     Returns:
       Network -> its leaves.
@@ -78,7 +79,7 @@ def network_leaves(model_params: Mapping[str, Any]) -> dict[str, list[Leaf]]:
 
 
 def vgg19_leaves() -> list[Leaf]:
-    """Every variable of `VGG19`."""
+    """Lists every variable of `VGG19`."""
     shapes = jax.eval_shape(
         lambda rng: VGG19().init(rng, jnp.zeros((1, 32, 32, 3))), jax.random.key(0)
     )
@@ -96,42 +97,26 @@ def _leaves(shapes: Variables, network: str | None = None) -> list[Leaf]:
     return leaves
 
 
-def constant_tensors(network: str, model_params: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Tensors of a network's state dict that the config determines.
-
-    Args:
-      network: its name.
-      model_params: as for `network_leaves`.
-
-    Returns:
-      Key -> float32 array; the anti-alias kernel [C, 1, k, k] of the dense motion network.
-    """
-    scale = model_params["dense_motion_params"]["scale_factor"]
-    if network != "dense_motion_network" or scale == 1:
-        return {}
-    channels = model_params["common_params"]["num_channels"]
-    return {"down.weight": np.tile(antialias_kernel(scale), (channels, 1, 1, 1))}
-
-
 def counter_keys(leaves: list[Leaf]) -> list[str]:
-    """Keys of the counters that PyTorch keeps beside running means."""
+    """Lists the keys of the counters that PyTorch keeps next to running means."""
     means = [leaf.key for leaf in leaves if leaf.key.endswith(".running_mean")]
     return [key.removesuffix("running_mean") + _COUNTER for key in means]
 
 
 def torch_shapes(model_params: Mapping[str, Any]) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Every tensor of a complete official checkpoint of a config.
+    """Lists every tensor in a complete official checkpoint of a config.
 
     Args:
-      model_params: as for `network_leaves`.
+      model_params: a config's section, as for `network_leaves`.
 
     Returns:
       Network -> key -> shape.
     """
+    layout = layout_of(model_params)
     shapes = {}
     for network, leaves in network_leaves(model_params).items():
         shapes[network] = {leaf.key: leaf.shape for leaf in leaves}
         shapes[network] |= dict.fromkeys(counter_keys(leaves), ())
-        constants = constant_tensors(network, model_params)
+        constants = layout.constants(network, model_params)
         shapes[network] |= {key: array.shape for key, array in constants.items()}
     return shapes

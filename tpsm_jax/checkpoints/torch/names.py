@@ -1,4 +1,4 @@
-"""Official state dicts into Flax variables, with every difference told, and back."""
+"""Official state dicts to Flax variables, reporting every difference, and back."""
 
 import re
 from collections import OrderedDict
@@ -12,17 +12,16 @@ from tpsm_jax.checkpoints.torch.keys import (
     Leaf,
     array_from_torch,
     array_to_torch,
-    constant_tensors,
     counter_keys,
     network_leaves,
     vgg19_leaves,
 )
+from tpsm_jax.checkpoints.torch.layouts import Layout, layout_of
 from tpsm_jax.checkpoints.torch.unpickling import shown
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.motion_model import Variables
+from tpsm_jax.models.interface import Family, Variables
+from tpsm_jax.models.registry import family_of
 
-REQUIRED_NETWORKS = ("dense_motion_network", "inpainting_network", "kp_detector")
-_TRAINING_STATE = ("epoch", "optimizer", "optimizer_bg_predictor", "optimizer_avd")
 _NAMES_SHOWN = 3
 
 State = Mapping[str, Any]
@@ -32,11 +31,11 @@ class ImportReport(NamedTuple):
     """What was found in a checkpoint.
 
     Attributes:
-      networks: name -> (tensors, numbers in them), of what was imported.
-      absent: networks that the config allows and the checkpoint lacks.
-      ignored: other entries of the checkpoint, of which nothing was imported.
-      not_finite: tensors that hold NaN or infinite numbers.
-      epoch: at which it was saved, or None.
+      networks: imported networks: name -> (tensors, numbers in them).
+      absent: optional networks that the config describes and the checkpoint lacks.
+      ignored: entries of the checkpoint from which nothing was imported, without training state.
+      not_finite: names of tensors that hold NaN or infinite numbers.
+      epoch: the epoch after which it was saved, or None.
     """
 
     networks: dict[str, tuple[int, int]]
@@ -48,7 +47,7 @@ class ImportReport(NamedTuple):
 
 @dataclass
 class _Differences:
-    """Names of tensors that do not fit, by the way in which they do not."""
+    """Names of tensors that do not fit, grouped by what is wrong."""
 
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
@@ -73,47 +72,49 @@ def _count(names: list[str], what: str) -> str:
 def variables_from_torch(
     checkpoint: Any, model_params: Mapping[str, Any]
 ) -> tuple[Variables, ImportReport]:
-    """Makes variables of an official checkpoint.
+    """Converts an official checkpoint to variables.
 
     Args:
-      checkpoint: what `read_torch_file` returned: network -> state dict, and perhaps `epoch` and
-        states of optimisers. Keys may begin with `module.`, as DataParallel writes them.
-      model_params: of the config that it was trained with.
+      checkpoint: what `read_torch_file` returned: network -> state dict, and perhaps training
+        state, such as `epoch` and the optimizers'. Keys may begin with `module.`, as DataParallel
+        writes them.
+      model_params: the section of the config that it was trained with.
 
     Returns:
-      {"params": {network: ...}, "batch_stats": {network: ...}}, float32, of the networks that the
-      checkpoint has; and a report.
+      {"params": {network: ...}, "batch_stats": {network: ...}}, float32, with the networks that
+      the checkpoint has; and a report.
 
     Raises:
-      InputError: if `kp_detector`, `dense_motion_network` or `inpainting_network` is absent, or a
-        tensor is missing, unexpected or of another shape than the config says.
+      InputError: if there is no such family, a required network is absent, or a tensor is missing,
+        unexpected or of another shape than the config says.
     """
+    family, layout = family_of(model_params), layout_of(model_params)
     leaves = network_leaves(model_params)
-    states = _network_states(checkpoint, leaves)
+    states = _network_states(checkpoint, leaves, family)
     differences = _Differences()
     for network, state in states.items():
-        constants = constant_tensors(network, model_params)
+        constants = layout.constants(network, model_params)
         optional = counter_keys(leaves[network])
         expected = {leaf.key: leaf.shape for leaf in leaves[network]}
         expected |= {key: array.shape for key, array in constants.items()}
         _compare(network, state, expected, optional, differences)
     if str(differences):
-        hints = "; ".join(_hints(states, model_params))
+        hints = "; ".join(_hints(states, layout, model_params))
         raise InputError(
             f"the checkpoint does not fit the config: {differences}"
             + (f". Is it another config's? {hints}" if hints else "")
         )
     for network, state in states.items():
-        _check_constants(network, state, constant_tensors(network, model_params))
+        _check_constants(network, state, layout.constants(network, model_params))
     variables = _collect(states, leaves)
-    return variables, _report(checkpoint, states, leaves)
+    return variables, _report(checkpoint, states, leaves, family, layout)
 
 
 def vgg19_from_torch(checkpoint: Any) -> Variables:
-    """Makes variables for `VGG19` of torchvision's `vgg19-dcbb9e9d.pth`.
+    """Converts torchvision's `vgg19-dcbb9e9d.pth` to variables of `VGG19`.
 
     Args:
-      checkpoint: what `read_torch_file` returned. Layers behind relu5_1 are left out.
+      checkpoint: what `read_torch_file` returned. Layers after relu5_1 are left out.
 
     Returns:
       {"params": ...}, float32.
@@ -143,20 +144,21 @@ def vgg19_from_torch(checkpoint: Any) -> Variables:
 def torch_from_variables(
     variables: Variables, model_params: Mapping[str, Any]
 ) -> dict[str, OrderedDict[str, np.ndarray]]:
-    """Makes state dicts that the official networks load with `strict=True`.
+    """Converts variables to state dicts that the official networks load with `strict=True`.
 
     Args:
       variables: {"params": {network: ...}, "batch_stats": {network: ...}}.
-      model_params: the config's, as for `network_leaves`.
+      model_params: a config's section, as for `network_leaves`.
 
     Returns:
       Network -> key -> array, for the networks that are in `variables`. Counters are 0.
     """
+    layout = layout_of(model_params)
     checkpoint = {}
     for network, leaves in network_leaves(model_params).items():
         if network not in variables["params"]:
             continue
-        state = OrderedDict(constant_tensors(network, model_params))
+        state = OrderedDict(layout.constants(network, model_params))
         for leaf in leaves:
             array = variables[leaf.collection][network]
             for name in leaf.path:
@@ -173,16 +175,16 @@ def _feature_index(key: object) -> float:
     return int(found[1]) if found else float("inf")
 
 
-def _network_states(checkpoint: Any, leaves: Iterable[str]) -> dict[str, State]:
-    """The state dicts of known networks, without the prefix of DataParallel."""
+def _network_states(checkpoint: Any, networks: Iterable[str], family: Family) -> dict[str, State]:
+    """Picks the state dicts of known networks and drops the prefix of DataParallel."""
     states: dict[str, State] = {}
-    for network in leaves:
+    for network in networks:
         state = checkpoint.get(network) if isinstance(checkpoint, dict) else None
         if isinstance(state, dict):
             wrapped = bool(state) and all(str(key).startswith("module.") for key in state)
             start = len("module.") if wrapped else 0
             states[network] = {str(key)[start:]: value for key, value in state.items()}
-    absent = [network for network in REQUIRED_NETWORKS if network not in states]
+    absent = [network for network in family.required if network not in states]
     if absent:
         raise InputError(f"the checkpoint has no {' and no '.join(absent)}{_entries(checkpoint)}")
     return states
@@ -229,39 +231,20 @@ def _check_constants(network: str, state: State, constants: Mapping[str, np.ndar
             )
 
 
-def _hints(states: Mapping[str, State], model_params: Mapping[str, Any]) -> list[str]:
-    """Settings that the checkpoint's shapes contradict."""
-
-    def size(network: str, key: str, axis: int = 0) -> int | None:
-        value = states.get(network, {}).get(key)
-        return value.shape[axis] if isinstance(value, np.ndarray) and value.ndim > axis else None
-
-    common, motion = model_params["common_params"], model_params["dense_motion_params"]
-    keypoints = size("kp_detector", "fg_encoder.fc.bias")
-    kernel = size("dense_motion_network", "down.weight", 3)
-    blocks = [key for key in states["dense_motion_network"] if "encoder.down_blocks." in key]
-    found = {
-        "num_tps": (keypoints and keypoints // 10, common["num_tps"]),
-        "num_channels": (size("inpainting_network", "final.bias"), common["num_channels"]),
-        "multi_mask": ("occlusion.1.bias" in states["dense_motion_network"], common["multi_mask"]),
-        # The kernel has 4 (1/s - 1) + 1 taps.
-        "scale_factor": (kernel and 4 / (kernel + 3), motion["scale_factor"]),
-        "num_blocks of dense_motion_params": (
-            len({key.split("down_blocks.")[1].split(".")[0] for key in blocks}),
-            motion["num_blocks"],
-        ),
-        "block_expansion of generator_params": (
-            size("inpainting_network", "first.conv.bias"),
-            model_params["generator_params"]["block_expansion"],
-        ),
+def _hints(
+    states: Mapping[str, State], layout: Layout, model_params: Mapping[str, Any]
+) -> list[str]:
+    """Lists settings of the config that the checkpoint's shapes contradict."""
+    shapes = {
+        network: {
+            key: value.shape if isinstance(value, np.ndarray) else ()
+            for key, value in state.items()
+        }
+        for network, state in states.items()
     }
-    for name in ("id", "pose"):
-        setting = f"{name}_bottle_size"
-        wanted = model_params["avd_network_params"][setting]
-        found[setting] = (size("avd_network", f"{name}_encoder.9.bias"), wanted)
     return [
         f"{setting} is {has} in the checkpoint and {wanted} in the config"
-        for setting, (has, wanted) in found.items()
+        for setting, (has, wanted) in layout.settings(shapes, model_params).items()
         if has is not None and has != wanted
     ]
 
@@ -282,7 +265,11 @@ def _place(tree: dict[str, Any], path: tuple[str, ...], tensor: np.ndarray) -> N
 
 
 def _report(
-    checkpoint: dict[str, Any], states: Mapping[str, State], leaves: Mapping[str, list[Leaf]]
+    checkpoint: dict[str, Any],
+    states: Mapping[str, State],
+    leaves: Mapping[str, list[Leaf]],
+    family: Family,
+    layout: Layout,
 ) -> ImportReport:
     sizes = {}
     not_finite = []
@@ -295,19 +282,12 @@ def _report(
                 for leaf in leaves[network]
                 if not np.isfinite(tensors[leaf.key].astype(np.float32, copy=False)).all()
             ]
-    epoch = checkpoint.get("epoch")
+    epoch = checkpoint.get(layout.epoch)
+    known = {*states, layout.epoch, *layout.training_state}
     return ImportReport(
         networks=sizes,
-        absent=tuple(
-            name
-            for name in ("bg_predictor", "avd_network")
-            if name in leaves and name not in states
-        ),
-        ignored=tuple(
-            shown(str(key))
-            for key in checkpoint
-            if key not in states and key not in _TRAINING_STATE
-        ),
+        absent=tuple(name for name in family.lost_without if name in leaves and name not in states),
+        ignored=tuple(shown(str(key)) for key in checkpoint if key not in known),
         not_finite=tuple(not_finite),
         # Python refuses to print numbers of thousands of digits.
         epoch=epoch if type(epoch) is int and abs(epoch) < 2**63 else None,

@@ -1,4 +1,4 @@
-"""Which objects a pickle makes keys of dictionaries, found out without carrying it out."""
+"""Find out which objects a pickle uses as keys of dictionaries, without running it."""
 
 import pickletools
 
@@ -8,20 +8,20 @@ ODD_KEYS = "a dictionary in it has keys that are neither text nor numbers"
 
 
 class KeyCheck:
-    """Follows a pickle's stack to see that no key of a dictionary is put together from others.
+    """Follows a pickle's stack to check that no key of a dictionary is a composite object.
 
-    Python hashes a key when it carries out the instruction. For a tuple that recurses without a
-    bound, until the process dies, and takes exponentially long where a tuple holds one twice.
+    Python hashes a key when it runs the instruction. Hashing a tuple recurses without a bound,
+    until the process dies, and takes exponentially long if tuples hold one another twice.
     """
 
     def __init__(self) -> None:
-        # For each object: is it put together?
+        # Whether each object is composite.
         self._stack: list[bool] = []
         self._memo: dict[object, bool] = {}
         self._marks: list[int] = []
 
     def follow(self, opcode: pickletools.OpcodeInfo, argument: object) -> None:
-        """Does what the instruction does to the stack; a ValueError says that it cannot."""
+        """Does what the instruction does to the stack; raises ValueError if it cannot."""
         if opcode.name == "MARK":
             self._marks.append(len(self._stack))
         elif opcode.name in ("BINGET", "LONG_BINGET"):

@@ -1,15 +1,15 @@
 """Reading files that `torch.save` wrote, without PyTorch.
 
-Both formats hold a pickle that describes the objects, and the raw numbers beside it:
+Both formats hold a pickle that describes the objects, and separately the raw numbers:
 
 - zip (PyTorch 1.6 and later): `NAME/data.pkl`, uncompressed `NAME/data/KEY` for each storage, and
   `NAME/byteorder`.
-- legacy (before): five pickles one behind the other, namely a magic number, a protocol version, the
+- legacy (before): five pickles in a row, namely a magic number, a protocol version, the
   machine's type sizes, the objects, and the keys of the storages; then for each key the number of
   elements (int64) and the elements, little-endian.
 
 The file is mapped into memory, and tensors are views into it. So nothing is allocated because a
-file claims to be large, and states of optimisers cost nothing unless they are used.
+file claims to be large, and states of optimizers cost nothing unless they are used.
 """
 
 import mmap
@@ -35,7 +35,7 @@ _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _MAX_DEPTH = 64
 
-# How other files begin, for a message that says what was given instead.
+# First bytes of other formats, for a message that says what was given instead.
 _OTHER_FORMATS = {
     b"\x89PNG": "a PNG picture",
     b"\xff\xd8\xff": "a JPEG picture",
@@ -51,12 +51,12 @@ _OTHER_FORMATS = {
 
 
 def read_torch_file(path: str | Path) -> Any:
-    """Reads what `torch.save` wrote, in either of its formats.
+    """Reads a file that `torch.save` wrote, in either of its formats.
 
     Nothing in the file is executed: names that a checkpoint does not need are refused.
 
     Args:
-      path: as `vox.pth.tar` or `vgg19-dcbb9e9d.pth`.
+      path: path of the file, such as `vox.pth.tar` or `vgg19-dcbb9e9d.pth`.
 
     Returns:
       What was saved: nested dicts, lists and tuples of plain Python values, and NumPy arrays in
@@ -146,7 +146,7 @@ def _read_zip(path: Path, buffer: mmap.mmap) -> Any:
 
 
 def _zip_record(buffer: mmap.mmap, info: zipfile.ZipInfo) -> memoryview:
-    """The bytes of an uncompressed record, its checksum verified."""
+    """Returns the bytes of an uncompressed record and verifies its checksum."""
     name = shown(info.filename)
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
         raise InputError(f"its record {name} is compressed or encrypted, as torch.save never does")
@@ -176,7 +176,7 @@ def _read_legacy(buffer: mmap.mmap) -> Any:
         raise InputError("a pickle, but not one that torch.save wrote")
     if take()[0] != _LEGACY_PROTOCOL:
         raise InputError("of a protocol that is not known (only 1001 is)")
-    take()  # Sizes of the types in C, which nothing depends on.
+    take()  # sizes of the types in C, which nothing depends on
     tree, records = take()
     keys, _ = take()
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
@@ -222,7 +222,7 @@ def _check_size(storage: StorageRecord, size: int) -> None:
 
 
 def _decode(data: memoryview, storage_type: StorageType, order: Literal["<", ">"]) -> np.ndarray:
-    """The elements in native order; a view of the file where that needs no conversion."""
+    """Decodes elements to native order; a view of the file if that needs no conversion."""
     if storage_type.dtype == "bool":
         return np.frombuffer(data, np.uint8) != 0
     if storage_type.dtype == "bfloat16":
@@ -243,7 +243,7 @@ class _Builder:
     def __init__(self, load: Callable[[StorageRecord], np.ndarray]):
         self._load = load
         self._storages: dict[str, np.ndarray] = {}
-        # What is shared stays shared: a small file could describe an exponentially large tree.
+        # Shared objects stay shared: a small file could describe an exponentially large tree.
         self._built: dict[int, Any] = {}
 
     def build(self, node: Any, depth: int = 0) -> Any:

@@ -1,12 +1,12 @@
 """Unpickling that cannot run anything: the file may only name what is listed here.
 
 A pickle is a program: it may ask for any Python object by name and call it. Here every name goes
-through `_lookup`, and none is ever imported: what a checkpoint needs is answered with stand-ins
-made in this file, and any other name is refused by name. Stand-ins accept no attributes, so the
+through `_lookup`, and none is ever imported: names that a checkpoint needs resolve to stand-ins
+made in this file, and any other name is refused. Stand-ins accept no attributes, so the
 instruction that sets state has nothing to change.
 
-Instructions are read through once before they are carried out, because some of those that
-PyTorch never writes can exhaust memory or reach objects in other ways.
+All instructions are checked before any is run, because some that PyTorch never writes can exhaust
+memory or reach objects in other ways.
 """
 
 import io
@@ -30,7 +30,7 @@ _OPCODES = {
     "MEMOIZE", "BINGET", "LONG_BINGET", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD", "BINPERSID",
 }  # fmt: skip
 
-# What torch calls the storage of a type -> that type.
+# Torch's name of a storage -> the type of its elements.
 STORAGE_DTYPES = {
     "DoubleStorage": "float64",
     "FloatStorage": "float32",
@@ -48,7 +48,7 @@ _MAX_AXES = 32  # of a tensor
 
 
 class _StandIn:
-    """What a name in the file becomes, and what the pickle makes of it. Takes no state."""
+    """An object that replaces a name in the file, or what the pickle makes of one; has no state."""
 
     def __setstate__(self, state: object) -> NoReturn:
         raise InputError("the pickle sets the state of something that has none")
@@ -56,13 +56,13 @@ class _StandIn:
 
 @dataclass(frozen=True, eq=False)
 class StorageType(_StandIn):
-    """The class of a storage: dtype is a value of `STORAGE_DTYPES`."""
+    """The class of a storage; `dtype` is a value of `STORAGE_DTYPES`."""
 
     dtype: str
 
     @property
     def itemsize(self) -> int:
-        """Bytes an element."""
+        """Bytes per element."""
         return 2 if self.dtype == "bfloat16" else np.dtype(self.dtype).itemsize
 
 
@@ -112,7 +112,7 @@ class _Function(_StandIn):
 
 
 def shown(text: object) -> str:
-    """Text out of a file as a short piece of one line; of anything else only its type."""
+    """Makes text from a file safe to print: short and on one line. Other objects: their type."""
     if not isinstance(text, str):
         return f"a {type(text).__name__}"
     # A file may hold control characters of the terminal.
@@ -210,8 +210,8 @@ class _Unpickler(pickle.Unpickler):
         return self._ordered_dict if (module, name) == ("collections", "OrderedDict") else found
 
     def _make_state_dict(self, items: Any = ()) -> StateDict:
-        """Python 2 wrote an OrderedDict's items as its argument: a list of [key, value]."""
-        # Written once, an item takes bytes; a list named again and again would be copied for one.
+        """Makes a dict from a list of [key, value], as Python 2 wrote an OrderedDict."""
+        # An item takes at least a byte of the file; a list named repeatedly would be copied free.
         self._items_left -= len(items)
         if self._items_left < 0:
             raise InputError("the pickle copies its dictionaries beyond its own length")
@@ -233,13 +233,13 @@ class _Unpickler(pickle.Unpickler):
 
 
 def find_end(stream: IO[bytes]) -> int:
-    """Reads through the pickle that starts at the stream's position, carrying nothing out.
+    """Checks the pickle that starts at the stream's position, without running it.
 
     Args:
       stream: a file in memory.
 
     Returns:
-      Position behind the pickle.
+      Position after the pickle.
 
     Raises:
       InputError: if it is cut short, broken, or holds an instruction or a name that is not allowed.
@@ -268,10 +268,10 @@ def _check_instructions(stream: IO[bytes]) -> None:
 
 
 def unpickle(data: bytes) -> tuple[Any, dict[str, StorageRecord]]:
-    """Carries out one pickle.
+    """Runs one pickle.
 
     Args:
-      data: a whole pickle; it is read through by `find_end` first.
+      data: a whole pickle; `find_end` checks it first.
 
     Returns:
       The object, made of plain Python values, `StateDict`, and records where tensors and storages

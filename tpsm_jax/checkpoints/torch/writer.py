@@ -1,10 +1,9 @@
 """Writing files that `torch.load` reads, without PyTorch.
 
-The zip format that `tpsm_jax.checkpoints.torch.reader` describes. The pickle is put together from
-single instructions, because Python's pickler insists on importing what it refers to.
+The format is the zip that `tpsm_jax.checkpoints.torch.reader` describes. The pickle is assembled
+from single instructions, because Python's pickler insists on importing what it refers to.
 """
 
-import os
 import pickle
 import struct
 import zipfile
@@ -17,9 +16,10 @@ import numpy as np
 
 from tpsm_jax.checkpoints.torch.unpickling import STORAGE_DTYPES
 from tpsm_jax.errors import InputError
+from tpsm_jax.runtime.atomic_files import replaced
 
 _STORAGE_NAMES = {dtype: name for name, dtype in STORAGE_DTYPES.items()}
-# Numbers start at multiples of this, as in torch's own files, so that they can be mapped.
+# Storages start at multiples of this, as in torch's own files, so that they can be mapped.
 _ALIGNMENT = 64
 _ZIP_HEADER = 30  # bytes before a record's name
 
@@ -27,10 +27,10 @@ _ZIP_HEADER = 30  # bytes before a record's name
 def write_torch_file(path: str | Path, tree: Any) -> None:
     """Writes a file that `torch.load(path, weights_only=True)` reads.
 
-    The file appears when it is complete; one that was there stays until then.
+    The file appears when it is complete; an older one stays until then.
 
     Args:
-      path: of the file; missing folders are made.
+      path: path of the file; missing folders are made.
       tree: nested dicts, lists and tuples of NumPy or JAX arrays, which become tensors, and of
         plain Python values. An OrderedDict stays one.
 
@@ -43,20 +43,16 @@ def write_torch_file(path: str | Path, tree: Any) -> None:
         raise InputError(f"{path} is a folder; give the name of a file")
     pickler = _Pickler()
     data = pickler.dump(tree)
-    partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replaced(path) as partial:
             _write_archive(partial, data, pickler.storages)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _write_archive(path: Path, data: bytes, storages: list[np.ndarray]) -> None:
-    with zipfile.ZipFile(path, "x", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         _write_record(archive, "archive/data.pkl", data)
         _write_record(archive, "archive/byteorder", b"little")
         for key, storage in enumerate(storages):
@@ -69,13 +65,13 @@ def _write_record(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     assert archive.fp is not None
     header = archive.fp.tell() + _ZIP_HEADER + len(name) + 4
     padding = -header % _ALIGNMENT
-    # An extra field, as torch's own files have it: two letters, its length, and anything.
+    # Torch's own files have this extra field too: two letters, its length, and filling.
     info.extra = struct.pack("<2sH", b"FB", padding) + b"Z" * padding
     archive.writestr(info, data)
 
 
 class _Pickler:
-    """Emits protocol 2, the one that torch writes, and collects the storages to go with it."""
+    """Emits protocol 2, which torch writes too, and collects the storages it refers to."""
 
     def __init__(self) -> None:
         self.storages: list[np.ndarray] = []
@@ -145,7 +141,7 @@ class _Pickler:
         self._emit(pickle.SETITEMS)
 
     def _tensor(self, array: np.ndarray) -> None:
-        """A call of torch's function that makes a tensor of a storage, an offset and a shape."""
+        """Emits the call that makes a tensor from a storage, an offset and a shape."""
         name = _STORAGE_NAMES.get(array.dtype.name)
         if name is None:
             raise TypeError(f"PyTorch has no storage for {array.dtype} arrays")

@@ -9,7 +9,7 @@ from typing import Any
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.user_study import FORMAT, QUESTIONS, VERSION
-from tpsm_jax.runtime.replace_file import replace_text
+from tpsm_jax.runtime.atomic_files import replace_text
 
 # What browsers play.
 _MEDIA_TYPES = {

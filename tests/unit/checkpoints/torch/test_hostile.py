@@ -269,7 +269,7 @@ def test_keys_that_take_long_to_hash(tmp_path, keys):
     path = write_zip(tmp_path / "hostile.pth", {"a/data.pkl": b"\x80\x02" + keys + b"."})
     # A crash of the interpreter would take the tests with it.
     script = (
-        "import sys\nfrom tpsm_jax.errors import run_script\n"
+        "import sys\nfrom tpsm_jax.cli import run_script\n"
         "from tpsm_jax.checkpoints.torch import read_torch_file\n"
         "run_script(lambda: read_torch_file(sys.argv[1]))"
     )

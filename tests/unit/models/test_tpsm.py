@@ -8,13 +8,8 @@ import pytest
 from tests.helpers.small import model_params, official_params, pictures, small_model
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.dense_motion import DenseMotionNetwork, draw_kept_tps, dropout_softmax
-from tpsm_jax.models.motion_model import (
-    build_model,
-    check_image_size,
-    init_variables,
-    variable_shapes,
-)
-from tpsm_jax.training.state import quick_compiler_options
+from tpsm_jax.models.registry import build_model, check_image_size, init_variables, variable_shapes
+from tpsm_jax.runtime.quick_compile import quick_compiler_options
 
 pytestmark = pytest.mark.usefixtures("compiled_quickly")
 

@@ -16,14 +16,14 @@ class NonFiniteLossError(InputError):
     """Too many steps in a row had a loss or a gradient that was not finite."""
 
 
-class UnseenMetrics:
-    """Metrics of steps that the host has not looked at, because looking would stop the devices."""
+class PendingMetrics:
+    """Metrics of steps that the host has not fetched, because fetching would stop the devices."""
 
     def __init__(self, progress: Progress, tolerated: int):
         """Begins with none.
 
         Args:
-          progress: kept up to date with the steps looked at.
+          progress: kept up to date with the steps fetched.
           tolerated: steps in a row that may be not finite.
         """
         self._progress = progress
@@ -45,7 +45,7 @@ class UnseenMetrics:
             # The devices still have the steps after this one, so they do not stop.
             jax.block_until_ready(self._waiting[-1 - _STEPS_IN_FLIGHT][1])
 
-    def look(self) -> dict[str, float]:
+    def fetch(self) -> dict[str, float]:
         """Fetches all that wait, at once.
 
         Returns:
@@ -65,7 +65,7 @@ class UnseenMetrics:
             self._progress.nonfinite_steps += 1
             self._progress.nonfinite_in_a_row += 1
             if self._progress.nonfinite_in_a_row > self._tolerated:
-                raise NonFiniteLossError(_tell(step, self._latest, names))
+                raise NonFiniteLossError(_describe(step, self._latest, names))
         self._waiting.clear()
         return self._latest
 
@@ -84,13 +84,13 @@ class UnseenMetrics:
         return sum(losses) / len(losses)
 
 
-def _tell(step: int, metrics: dict[str, float], names: list[str]) -> str:
-    told = ", ".join(
+def _describe(step: int, metrics: dict[str, float], names: list[str]) -> str:
+    values = ", ".join(
         f"{name} {value:.6g}"
         for name, value in metrics.items()
         if name.startswith("loss") or not math.isfinite(value)
     )
     return (
-        f"step {step} is not finite: {told}; clips: {', '.join(dict.fromkeys(names))}. "
+        f"step {step} is not finite: {values}; clips: {', '.join(dict.fromkeys(names))}. "
         "Nothing was saved since; --config.skip_nonfinite_steps=N leaves out N such steps in a row"
     )

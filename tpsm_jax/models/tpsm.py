@@ -1,24 +1,23 @@
-"""The networks together: source and driving picture in, the animated picture and all between."""
+"""The Thin-Plate Spline Motion Model: its networks, and how they work together.
 
-import functools
-import json
+Reference: modules/model.py and demo.py; paper, section 3.
+"""
+
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from tpsm_jax.backends.backend import written_for
 from tpsm_jax.models.avd_network import AVDNetwork
 from tpsm_jax.models.bg_motion_predictor import BGMotionPredictor
-from tpsm_jax.models.dense_motion import DenseMotionNetwork, check_divides
+from tpsm_jax.models.dense_motion import DenseMotionNetwork
 from tpsm_jax.models.inpainting_network import InpaintingNetwork
+from tpsm_jax.models.interface import Family, Network
 from tpsm_jax.models.keypoint_detector import KPDetector
 from tpsm_jax.nn.layers import Dtype
-
-Variables = dict[str, Any]
 
 
 class MotionModel(nn.Module):
@@ -44,6 +43,10 @@ class MotionModel(nn.Module):
     avd_network: nn.Module
     remat: tuple[str, ...] = ()
 
+    # Without annotations, or Flax would take them for fields. See `AnimationModel`.
+    modes = ("relative", "standard", "avd")
+    outputs_for_losses = ("warped_encoder_maps",)
+
     def __call__(
         self,
         source: jax.Array,
@@ -58,7 +61,7 @@ class MotionModel(nn.Module):
         Args:
           source: [B, H, W, 3] in [0, 1].
           driving: [B, H, W, 3] in [0, 1].
-          train: normalise by the batch and update the running statistics; or the names of the
+          train: normalize by the batch and update the running statistics; or the names of the
             networks that do.
           background: use `bg_predictor`, where there is one.
           kept_tps: [B, K], see `DenseMotionNetwork`.
@@ -92,6 +95,32 @@ class MotionModel(nn.Module):
     ) -> jax.Array:
         """Two [B, H, W, 3] -> [B, 3, 3]; `train` as for `__call__`."""
         return self._run("bg_predictor", source, driving, train=_trains("bg_predictor", train))
+
+    def points(self, pose: jax.Array) -> jax.Array:
+        """The points of a pose: TPSM's pose is its points, [B, 5 K, 2]."""
+        return pose
+
+    def relative(
+        self, source: jax.Array, driving: jax.Array, initial: jax.Array, scale: jax.Array
+    ) -> jax.Array:
+        """Moves the source's keypoints as the driving clip's have moved since its initial frame.
+
+        Args:
+          source: [B or 1, 5 K, 2], (x, y) in [-1, 1].
+          driving: [B, 5 K, 2].
+          initial: [1, 5 K, 2].
+          scale: [], of the motion, as `relative_scale` gives it.
+
+        Returns:
+          [B, 5 K, 2]. Reference: `relative_kp` in demo.py.
+        """
+        return (driving - initial) * scale + source
+
+    def disentangle(
+        self, source: jax.Array, driving: jax.Array, *, train: bool = False
+    ) -> jax.Array:
+        """Gives the driving pose to the source's identity, see `AVDNetwork`."""
+        return self.avd_network(source, driving, train=train)
 
     def _run(self, name: str, *args: Any, **options: Any) -> Any:
         """Calls a network, with or without keeping its inner values."""
@@ -142,7 +171,7 @@ class MotionModel(nn.Module):
 
         Args:
           encoded_source: what `encode_source` returned, of batch 1 or B.
-          kp_driving: [B, 5 K, 2], already normalised to the source.
+          kp_driving: [B, 5 K, 2], already normalized to the source.
           bg_param: [B, 3, 3], the background's motion. If None the background stays, as in the
             reference's animation.
 
@@ -167,13 +196,13 @@ def _trains(network: str, train: bool | Collection[str]) -> bool:
     return train if isinstance(train, bool) else network in train
 
 
-def build_model(
+def build(
     model_params: Mapping[str, Any],
     *,
     dtype: Dtype = jnp.float32,
     remat: Collection[str] = (),
 ) -> MotionModel:
-    """Makes the model that a config describes.
+    """Makes the model that a config describes, see `registry.build_model`.
 
     Args:
       model_params: common_params, generator_params, dense_motion_params and avd_network_params,
@@ -206,90 +235,45 @@ def build_model(
     )
 
 
-def init_variables(
-    model: MotionModel,
-    rng: jax.Array,
-    height: int,
-    width: int,
-    *,
-    networks: Iterable[str] | None = None,
-) -> Variables:
-    """Draws the variables of an untrained model.
+def image_step(model_params: Mapping[str, Any]) -> int:
+    """The number of pixels that both sides of a picture must be multiples of.
 
     Args:
-      model: as from `build_model`.
-      rng: a JAX random key.
-      height: of any picture that the model takes; no variable depends on it.
-      width: likewise.
-      networks: names of those wanted; all if None.
-
-    Returns:
-      `{"params": {network: ...}, "batch_stats": {network: ...}}`.
-    """
-
-    def run_every_network(model: MotionModel, image: jax.Array) -> None:
-        outputs = model(image, image)
-        model.avd_network(outputs["kp_source"], outputs["kp_driving"])
-
-    image = jnp.zeros((1, height, width, 3))
-    variables = nn.init(run_every_network, model)(rng, image)
-    return variables if networks is None else _choose(variables, networks)
-
-
-def variable_shapes(
-    model_params: Mapping[str, Any], *, networks: Iterable[str] | None = None
-) -> Variables:
-    """The variables that a config describes, without computing any.
-
-    Args:
-      model_params: as for `build_model`.
-      networks: names of those wanted; all if None.
-
-    Returns:
-      {"params": {network: ...}, "batch_stats": {network: ...}} of `jax.ShapeDtypeStruct`; kept, so
-      not to be changed.
-    """
-    # A dict cannot be a cache's key; its text can. `default` is for the sections of a ConfigDict.
-    # Types depend on whether JAX has 64 bits.
-    text = json.dumps(model_params, sort_keys=True, default=dict)
-    shapes = _variable_shapes(text, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
-    return shapes if networks is None else _choose(shapes, networks)
-
-
-def _choose(variables: Variables, networks: Iterable[str]) -> Variables:
-    wanted = set(networks)
-    return {
-        collection: {name: tree for name, tree in by_network.items() if name in wanted}
-        for collection, by_network in variables.items()
-    }
-
-
-@functools.lru_cache(maxsize=8)
-def _variable_shapes(model_params_json: str, x64: bool) -> Variables:
-    model_params = json.loads(model_params_json)
-    model = build_model(model_params)
-    motion = model_params["dense_motion_params"]
-    halvings = motion["num_blocks"] + model_params["generator_params"]["num_down_blocks"]
-    # No variable depends on the size, but tracing needs one that halves so often.
-    side = math.ceil(2**halvings / motion["scale_factor"])
-    with written_for("gpu"):  # a CPU's forms of convolutions take longer to trace
-        return jax.eval_shape(lambda rng: init_variables(model, rng, side, side), jax.random.key(0))
-
-
-def check_image_size(model_params: Mapping[str, Any], height: int, width: int) -> None:
-    """Makes sure that the networks can take pictures of this size.
-
-    Args:
-      model_params: as for `build_model`.
-      height: of the pictures.
-      width: of the pictures.
-
-    Raises:
-      InputError: if one of the sides does not divide as often as the networks halve it.
+      model_params: as for `build`.
     """
     motion = model_params["dense_motion_params"]
-    step = math.lcm(
+    return math.lcm(
         round(2 ** motion["num_blocks"] / motion["scale_factor"]),
         2 ** model_params["generator_params"]["num_down_blocks"],
     )
-    check_divides((height, width), step)
+
+
+TPSM = Family(
+    name="tpsm",
+    networks=(
+        Network("dense_motion_network", optimizer="generator", clipped=True),
+        # The official code does not bound the gradient of this one.
+        Network("inpainting_network", optimizer="generator"),
+        Network("kp_detector", optimizer="generator", clipped=True),
+        Network(
+            "bg_predictor",
+            optimizer="bg_predictor",
+            clipped=True,
+            lost_without="animation does not use it; reconstruction runs without the motion of "
+            "the background",
+            can_be_none=True,
+            modes=(),
+        ),
+        Network(
+            "avd_network",
+            optimizer="avd",
+            stage="avd",
+            can_remat=False,
+            lost_without="animate.py --mode avd is not available; the other modes are",
+            modes=("avd",),
+        ),
+    ),
+    sections=("common_params", "generator_params", "dense_motion_params", "avd_network_params"),
+    build=build,
+    image_step=image_step,
+)

@@ -1,0 +1,116 @@
+"""The one check of all settings: it names each that does not do, before anything is loaded."""
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs.base import get_base_config
+from tests.helpers.tiny_training import tiny_config
+from tpsm_jax.config import validate
+from tpsm_jax.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("total_steps", -1), ("log_every", 0), ("checkpoint_every", -1), ("keep_checkpoints", 0),
+     ("picture_every", -1), ("skip_nonfinite_steps", -1), ("ema_decay", -0.1), ("ema_decay", 1.0),
+     ("warmup_steps", -1), ("accumulate_steps", 0), ("eval_every", -1), ("eval_clips", 0),
+     ("eval_frames", 0)],
+)  # fmt: skip
+def test_settings_that_do_not_do(field, value):
+    with pytest.raises(InputError, match=f"config.{field} is {value}"):
+        validate(tiny_config(**{field: value}), "model", 1)
+
+
+def test_a_share_of_dropped_splines_needs_an_epoch_to_rise_in():
+    config = tiny_config()
+    config.train_params.dropout_inc_epoch = 0
+    with pytest.raises(InputError, match="config.train_params.dropout_inc_epoch is 0"):
+        validate(config, "model", 1)
+
+
+def test_dropping_everything_cannot_be_made_up_for():
+    config = tiny_config(dropout_rescale=True)
+    config.train_params.dropout_maxp = 1.0
+    with pytest.raises(InputError, match="config.train_params.dropout_maxp is 1.0 and must be"):
+        validate(config, "model", 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "match"),
+    [
+        ({"perceptual_features": "vgg16"}, "perceptual_features"),
+        ({"perceptual_features": "vgg19_random"}, "makes 5"),
+        ({"perceptual_features": "vgg19_random", "image_size": (16, 32)}, "pictures of 8 pixels"),
+        ({"remat": ("vgg",)}, "remat"),
+        ({"remat": ("avd_network",)}, "remat"),
+        ({"freeze": ("kp", "nothing")}, "freeze: no parameter begins with 'nothing'"),
+        ({"freeze": ("(",)}, "freeze"),
+        ({"init_networks": ("kp_detector",)}, "init_from"),
+        ({"init_from": "x", "init_networks": ("avd_network",)}, "'avd_network' is none"),
+        ({"optimizer": "nothing"}, "optax"),
+        ({"compute_dtype": "float16"}, "compute_dtype"),
+        ({"image_size": (36, 32)}, "multiples"),
+        ({"accumulate_steps": 3}, "accumulated"),
+        ({"state_sharding": "zero"}, "state_sharding"),
+    ],
+)
+def test_what_cannot_be_trained_is_named(fields, match):
+    config = tiny_config(**fields)
+    with pytest.raises(InputError, match=match):
+        validate(config, "model", 1)
+
+
+def test_an_unknown_augmentation_is_named():
+    config = tiny_config()
+    config.dataset_params.augmentation_params = ConfigDict({"blur": 1})
+    with pytest.raises(InputError, match="no section 'blur'"):
+        validate(config, "model", 1)
+
+
+def test_an_unknown_family_is_named():
+    config = tiny_config()
+    config.model_params.family = "fom"
+    with pytest.raises(InputError, match="model_params.family is tpsm, not 'fom'"):
+        validate(config, "model", 1)
+
+
+@pytest.mark.parametrize("stage", ["model", "avd"])
+def test_every_config_is_accepted(stage):
+    validate(get_base_config(), stage, 1)
+
+
+# The stage avd.
+
+
+def test_a_batch_that_does_not_divide_is_refused():
+    config = tiny_config()
+    config.train_avd_params.batch_size = 6
+    with pytest.raises(InputError, match=r"divide .*\(--config\.train_avd_params\.batch_size\)"):
+        validate(config, "avd", 4)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("optimizer", "adamw"),
+        ("optimizer_params", {"b1": 0.8}),
+        ("warmup_steps", 10),
+        ("accumulate_steps", 2),
+        ("remat", ("kp_detector",)),
+        ("freeze", ("kp_detector",)),
+        ("init_from", "runs/vox"),
+        ("init_networks", ["kp_detector"]),
+        ("eval_every", 5),
+    ],
+)
+def test_fields_of_the_other_stage_are_refused(field, value):
+    config = tiny_config()
+    config[field] = value
+    with pytest.raises(InputError, match=f"^{field} is not for --stage avd$"):
+        validate(config, "avd", 8)
+
+
+def test_a_size_that_the_model_cannot_take_is_refused():
+    config = tiny_config(image_size=(36, 32))
+    with pytest.raises(InputError, match="multiples"):
+        validate(config, "avd", 8)

@@ -1,0 +1,66 @@
+"""The table of families: what a config chooses, and what each family says of its networks."""
+
+import pytest
+
+from tests.helpers.small import model_params
+from tpsm_jax.checkpoints.torch.layouts import LAYOUTS, layout_of
+from tpsm_jax.config import read_config
+from tpsm_jax.errors import InputError
+from tpsm_jax.models.registry import FAMILIES, build_model, family_of, variable_shapes
+from tpsm_jax.models.tpsm import TPSM
+
+
+@pytest.mark.parametrize("fields", [{}, {"family": "tpsm"}])
+def test_the_family_is_tpsm_unless_named(fields):
+    params = {**model_params(), **fields}
+    assert family_of(params) is TPSM
+    assert build_model(params) == build_model(model_params())
+
+
+@pytest.mark.parametrize("look_up", [family_of, build_model, variable_shapes, layout_of])
+def test_a_family_that_does_not_exist(look_up):
+    with pytest.raises(InputError, match="model_params.family is tpsm, not 'monkeynet'"):
+        look_up({**model_params(), "family": "monkeynet"})
+
+
+def write_config(path, params):
+    path.write_text(
+        "from ml_collections import ConfigDict\n"
+        f"def get_config(): return ConfigDict({{'model_params': {params}}})\n"
+    )
+    return path
+
+
+def test_a_config_file_names_its_family(tmp_path):
+    read_config(write_config(tmp_path / "config.py", {**model_params(), "family": "tpsm"}))
+    path = write_config(tmp_path / "other.py", {**model_params(), "family": "monkeynet"})
+    with pytest.raises(InputError) as error:
+        read_config(path)
+    assert str(error.value) == f"{path}: model_params.family is tpsm, not 'monkeynet'"
+
+
+@pytest.mark.parametrize("section", TPSM.sections)
+def test_a_config_file_has_the_sections_of_its_family(tmp_path, section):
+    params = {name: fields for name, fields in model_params().items() if name != section}
+    with pytest.raises(InputError, match=f"gives no config by get_config.*{section}"):
+        read_config(write_config(tmp_path / "config.py", params))
+
+
+def test_every_network_is_a_field_of_the_model():
+    model = build_model(model_params())
+    assert {network.name for network in TPSM.networks} == set(
+        variable_shapes(model_params())["params"]
+    )
+    assert all(hasattr(model, network.name) for network in TPSM.networks)
+    assert TPSM.required == ("dense_motion_network", "inpainting_network", "kp_detector")
+    assert list(TPSM.lost_without) == ["bg_predictor", "avd_network"]
+
+
+def test_networks_that_a_model_works_without_are_removed():
+    model = build_model(model_params())
+    assert TPSM.without(model, {"bg_predictor", "avd_network"}) == model.clone(bg_predictor=None)
+    assert TPSM.without(model, {"avd_network"}) is model
+
+
+def test_every_family_has_a_layout_of_its_official_files():
+    assert LAYOUTS.keys() == FAMILIES.keys()

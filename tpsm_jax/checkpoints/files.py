@@ -1,0 +1,75 @@
+"""What lies where in a checkpoint, and how its folders are replaced.
+
+A converted checkpoint:
+
+    DIR/config.json   the config that the model was made with
+    DIR/variables/    Orbax: {"params": {network: ...}, "batch_stats": {network: ...}}
+    DIR/vgg19/        Orbax: {"params": ...}, the weights of the perceptual loss; optional
+
+A training run's workdir:
+
+    DIR/config.json                    the config of the run
+    DIR/metrics.jsonl                  one line per logged step
+    DIR/checkpoints/STEP/variables/    {"params": {network: ...}, "batch_stats": {network: ...}}
+    DIR/checkpoints/STEP/ema_params/   {network: ...}, where an average is kept
+    DIR/checkpoints/STEP/...           what `run.py` needs to resume
+
+A step's folder has its name only once it is complete.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from tpsm_jax.errors import InputError
+from tpsm_jax.runtime.atomic_files import replaced_folder
+
+CONFIG = "config.json"
+VARIABLES, VGG19 = "variables", "vgg19"  # of a converted checkpoint
+STEPS, EMA_PARAMS, METRICS = "checkpoints", "ema_params", "metrics.jsonl"  # of a training run
+
+
+def output_folder(folder: str | Path) -> Path:
+    """Checks that a converted checkpoint may be written to a folder.
+
+    Args:
+      folder: one that is absent or empty, or a checkpoint.
+
+    Returns:
+      Its absolute path. Links are resolved, so a link stays and its target is replaced.
+
+    Raises:
+      InputError: if it holds something else.
+    """
+    folder = Path(folder).resolve()  # Orbax insists on absolute paths
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file; a checkpoint is a folder")
+    entries = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
+    # The system's own hidden files, such as .DS_Store, do no harm.
+    others = [name for name in entries - {CONFIG, VARIABLES, VGG19} if not name.startswith(".")]
+    if others:
+        raise InputError(
+            f"{folder} holds other things than a checkpoint ({min(others)}); "
+            "give a new or an empty folder"
+        )
+    return folder
+
+
+@contextlib.contextmanager
+def replaced_part(place: Path) -> Iterator[Path]:
+    """Gives an empty folder to fill, which replaces `place` once it is complete.
+
+    Args:
+      place: a checkpoint, or a folder in one.
+
+    Yields:
+      The folder to fill. On an error it is removed, and `place` stays as it was.
+
+    Raises:
+      InputError: if it cannot be written.
+    """
+    try:
+        with replaced_folder(place) as partial:
+            yield partial
+    except OSError as error:
+        raise InputError(f"{place} cannot be written: {error.strerror or error}") from error

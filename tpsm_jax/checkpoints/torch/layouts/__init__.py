@@ -1,0 +1,24 @@
+"""What only a family's official checkpoints have; one module per family."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tpsm_jax.checkpoints.torch.layouts.interface import Layout
+from tpsm_jax.checkpoints.torch.layouts.tpsm import TPSM
+from tpsm_jax.models.registry import family_of
+
+__all__ = ["LAYOUTS", "Layout", "layout_of"]
+
+LAYOUTS = {"tpsm": TPSM}
+
+
+def layout_of(model_params: Mapping[str, Any]) -> Layout:
+    """Finds the layout of the official checkpoints of a config's family.
+
+    Args:
+      model_params: a config's section, as for `tpsm_jax.models.registry.build_model`.
+
+    Raises:
+      InputError: there is no such family.
+    """
+    return LAYOUTS[family_of(model_params).name]

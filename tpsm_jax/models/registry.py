@@ -1,0 +1,141 @@
+"""The one table of model families, and what every family's models have in common.
+
+A config chooses its family by `model_params.family`; without that field it is `DEFAULT_FAMILY`.
+"""
+
+import functools
+import json
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from tpsm_jax.backends.backend import written_for
+from tpsm_jax.errors import InputError
+from tpsm_jax.models.dense_motion import check_divides
+from tpsm_jax.models.interface import Family, Variables
+from tpsm_jax.models.tpsm import TPSM
+from tpsm_jax.nn.layers import Dtype
+
+FAMILIES = {family.name: family for family in (TPSM,)}
+DEFAULT_FAMILY = TPSM.name
+
+
+def family_of(model_params: Mapping[str, Any]) -> Family:
+    """The family that a config's `model_params` name.
+
+    Raises:
+      InputError: there is no such family.
+    """
+    name = model_params.get("family", DEFAULT_FAMILY)
+    if name not in FAMILIES:
+        raise InputError(f"model_params.family is {' or '.join(FAMILIES)}, not {name!r}")
+    return FAMILIES[name]
+
+
+def build_model(
+    model_params: Mapping[str, Any],
+    *,
+    dtype: Dtype = jnp.float32,
+    remat: Collection[str] = (),
+) -> Any:
+    """Makes the model that a config describes.
+
+    Args:
+      model_params: the sections that the family requires, with the fields of the official YAML
+        files.
+      dtype: float32 or bfloat16, to compute convolutions in.
+      remat: names of networks whose inner values a gradient computes again.
+
+    Returns:
+      The model, without variables; an `AnimationModel`.
+
+    Raises:
+      InputError: there is no such family.
+    """
+    return family_of(model_params).build(model_params, dtype=dtype, remat=remat)
+
+
+def init_variables(
+    model: Any,
+    rng: jax.Array,
+    height: int,
+    width: int,
+    *,
+    networks: Iterable[str] | None = None,
+) -> Variables:
+    """Draws the variables of an untrained model.
+
+    Args:
+      model: as from `build_model`.
+      rng: a JAX random key.
+      height: the height of any picture that the model takes; no variable depends on it.
+      width: its width.
+      networks: names of the networks to draw; all if None.
+
+    Returns:
+      `{"params": {network: ...}, "batch_stats": {network: ...}}`.
+    """
+
+    def run_every_network(model: Any, image: jax.Array) -> None:
+        outputs = model(image, image)
+        if "avd" in model.modes:
+            model.disentangle(outputs["kp_source"], outputs["kp_driving"])
+
+    image = jnp.zeros((1, height, width, 3))
+    variables = nn.init(run_every_network, model)(rng, image)
+    return variables if networks is None else _choose(variables, networks)
+
+
+def variable_shapes(
+    model_params: Mapping[str, Any], *, networks: Iterable[str] | None = None
+) -> Variables:
+    """The variables that a config describes, without computing any.
+
+    Args:
+      model_params: as for `build_model`.
+      networks: names of the networks to describe; all if None.
+
+    Returns:
+      {"params": {network: ...}, "batch_stats": {network: ...}} of `jax.ShapeDtypeStruct`. It is
+      cached: do not change it.
+    """
+    # The text of a dict can be a cache key. `default` is for the sections of a ConfigDict. Types
+    # depend on whether JAX has 64 bits.
+    text = json.dumps(model_params, sort_keys=True, default=dict)
+    shapes = _variable_shapes(text, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+    return shapes if networks is None else _choose(shapes, networks)
+
+
+def _choose(variables: Variables, networks: Iterable[str]) -> Variables:
+    wanted = set(networks)
+    return {
+        collection: {name: tree for name, tree in by_network.items() if name in wanted}
+        for collection, by_network in variables.items()
+    }
+
+
+@functools.lru_cache(maxsize=8)
+def _variable_shapes(model_params_json: str, x64: bool) -> Variables:
+    model_params = json.loads(model_params_json)
+    model = build_model(model_params)
+    # No variable depends on the size, but tracing needs one that halves so often.
+    side = family_of(model_params).image_step(model_params)
+    with written_for("gpu"):  # a CPU's forms of convolutions take longer to trace
+        return jax.eval_shape(lambda rng: init_variables(model, rng, side, side), jax.random.key(0))
+
+
+def check_image_size(model_params: Mapping[str, Any], height: int, width: int) -> None:
+    """Makes sure that the networks can take pictures of this size.
+
+    Args:
+      model_params: as for `build_model`.
+      height: the pictures' height.
+      width: the pictures' width.
+
+    Raises:
+      InputError: if one of the sides does not divide as often as the networks halve it.
+    """
+    check_divides((height, width), family_of(model_params).image_step(model_params))

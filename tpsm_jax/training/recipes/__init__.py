@@ -1,0 +1,1 @@
+"""What each stage and family trains, as `Recipe`s for `train_step`."""

@@ -1,0 +1,217 @@
+"""Set-up of a training: the model, its optimizers, the weights to start from, VGG-19's."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from tpsm_jax.errors import InputError
+from tpsm_jax.models.interface import Variables
+from tpsm_jax.models.registry import build_model, family_of, init_variables, variable_shapes
+from tpsm_jax.nn.layers import Dtype
+from tpsm_jax.training.losses import make_features, random_vgg19
+from tpsm_jax.training.optimizer import freeze, frozen_parameters, make_optimizer
+from tpsm_jax.training.recipes import avd, tpsm
+from tpsm_jax.training.trainer import Trainer
+
+
+def make_model_trainer(
+    config: ConfigDict,
+    mesh: Mesh,
+    *,
+    steps_per_epoch: int,
+    initial_variables: Variables | None = None,
+    vgg19: Variables | None = None,
+) -> Trainer:
+    """Trains all networks but `avd_network` together.
+
+    Args:
+      config: the experiment's, as `validate` accepts it.
+      mesh: all devices, as from `make_mesh`.
+      steps_per_epoch: batches in an epoch.
+      initial_variables: networks that start from given weights, see `initial_networks`; the others
+        are drawn. Those that this stage does not have are left out.
+      vgg19: variables of `VGG19`, for `perceptual_features: 'vgg19'`.
+
+    Raises:
+      InputError: if the given weights do not fit the config, or VGG-19's are needed and not given.
+    """
+    params = config.train_params
+    dtype = compute_dtype(config)
+    remat = set(config.remat)
+    model = build_model(config.model_params, dtype=dtype, remat=remat - {"vgg19"})
+    features = make_features(config.perceptual_features, dtype=dtype, remat="vgg19" in remat)
+    names = family_of(config.model_params).trained("model")
+    shapes = variable_shapes(config.model_params, networks=names)
+    frozen = frozen_parameters(shapes["params"], config.freeze)
+    recipe = tpsm.make_recipe(
+        config,
+        model,
+        steps_per_epoch=steps_per_epoch,
+        features=features,
+        optimizers=_make_optimizers(config, frozen),
+        trained=frozenset(name for name in frozen if not all(jax.tree.leaves(frozen[name]))),
+    )
+
+    def init(rng: jax.Array) -> Variables:
+        return init_variables(model, rng, *config.image_size, networks=names)
+
+    return Trainer(
+        recipe,
+        model,
+        mesh,
+        batch_size=params.batch_size,
+        num_epochs=params.num_epochs,
+        steps_per_epoch=steps_per_epoch,
+        init=init,
+        shapes=shapes,
+        given=_choose_initial(initial_variables, shapes, config.init_networks),
+        constants=_choose_vgg19(config, vgg19),
+        state_sharding=config.state_sharding,
+    )
+
+
+def make_avd_trainer(
+    config: ConfigDict, mesh: Mesh, *, steps_per_epoch: int, variables: Variables
+) -> Trainer:
+    """Trains `avd_network` to undo a random scaling of keypoints; no other network changes.
+
+    Args:
+      config: the experiment's, as `validate` accepts it, with the `model_params` of the trained
+        model. Its `ema_decay`, which experiments set for the other stage, is not used.
+      mesh: all devices, as from `make_mesh`.
+      steps_per_epoch: batches in an epoch.
+      variables: the trained model's. Its `avd_network`, if it has one, is trained further.
+    """
+    params = config.train_avd_params
+    model = build_model(config.model_params, dtype=compute_dtype(config))
+    names = family_of(config.model_params).trained("avd")
+
+    def init(rng: jax.Array) -> Variables:
+        return init_variables(model, rng, *config.image_size, networks=names)
+
+    return Trainer(
+        # The reference decays no weights here.
+        avd.make_recipe(
+            config,
+            model,
+            steps_per_epoch=steps_per_epoch,
+            optimizers={"avd": make_optimizer(weight_decay=0.0)},
+        ),
+        model,
+        mesh,
+        batch_size=params.batch_size,
+        num_epochs=params.num_epochs,
+        steps_per_epoch=steps_per_epoch,
+        init=init,
+        shapes=variable_shapes(config.model_params, networks=names),
+        given=jax.device_get(variables),
+        state_sharding=config.state_sharding,
+    )
+
+
+def compute_dtype(config: ConfigDict) -> Dtype:
+    """The type that convolutions are computed in."""
+    return jnp.dtype(config.compute_dtype)
+
+
+def initial_networks(variables: Variables, names: Sequence[str]) -> Variables:
+    """Those networks of a checkpoint that training starts from.
+
+    Args:
+      variables: the checkpoint's.
+      names: names of the networks; all that it has if empty.
+
+    Returns:
+      `variables` with these networks alone, NumPy arrays.
+
+    Raises:
+      InputError: if the checkpoint lacks one.
+    """
+    present = variables["params"]
+    for name in names:
+        if name not in present:
+            raise InputError(
+                f"init_networks: the checkpoint has no {name!r}, only {', '.join(sorted(present))}"
+            )
+    wanted = set(names or present)
+    return {
+        collection: {
+            name: jax.device_get(tree) for name, tree in networks.items() if name in wanted
+        }
+        for collection, networks in variables.items()
+    }
+
+
+def check_init_networks(names: Sequence[str], stage: Sequence[str]) -> None:
+    """Makes sure that a stage has the networks that it is to start from.
+
+    Args:
+      names: of the config's `init_networks`.
+      stage: names of the stage's networks.
+
+    Raises:
+      InputError: if it lacks one.
+    """
+    for name in names:
+        if name not in stage:
+            raise InputError(
+                f"init_networks: {name!r} is none of this stage's networks, "
+                + ", ".join(sorted(stage))
+            )
+
+
+def _make_optimizers(
+    config: ConfigDict, frozen: dict[str, Any]
+) -> dict[str, optax.GradientTransformation]:
+    """The optimizer of each group of networks that the model has."""
+    optimizers = {}
+    groups = family_of(config.model_params).optimizers("model")
+    for group, networks in groups.items():
+        if not all(name in frozen for name in networks):
+            continue
+        optimizer = make_optimizer(config.optimizer, config.optimizer_params)
+        of_group = {name: frozen[name] for name in networks}
+        if any(jax.tree.leaves(of_group)):
+            optimizer = freeze(optimizer, of_group)
+        optimizers[group] = optimizer
+    return optimizers
+
+
+def _choose_initial(
+    given: Variables | None, shapes: Variables, names: Sequence[str]
+) -> Variables | None:
+    """Those of the given networks that the state has."""
+    check_init_networks(names, tuple(shapes["params"]))
+    if given is None:
+        return None
+    chosen = {
+        collection: {name: tree for name, tree in given[collection].items() if name in networks}
+        for collection, networks in shapes.items()
+    }
+    for name in chosen["params"]:
+        found, expected = (
+            [jax.tree.map(np.shape, networks.get(name)) for networks in variables.values()]
+            for variables in (chosen, shapes)
+        )
+        if found != expected:
+            raise InputError(f"init_from: {name} has other shapes than model_params describe")
+    return chosen
+
+
+def _choose_vgg19(config: ConfigDict, given: Variables | None) -> Variables | None:
+    kind = config.perceptual_features
+    if kind == "vgg19_random":
+        return random_vgg19(seed=0)
+    if kind == "vgg19" and given is None:
+        raise InputError(
+            "perceptual_features 'vgg19' needs the weights of VGG-19: get vgg19-dcbb9e9d.pth, "
+            "then `python convert_torch_weights.py --vgg19 vgg19-dcbb9e9d.pth --output "
+            f"{config.vgg19_dir}`"
+        )
+    return given if kind == "vgg19" else None
