@@ -35,10 +35,11 @@ from benchmarks.common.measuring import (
     write_results,
 )
 from configs.base import get_base_config
-from data.clips import SPLITS, find_clips, fit
+from data.clips import fit
+from data.folder import SPLITS
 from data.loader import ClipDataset, open_dataset
-from data.prepare import is_prepared, open_prepared
 from data.puppets.data_set import draw_clips
+from data.roots import RootOptions, root_kind
 from tpsm_jax.cli import ArgumentParser
 from tpsm_jax.errors import run_script
 from tpsm_jax.media.video_writer import FrameWriter
@@ -150,10 +151,8 @@ def make_forms(args: argparse.Namespace) -> None:
 
 def write_clips(root: Path, split: str, output: Path, ending: str, size: int) -> None:
     """Writes the clips of a split anew, at the size that training reads them at."""
-    if is_prepared(root):
-        clips = open_prepared(root, split)
-    else:
-        clips = find_clips(root, split, image_size=(size, size))
+    options = RootOptions((size, size))
+    clips = root_kind(root, options).find(root, split, options)
     (output / split).mkdir(parents=True)
     for clip in tqdm(clips, f"writing {output}", unit="clip"):
         with FrameWriter(f"{output}/{split}/{Path(clip.name).stem}{ending}", fps=FPS) as writer:

@@ -1,1 +1,1 @@
-"""Settings of the models and their training: one `get_config()` a file."""
+"""Settings of the models and their training: one `get_config()` per file."""

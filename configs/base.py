@@ -1,8 +1,14 @@
-"""What every configuration shares; a file beside this one holds only what differs.
+"""What every config shares. Each file next to this one sets only what differs.
 
-Sections and fields carry the names of the official YAML files, so either can be read with the
-other at hand. The fields outside the sections are ours; with their values here training does what
-the official code does. Any of them can be changed on the command line: `--config.FIELD=VALUE`.
+Sections and fields have the names of the official YAML files, so the two can be read side by side.
+Any field can be set on the command line: `--config.FIELD=VALUE`. A field that is None is unset.
+
+No code reads these fields; they are here because the official files have them:
+`visualizer_params`, `checkpoint_freq` (see `checkpoint_every`) and MGif's `lambda_affine`.
+
+These fields are not in the official files: those outside the sections, the section `dataset`,
+`dataset_params.puppets`, and `family`, `kp_detector_params` and `bg_predictor_params` of
+`model_params`. With the values below, training does what the official code does.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -12,9 +18,9 @@ def get_base_config() -> ConfigDict:
     """The shared settings: 256 x 256 RGB, 10 splines, the published training schedule.
 
     Returns:
-      A ConfigDict with our own fields, our own section dataset, and the official sections
-      dataset_params, model_params, train_params, train_avd_params and visualizer_params.
-      `dataset.path` is empty: each data set names its own.
+      A ConfigDict with our own fields and the sections dataset, dataset_params, model_params,
+      train_params, train_avd_params and visualizer_params. `dataset.path` is empty: each data set
+      sets its own.
     """
     return ConfigDict(
         {
@@ -24,7 +30,7 @@ def get_base_config() -> ConfigDict:
             "model_params": _model_params(),
             "train_params": _train_params(),
             "train_avd_params": _train_avd_params(),
-            "visualizer_params": {  # of the official files; no code reads them
+            "visualizer_params": {
                 "kp_size": 5,  # radius in pixels
                 "draw_border": True,
                 "colormap": "gist_rainbow",
@@ -38,45 +44,45 @@ def _our_fields() -> dict:
         "image_size": (256, 256),  # (height, width) of the frames in pixels
         "seed": 0,
         # --- the run
-        "total_steps": 0,  # where to stop; 0: after train_params.num_epochs
+        "total_steps": 0,  # last step; 0: the end of train_params.num_epochs
         "log_every": 50,  # steps
         "picture_every": 1000,  # steps
-        "checkpoint_every": 1000,  # steps; there is one at every epoch's end besides
-        "keep_checkpoints": 3,  # the last few; the best is kept besides
-        "skip_nonfinite_steps": 0,  # in a row; one more stops the run
+        "checkpoint_every": 1000,  # steps; every epoch also ends with a checkpoint
+        "keep_checkpoints": 3,  # latest checkpoints to keep, in addition to the best
+        "skip_nonfinite_steps": 0,  # NaN or infinite steps in a row that are skipped
         "tensorboard": False,
-        # --- evaluation meanwhile, see docs/evaluation.md
-        "eval_every": 0,  # steps, each with a checkpoint, the best of least L1; 0: no evaluation
-        "eval_clips": 8,  # test clips, spread over their names
-        "eval_frames": 64,  # of each clip, from its first on, at most
+        # --- evaluation during training, see docs/evaluation.md
+        "eval_every": 0,  # steps, each with a checkpoint; the best has the lowest L1; 0: never
+        "eval_clips": 8,  # test clips, evenly spaced in the order of their names
+        "eval_frames": 64,  # frames per clip at most, from the first on
         # --- the perceptual loss: 'vgg19', with weights in vgg19_dir; 'vgg19_random'; 'pixels'
         "perceptual_features": "vgg19",
         "vgg19_dir": "checkpoints/vgg19",
         # --- speed and memory
-        "compute_dtype": "float32",  # or 'bfloat16', of convolutions
-        "remat": (),  # networks, and 'vgg19', whose inner values are computed twice, not kept
-        "accumulate_steps": 1,  # parts that a batch is cut into, computed one after the other
-        "state_sharding": "replicated",  # or 'fsdp': cut among the devices
+        "compute_dtype": "float32",  # dtype of convolutions, or 'bfloat16'
+        "remat": (),  # networks, or 'vgg19', whose activations are recomputed to save memory
+        "accumulate_steps": 1,  # parts of a batch that are computed one after the other
+        "state_sharding": "replicated",  # or 'fsdp': sharded over the devices
         # --- beyond the paper's recipe
-        "ema_decay": 0.0,  # of the average of the weights that evaluation uses; 0: no average
-        "dropout_rescale": False,  # the paper's 1/(1-P), which the official code leaves out
-        "warmup_steps": 0,  # in which the learning rate rises
-        "optimizer": "",  # a name in optax, as 'adamw'; empty: the paper's Adam
-        "optimizer_params": ConfigDict(),  # its arguments, as "{'weight_decay': 0.1}"
+        "ema_decay": 0.0,  # decay of the averaged weights that evaluation uses; 0: no average
+        "dropout_rescale": False,  # the paper's 1/(1-P), which the official code omits
+        "warmup_steps": 0,  # steps in which the learning rate rises
+        "optimizer": "",  # a name in optax, e.g. 'adamw'; empty: the paper's Adam
+        "optimizer_params": ConfigDict(),  # its arguments, e.g. "{'weight_decay': 0.1}"
         # --- fine-tuning
         "init_from": "",  # a checkpoint to start from
-        "init_networks": (),  # only these of it; empty: all that it has
-        "freeze": (),  # regular expressions of parameters, as 'kp_detector'
+        "init_networks": (),  # networks to take from it; empty: all
+        "freeze": (),  # regular expressions of parameter names, e.g. 'kp_detector'
     }
 
 
 def _dataset() -> dict:
     return {
-        # A prepared data set (python -m data.prepare) or a folder of clips; the official files call
+        # A prepared data set (python -m data.prepare) or a folder of clips. The official files call
         # it dataset_params.root_dir.
         "path": "",
-        # More of them to train on besides, and how much: "(0.7, 0.3)" takes seven samples of `path`
-        # to three of mix_paths[0]. Evaluation reads `path` alone.
+        # More data sets to train on, and the share of each: "(0.7, 0.3)" takes seven samples of
+        # `path` to three of mix_paths[0]. Evaluation reads `path` alone.
         "mix_paths": (),
         "mix_weights": (),
     }
@@ -84,31 +90,48 @@ def _dataset() -> dict:
 
 def _dataset_params() -> dict:
     return {
-        # (height, width, 3) of the frames in wide pictures; if None, as high as the picture.
+        # (height, width, 3) of the frames in wide pictures; None: the picture's height.
         "frame_shape": config_dict.placeholder(tuple),
-        # An epoch runs over identities (the file's name up to '#'), a random clip of each.
+        # An epoch takes a random clip of each identity (the file's name up to '#').
         "id_sampling": True,
         "augmentation_params": {
             "flip_param": {"horizontal_flip": True, "time_flip": True},
             "jitter_param": {"brightness": 0.1, "contrast": 0.1, "saturation": 0.1, "hue": 0.1},
+            # Only MGif's official file has these two. A resize needs a crop.
+            "resize_param": {"ratio": config_dict.placeholder(tuple)},  # (smallest, largest) scale
+            "crop_param": {"size": config_dict.placeholder(tuple)},  # (height, width) in pixels
+        },
+        # Puppets that are drawn if `dataset.path` does not exist.
+        "puppets": {
+            "clips": config_dict.placeholder(int),  # training clips; None: nothing is drawn
+            "frames": 50,  # frames per clip
+            "size": 256,  # side in pixels
         },
     }
 
 
 def _model_params() -> dict:
+    # tpsm_jax/checkpoints/added_fields.py lists the fields that older configs lack.
     return {
+        "family": "tpsm",
         "common_params": {
-            "num_tps": 10,  # splines; each owns five keypoints
+            "num_tps": 10,  # splines; each has five keypoints
             "num_channels": 3,
-            "bg": True,  # whether the camera's own motion is predicted
+            "bg": True,  # whether the motion of the background is predicted
             "multi_mask": True,  # four occlusion masks of rising resolution, or one
         },
+        "kp_detector_params": {
+            "width": 64,  # features of the ResNet's first layers
+            "blocks": 2,  # blocks in each of its four layers
+            "spread_points": False,  # keypoints start spread over the picture, not in its middle
+        },
+        "bg_predictor_params": {"width": 64, "blocks": 2},
         "generator_params": {"block_expansion": 64, "max_features": 512, "num_down_blocks": 3},
         "dense_motion_params": {
             "block_expansion": 64,
             "max_features": 1024,
             "num_blocks": 5,
-            "scale_factor": 0.25,  # motion is estimated on frames this much smaller
+            "scale_factor": 0.25,  # scale of the frames that motion is estimated on
         },
         "avd_network_params": {"id_bottle_size": 128, "pose_bottle_size": 128},
     }
@@ -123,9 +146,9 @@ def _train_params() -> dict:
         "batch_size": 28,
         "scales": (1, 0.5, 0.25, 0.125),
         "dataloader_workers": 12,
-        "checkpoint_freq": 50,  # of the official files; no code reads it: see checkpoint_every
-        # The share of dropped splines rises from startp to maxp within inc_epoch epochs, and
-        # nothing is dropped from dropout_epoch on.
+        "checkpoint_freq": 50,
+        # The share of dropped splines rises from startp to maxp in inc_epoch epochs. Nothing is
+        # dropped from dropout_epoch on.
         "dropout_epoch": 35,
         "dropout_maxp": 0.5,
         "dropout_startp": 0.0,
@@ -133,7 +156,7 @@ def _train_params() -> dict:
         "bg_start": 0,  # first epoch in which the background predictor is used and trained
         "transform_params": {"sigma_affine": 0.05, "sigma_tps": 0.005, "points_tps": 5},
         "loss_weights": {
-            "perceptual": (10, 10, 10, 10, 10),  # one a slice of VGG-19
+            "perceptual": (10, 10, 10, 10, 10),  # one per slice of VGG-19
             "equivariance_value": 10,
             "warp_loss": 10,
             "bg": 10,
@@ -147,7 +170,7 @@ def _train_avd_params() -> dict:
         "num_repeats": 150,
         "batch_size": 256,
         "dataloader_workers": 24,
-        "checkpoint_freq": 10,  # likewise
+        "checkpoint_freq": 10,
         "epoch_milestones": (70, 90),
         "lr": 1.0e-3,
         "lambda_shift": 1,

@@ -2,9 +2,9 @@
 
 Paper: Zhao and Zhang, Thin-Plate Spline Motion Model for Image Animation, CVPR 2022
   (arXiv 2203.14367).
-Data: MGif (moving GIFs on white), prepared as AliaksandrSiarohin/monkey-net tells. There is no
-  background to predict, hence no `bg_predictor` in the weights.
-Expected: the paper's Table 1 gives the published L1 of this data set.
+Data: MGif (moving GIFs on white), prepared by the instructions of AliaksandrSiarohin/monkey-net.
+  There is no background to predict, so the weights have no `bg_predictor`.
+Expected: Table 1 of the paper gives the published L1 of this data set.
 Weights: `mgif.pth.tar` of the official repository.
 
   python convert_torch_weights.py --checkpoint mgif.pth.tar --config configs/mgif256.py \
@@ -36,5 +36,5 @@ def get_config() -> ConfigDict:
     config.train_params.dropout_startp = 0.2
 
     config.train_avd_params.num_repeats = 50
-    config.train_avd_params.lambda_affine = 1  # of this data set's file alone; no code reads it
+    config.train_avd_params.lambda_affine = 1
     return config

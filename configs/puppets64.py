@@ -1,8 +1,12 @@
-"""Cartoon figures drawn here, at 64 x 64: the demo's model, trained on two CPU cores in minutes.
+"""Puppets (cartoon figures) at 64 x 64: the demo's model, trained on two CPU cores in minutes.
 
-Data: `data/puppets`, drawn into `dataset.path` the first time; nothing is downloaded.
-Model: a narrow one of five splines, whose points start spread over the picture.
-Loss: pixels at four scales take the place of VGG-19's features.
+Paper: Zhao and Zhang, Thin-Plate Spline Motion Model for Image Animation, CVPR 2022
+  (arXiv 2203.14367).
+Data: `data/puppets` draws it into `dataset.path` the first time; nothing is downloaded.
+Model: narrow, with five splines, whose points start spread over the picture.
+Loss: pixels at four scales replace VGG-19's features.
+Expected: a puppet that training has not seen moves like another one (docs/images/demo.png), after
+  ten to fifteen minutes on two CPU cores.
 
   python train.py --config configs/puppets64.py --workdir runs/puppets64
 """
@@ -16,7 +20,7 @@ def get_config() -> ConfigDict:
     """The settings of the demo."""
     config = get_base_config()
     config.image_size = (64, 64)
-    config.checkpoint_every = 0  # at every epoch's end
+    config.checkpoint_every = 0  # only at the end of an epoch
     config.picture_every = 300
     config.keep_checkpoints = 1
     config.ema_decay = 0.995
@@ -24,13 +28,14 @@ def get_config() -> ConfigDict:
 
     config.dataset.path = "runs/puppets64_clips"
     data = config.dataset_params
-    data.puppets = ConfigDict({"clips": 200, "frames": 40, "size": 64})
+    data.puppets.clips, data.puppets.frames, data.puppets.size = 200, 40, 64
     data.id_sampling = False
 
     model = config.model_params
     model.common_params.num_tps = 5
-    model.kp_detector_params = ConfigDict({"width": 16, "spread_points": True})
-    model.bg_predictor_params = ConfigDict({"width": 16})
+    model.kp_detector_params.width = 16
+    model.kp_detector_params.spread_points = True
+    model.bg_predictor_params.width = 16
     model.generator_params.block_expansion = 8
     model.generator_params.max_features = 64
     model.dense_motion_params.block_expansion = 16
@@ -45,7 +50,7 @@ def get_config() -> ConfigDict:
     train.epoch_milestones = (5,)
     train.lr_generator = 1.0e-3
     train.dataloader_workers = 2
-    # Without it, two of the splines do all the work.
+    # Without dropout, two of the splines do all the work.
     train.dropout_epoch = 4
     train.dropout_startp = 0.3
     train.dropout_maxp = 0.3

@@ -3,7 +3,7 @@
 Paper: Zhao and Zhang, Thin-Plate Spline Motion Model for Image Animation, CVPR 2022
   (arXiv 2203.14367).
 Data: TaiChiHD, cut into clips at 256 x 256 by AliaksandrSiarohin/video-preprocessing.
-Expected: as published in Table 1 (video reconstruction, full model): L1 0.045, AKD 4.57,
+Expected: Table 1 of the paper (video reconstruction, full model): L1 0.045, AKD 4.57,
   MKR 0.018, AED 0.151.
 Weights: `taichi.pth.tar` of the official repository.
 

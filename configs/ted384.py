@@ -2,9 +2,10 @@
 
 Paper: Zhao and Zhang, Thin-Plate Spline Motion Model for Image Animation, CVPR 2022
   (arXiv 2203.14367).
-Data: TED-talks at 384 x 384, prepared as snap-research/articulated-animation (MRAA) tells.
-Expected: the paper's Table 1 gives the published figures of this data set. L1 is slightly
-  worse than MRAA's there while AKD and MKR are clearly better.
+Data: TED-talks at 384 x 384, prepared by the instructions of snap-research/articulated-animation
+  (MRAA).
+Expected: Table 1 of the paper gives the published figures of this data set. There, L1 is slightly
+  worse than MRAA's, while AKD and MKR are clearly better.
 Weights: `ted.pth.tar` of the official repository.
 
   python convert_torch_weights.py --checkpoint ted.pth.tar --config configs/ted384.py \

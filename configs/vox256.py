@@ -3,7 +3,7 @@
 Paper: Zhao and Zhang, Thin-Plate Spline Motion Model for Image Animation, CVPR 2022
   (arXiv 2203.14367).
 Data: VoxCeleb, cut into face clips at 256 x 256 by AliaksandrSiarohin/video-preprocessing.
-Expected: the paper's Table 1 gives the published L1, AKD and AED of this data set.
+Expected: Table 1 of the paper gives the published L1, AKD and AED of this data set.
 Weights: `vox.pth.tar` of the official repository.
 
   python convert_torch_weights.py --checkpoint vox.pth.tar --config configs/vox256.py \

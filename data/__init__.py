@@ -1,1 +1,1 @@
-"""Clips to train and try on. The library itself (`tpsm_jax`) never imports from here."""
+"""Clips to train and evaluate on. The package `tpsm_jax` never imports from here."""

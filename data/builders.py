@@ -1,8 +1,8 @@
-"""The data sets as builders of TensorFlow Datasets, made from folders that are there already.
+"""Builders of TensorFlow Datasets, which read clips from a local folder.
 
-`python -m data.prepare` makes the same examples, in parallel, resumably, and with the index that
-training reads by. The builders are for those who work with TensorFlow Datasets. They differ in the
-size at which their data set is published, and in words.
+`python -m data.prepare` makes the same examples in parallel, resumes, and writes the index that
+training reads. The builders are for users of TensorFlow Datasets. They differ only in the size at
+which their data set is published, and in their names.
 
 from data.builders import ClipsConfig, VoxCeleb
 builder = VoxCeleb(config=ClipsConfig(input="DIR"), data_dir="OUT")
@@ -20,22 +20,22 @@ from data.prepare.features import VERSION, clip_example, clip_features, import_t
 from data.prepare.sources import KINDS, draw_puppet_clips, find_folder_clips
 from tpsm_jax.errors import InputError
 
-import_tfds()  # quietly, the first time
+import_tfds()  # the first import, which silences it
 import tensorflow_datasets as tfds  # noqa: E402
 
 
 @dataclasses.dataclass
 class ClipsConfig(tfds.core.BuilderConfig):
-    """What is read and how it is kept.
+    """The clips to read, and the encoding of their frames.
 
     Attributes:
-      input: folder of clips as `data.clips` describes, or of raw videos if there are boxes.
+      input: folder of clips as described in `data.folder`, or of raw videos if there are boxes.
       boxes: a table of boxes (`data.prepare.boxes`), or None.
       size: side that frames are resized to; None for the data set's own.
       format: 'jpeg' or 'png'.
-      quality: of a JPEG, 1 to 100.
-      clips: of puppets, for training.
-      frames: of each clip of puppets.
+      quality: JPEG quality, 1 to 100.
+      clips: number of puppet clips for training.
+      frames: frames per puppet clip.
     """
 
     name: str = "default"
@@ -49,9 +49,9 @@ class ClipsConfig(tfds.core.BuilderConfig):
 
 
 class ClipsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
-    """What the builders have in common: an example is a clip, its frames encoded.
+    """The base of the builders: an example is a clip with encoded frames.
 
-    A broken clip ends the build with an `InputError`; `python -m data.prepare` can leave it out.
+    A broken clip ends the build with an `InputError`; `python -m data.prepare` can skip it.
     """
 
     VERSION = tfds.core.Version(VERSION)
@@ -67,7 +67,7 @@ class ClipsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
         del dl_manager  # nothing is downloaded
         config, size = self._config(), self._size()
-        if self.name == "puppets":
+        if KINDS[self.name].is_drawn:
             assert size is not None
             found = draw_puppet_clips(config.clips, config.frames, size)
         else:
@@ -91,7 +91,7 @@ class ClipsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
 
 
 class VoxCeleb(ClipsBuilder):
-    """VoxCeleb: faces that speak."""
+    """VoxCeleb: talking faces."""
 
     name = "vox"
 
@@ -109,7 +109,7 @@ class TEDTalks(ClipsBuilder):
 
 
 class MGif(ClipsBuilder):
-    """MGif: cartoon animals that walk."""
+    """MGif: walking cartoon animals."""
 
     name = "mgif"
 

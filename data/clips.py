@@ -1,23 +1,17 @@
-"""Finds the clips of a data set, and reads two frames of one.
+"""The kinds of clips: a folder of frames, a video, one wide picture.
 
-A folder of clips has train/ and test/, or neither; for an evaluation test/ alone is enough. Each
-entry there is one clip:
-  - a folder of frames, in the order of their names; its own name may end in .mp4;
-  - a video: .mp4, .gif, .mov, .avi, .m4v, .mkv or .webm;
-  - one wide picture, .png or .jpg, of frames side by side.
-Hidden entries (.DS_Store) and files of other kinds (a README, a list of boxes) are passed over.
-Links are followed; one that leads nowhere is an error.
-Frames may be grey, palette or RGBA; they are read as RGB.
+A new kind is a class here and an entry of `CLIP_KINDS`. Frames may be gray, palette or RGBA; they
+are read as RGB.
 """
 
 import abc
-import hashlib
-import math
+import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -26,36 +20,65 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import read_image, read_wide_picture, resize
 from tpsm_jax.media.video_reader import PICTURE_SUFFIXES, VIDEO_SUFFIXES, FrameSource, open_video
 
-STRIP_SUFFIXES = frozenset((".jpeg", ".jpg", ".png"))
-SPLITS = ("train", "test")
-TEST_SHARE = 0.2  # of the clips of a folder without train/ and test/
 _PICTURE_ENDINGS = tuple(PICTURE_SUFFIXES)
 
 Frames = tuple[np.ndarray, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class WidePictures:
+    """How wide pictures are cut into frames.
+
+    Attributes:
+      frame_size: (height, width) of a frame.
+      height_is_known: whether the picture must have that height. If not, only the proportions of
+        `frame_size` count.
+    """
+
+    frame_size: tuple[int, int]
+    height_is_known: bool
 
 
 class Clip(abc.ABC):
     """A clip on disk. Nothing is opened before it is read, and nothing stays open.
 
     Attributes:
+      suffixes: the endings of a file of this kind, in lower case; empty where it is no file.
       path: the file or folder.
-      name: its name there, suffix included.
+      name: the last part of `path`, suffix included.
     """
 
+    suffixes: ClassVar[frozenset[str]] = frozenset()
+
     def __init__(self, path: Path):
-        """Takes note of the path."""
+        """Stores the path; opens nothing."""
         self.path = path
         self.name = path.name
+
+    @classmethod
+    def is_at(cls, path: Path) -> bool:
+        """Whether a path is a clip of this kind, judged by its name."""
+        return path.suffix.lower() in cls.suffixes
+
+    @classmethod
+    def from_path(cls, path: Path, wide_pictures: WidePictures) -> Self:
+        """Makes the clip. Only wide pictures need `wide_pictures`."""
+        del wide_pictures
+        return cls(path)
+
+    def problem(self) -> str:
+        """Why the clip is plainly unusable, without reading a frame; "" if it seems usable."""
+        return ""
 
     @property
     def identity(self) -> str:
         """Who is seen: the name up to '#', without the suffix of a clip."""
-        known = self.path.suffix.lower() in VIDEO_SUFFIXES | STRIP_SUFFIXES
+        known = any(self.path.suffix.lower() in kind.suffixes for kind in CLIP_KINDS)
         return (self.path.stem if known else self.name).split("#")[0]
 
     @property
     def frame_rate(self) -> float:
-        """Frames a second, 0 where it is not known.
+        """Frames per second, 0 if unknown.
 
         Raises:
           InputError: the clip, which is named, cannot be read.
@@ -71,11 +94,11 @@ class Clip(abc.ABC):
         """
 
     def pair(self, first: float, second: float) -> Frames:
-        """Two frames, the same one twice perhaps; here by reading all.
+        """Reads two frames, which may be the same one. This version reads all frames.
 
         Args:
-          first: in [0, 1): frame floor(first * n) of the n frames.
-          second: likewise.
+          first: in [0, 1); chooses frame floor(first * n) of the n frames.
+          second: in [0, 1); chooses the other frame in the same way.
 
         Returns:
           The earlier and the later of the two, [H, W, 3] uint8 at their own size.
@@ -89,22 +112,34 @@ class Clip(abc.ABC):
 
 
 class FolderClip(Clip):
-    """A folder of pictures; of a pair only the two files are opened."""
+    """A folder of pictures, ordered by name. `pair` opens only two files."""
+
+    @classmethod
+    def is_at(cls, path: Path) -> bool:
+        """Whether a path is a folder. Its name may end like a video's."""
+        return path.is_dir()
+
+    def problem(self) -> str:
+        try:
+            has_picture = any(map(_is_picture, os.listdir(self.path)))
+        except OSError as error:
+            return f"cannot read the folder {self.path}: {error.strerror}"
+        if has_picture:
+            return ""
+        return f"the clip {self.path} is a folder without a picture: fill it, or take it away"
 
     def frames(self) -> Iterator[np.ndarray]:
-        """See `Clip`."""
         return (read_image(self._file(name)) for name in self._names())
 
     def pair(self, first: float, second: float) -> Frames:
-        """See `Clip`."""
         names = self._names()
         earlier, later = (names[index] for index in ordered(first, second, len(names)))
         return read_image(self._file(earlier)), read_image(self._file(later))
 
     def _names(self) -> list[str]:
-        # Listed anew each time: for 1,000 frames that takes 0.5 ms, the two pictures 3.5 ms. The
-        # names of a large data set would fill the memory, and those of a part of it would hardly
-        # ever be asked for again before they made room.
+        # The folder is listed every time: 0.5 ms for 1,000 frames, while two pictures take 3.5 ms.
+        # Keeping the names of a large data set would fill the memory, and a cache of some of them
+        # would rarely be hit.
         try:
             names = sorted(filter(_is_picture, os.listdir(self.path)))
         except OSError as error:
@@ -118,37 +153,36 @@ class FolderClip(Clip):
 
 
 class VideoClip(Clip):
-    """A video or gif. Of a plain video only what two frames hang on is decoded.
+    """A video or gif. `pair` decodes only the frames of a plain video that its two depend on.
 
-    Of a gif, and of a video that is damaged, turned or unsteady (see `data.video_frames`), Pillow
-    or ffmpeg decode all from the start up to the later frame. How many frames such a clip has is
-    known only once all have been decoded: the first pair takes two passes. Of a file that breaks
-    off, pairs are of the part before; `frames`, which numbers are made of, tells it as an error.
-    What was found out about a file is kept, some hundred bytes.
+    Gifs, and videos that are damaged, rotated or of variable rate (see `data.video_frames`), are
+    decoded by Pillow or ffmpeg from the start to the later frame. Their number of frames is known
+    only after a full pass, so the first pair takes two passes. Of a truncated file, `pair` uses
+    the part that can be read; `frames`, which metrics are computed from, raises an error. What is
+    learned about a file is kept, a few hundred bytes.
     """
 
+    suffixes = VIDEO_SUFFIXES
+
     def __init__(self, path: Path):
-        """Takes note of the path."""
+        """Stores the path; opens nothing."""
         super().__init__(path)
-        self._looked_at = False
+        self._index_is_read = False
         self._index: FrameIndex | None = None
         self._opened: tuple[FrameSource, int] | None = None
 
     @property
     def frame_rate(self) -> float:
-        """See `Clip`."""
         return open_video(self.path).fps
 
     def frames(self) -> Iterator[np.ndarray]:
-        """See `Clip`."""
         return iter(open_video(self.path, whole=True))
 
     def pair(self, first: float, second: float) -> Frames:
-        """See `Clip`."""
-        if not self._looked_at:
+        if not self._index_is_read:
             is_gif = self.path.suffix.lower() == ".gif"
             self._index = None if is_gif else FrameIndex.of(self.path)
-            self._looked_at = True
+            self._index_is_read = True
         if self._index is not None:
             earlier, later = ordered(first, second, self._index.count)
             found = read_frames(self.path, self._index, {earlier, later})
@@ -171,26 +205,23 @@ class VideoClip(Clip):
 
 
 class StripClip(Clip):
-    """One wide picture of frames side by side."""
+    """One wide picture of frames next to each other."""
 
-    def __init__(self, path: Path, frame_size: tuple[int, int], height_is_known: bool):
-        """Takes note of the path and of a frame's shape.
+    suffixes = frozenset((".jpeg", ".jpg", ".png"))
 
-        Args:
-          path: the picture.
-          frame_size: (height, width) of a frame.
-          height_is_known: whether the picture must be that high; if not, `frame_size` tells only
-            how wide a frame is beside its height.
-        """
+    def __init__(self, path: Path, wide_pictures: WidePictures):
+        """Stores the path and how the picture is cut; opens nothing."""
         super().__init__(path)
-        self._size, self._height_is_known = frame_size, height_is_known
+        self._cut = wide_pictures
+
+    @classmethod
+    def from_path(cls, path: Path, wide_pictures: WidePictures) -> Self:
+        return cls(path, wide_pictures)
 
     def frames(self) -> Iterator[np.ndarray]:
-        """See `Clip`."""
         return iter(self._split())
 
     def pair(self, first: float, second: float) -> Frames:
-        """See `Clip`."""
         frames = self._split()
         earlier, later = ordered(first, second, len(frames))
         return frames[earlier], frames[later]
@@ -198,8 +229,8 @@ class StripClip(Clip):
     def _split(self) -> list[np.ndarray]:
         strip = read_wide_picture(self.path)
         rows, columns = strip.shape[:2]
-        height, width = self._size
-        if not self._height_is_known:
+        height, width = self._cut.frame_size
+        if not self._cut.height_is_known:
             height, width = rows, max(1, round(rows * width / height))
         if rows != height or columns % width:
             raise InputError(
@@ -210,85 +241,37 @@ class StripClip(Clip):
         return np.split(strip, columns // width, axis=1)
 
 
-def find_clips(
-    root: Path,
-    split: str,
-    *,
-    image_size: tuple[int, int],
-    frame_shape: Sequence[int] | None = None,
-    allow_empty_folders: bool = False,
-    any_height: bool = False,
-) -> list[Clip]:
-    """The clips of a split, sorted by name.
+# A folder named like a video is a folder, so that kind comes first.
+CLIP_KINDS: tuple[type[Clip], ...] = (FolderClip, VideoClip, StripClip)
 
-    A folder without train/ and test/ is split by a digest of the names, one clip in five for
-    testing: always the same ones, whatever the order of the folder. (The reference draws them with
-    scikit-learn over the operating system's order, which differs from disk to disk.)
+
+def open_clip(path: Path, wide_pictures: WidePictures) -> Clip | None:
+    """The clip at a path, not read yet.
 
     Args:
-      root: the folder.
-      split: 'train' or 'test'.
-      image_size: (height, width) that frames are resized to later.
-      frame_shape: (height, width, ...) of the frames of wide pictures, or None for frames as high
-        as the picture, in the proportions of `image_size`.
-      allow_empty_folders: whether a folder of frames without a picture, or a link that leads
-        nowhere, is a clip, which cannot be read; else it is an error.
-      any_height: of `frame_shape` only the proportions count.
+      path: an entry of a folder of clips.
+      wide_pictures: how wide pictures are cut.
 
     Returns:
-      At least one clip.
-
-    Raises:
-      InputError: there is no such folder, only one of train/ and test/ (test/ alone is enough for
-        'test'), no clip, a folder of frames without a picture, or a link that leads nowhere.
-      ValueError: for another split.
+      The clip, or None: the path is no clip of any kind in `CLIP_KINDS`.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split is 'train' or 'test', not {split!r}")
-    if not root.is_dir():
-        raise InputError(f"there is no folder of clips {str(root)!r}")
-    size = image_size if frame_shape is None else (frame_shape[0], frame_shape[1])
-    height_is_known = frame_shape is not None and not any_height
-
-    present = [name for name in SPLITS if (root / name).is_dir()]
-    if len(present) == 1 and not present == [split] == ["test"]:
-        missing = next(name for name in SPLITS if name not in present)
-        raise InputError(
-            f"{root} has {present[0]}/ but no {missing}/: have both, or neither for a random split"
-        )
-    folder = root / split if present else root
-    clips = [
-        _open(path, size, height_is_known, allow_empty_folders)
-        for path in sorted(_entries(folder), key=lambda path: path.name)
-        if _is_clip(path)
-    ]
-    if not clips:
-        raise InputError(f"{folder} holds no clip: folders of frames, videos, or wide pictures")
-    return clips if present else _random_part(clips, split, root)
-
-
-def group_by_identity(clips: list[Clip]) -> list[list[Clip]]:
-    """The clips of each identity, whole names compared, sorted by identity.
-
-    (The reference takes every file whose name begins with the identity's: id1 gets id10's too.)
-    """
-    groups: dict[str, list[Clip]] = {}
-    for clip in clips:
-        groups.setdefault(clip.identity, []).append(clip)
-    return [groups[identity] for identity in sorted(groups)]
+    for kind in CLIP_KINDS:
+        if kind.is_at(path):
+            return kind.from_path(path, wide_pictures)
+    return None
 
 
 def fit(frame: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """A frame at the size the model takes.
+    """Resizes a frame to the size that the model takes.
 
     Args:
       frame: [H, W, 3] uint8.
       image_size: (height, width).
 
     Returns:
-      [height, width, 3] uint8: resized as the reference resizes and rounded to nearest, or the
-      frame itself. (The reference resizes only where `frame_shape` is set, and fails or trains at
-      the clip's own size otherwise.)
+      [height, width, 3] uint8, resized like the reference and rounded to nearest; the frame itself
+      if it has that size. (The reference resizes only if `frame_shape` is set. Otherwise it fails,
+      or trains at the clip's own size.)
     """
     height, width = image_size
     if frame.shape[:2] == (height, width):
@@ -297,52 +280,9 @@ def fit(frame: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
 
 
 def ordered(first: float, second: float, count: int) -> list[int]:
-    """Two numbers in [0, 1) as frames of `count`, the earlier first."""
+    """Two numbers in [0, 1) as frame numbers below `count`, the smaller first."""
     return sorted((int(first * count), int(second * count)))
 
 
 def _is_picture(name: str) -> bool:
     return not name.startswith(".") and name.lower().endswith(_PICTURE_ENDINGS)
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return list(folder.iterdir())
-    except OSError as error:
-        raise InputError(f"cannot read the folder {folder}: {error.strerror}") from None
-
-
-def _is_clip(path: Path) -> bool:
-    if path.name.startswith("."):
-        return False
-    known = path.suffix.lower() in VIDEO_SUFFIXES | STRIP_SUFFIXES
-    return known or path.is_dir() or _leads_nowhere(path)
-
-
-def _leads_nowhere(path: Path) -> bool:
-    return path.is_symlink() and not path.exists()
-
-
-def _open(
-    path: Path, frame_size: tuple[int, int], height_is_known: bool, allow_empty: bool
-) -> Clip:
-    if _leads_nowhere(path) and not allow_empty:
-        raise InputError(f"the clip {path} is a link that leads nowhere: mend it, or take it away")
-    if path.is_dir():
-        if not allow_empty and not any(_is_picture(entry.name) for entry in _entries(path)):
-            raise InputError(
-                f"the clip {path} is a folder without a picture: fill it, or take it away"
-            )
-        return FolderClip(path)
-    if path.suffix.lower() in STRIP_SUFFIXES:
-        return StripClip(path, frame_size, height_is_known)
-    return VideoClip(path) if path.suffix.lower() in VIDEO_SUFFIXES else FolderClip(path)
-
-
-def _random_part(clips: list[Clip], split: str, root: Path) -> list[Clip]:
-    if len(clips) == 1:
-        raise InputError(f"{root} holds one clip: without train/ and test/ one is kept for testing")
-    digests = {clip.name: hashlib.sha256(os.fsencode(clip.name)).digest() for clip in clips}
-    in_order = sorted(digests, key=digests.__getitem__)
-    tested = set(in_order[: math.ceil(TEST_SHARE * len(clips))])
-    return [clip for clip in clips if (clip.name in tested) == (split == "test")]

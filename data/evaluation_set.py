@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from data.clips import SPLITS, Clip, fit
+from data.clips import Clip, fit
 from data.loader import open_clips
-from data.prepare import is_prepared
+from data.roots import RootOptions, root_kind
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clip_frames import EvaluationClip
 from tpsm_jax.media.video_reader import DEFAULT_FPS, without_suffix
@@ -23,15 +23,15 @@ _LONGEST_NAME = 255 - len("..mp4.12345678.mp4")
 def clips_for_test(
     config: ConfigDict, *, limit: int | None = None, resize: bool = False
 ) -> list[EvaluationClip]:
-    """The test clips of a data set, each to be driven by itself.
+    """The test clips of a data set, each driven by itself.
 
     Args:
       config: `image_size`, `dataset` and `dataset_params` are read.
-      limit: only so many, spread evenly over the names.
-      resize: bring frames to `image_size`; else they come as they are.
+      limit: the most clips to return, evenly spaced in the order of names.
+      resize: whether frames are resized to `image_size`; otherwise they keep their size.
 
     Returns:
-      At least one.
+      At least one clip.
 
     Raises:
       InputError: no clips can be found.
@@ -46,27 +46,22 @@ def clips_for_test(
 
 
 def split_note(path: Path) -> str:
-    """What is to be known of a folder whose test clips are chosen here; "" of any other."""
-    if not path.is_dir() or is_prepared(path) or any((path / split).is_dir() for split in SPLITS):
-        return ""
-    return (
-        f"{path} has neither train/ nor test/: of its clips only the one in five is evaluated that "
-        "training leaves out; for all of them have a folder test/"
-    )
+    """A warning about where the test clips of a data set come from, or ""."""
+    return root_kind(path, RootOptions((1, 1))).note(path)
 
 
 def pairs_of_clips(
     config: ConfigDict, pairs: Names, *, resize: bool = False
 ) -> list[EvaluationClip]:
-    """Pairs of test clips: the first frame of one is moved by the other.
+    """Pairs of test clips: the second clip moves the first frame of the first.
 
     Args:
-      config: as for `clips_for_test`.
+      config: the same fields are read as by `clips_for_test`.
       pairs: names (source, driving), with or without the suffix of the clip's file.
-      resize: likewise.
+      resize: whether frames are resized to `image_size`; otherwise they keep their size.
 
     Returns:
-      One a pair, named SOURCE--DRIVING, each pair once.
+      One clip per pair, named SOURCE--DRIVING, each pair once.
 
     Raises:
       InputError: there is no clip of such a name or more than one, or two pairs would write the
@@ -95,10 +90,10 @@ def pairs_of_clips(
 
 
 def check_names(clips: Sequence[EvaluationClip]) -> None:
-    """Makes sure that files and a page can be named after clips.
+    """Checks that files and a page can be named after clips.
 
     Raises:
-      InputError: a name is too long, or no text.
+      InputError: a name is too long, or not UTF-8.
     """
     for name in (clip.name for clip in clips):
         try:
@@ -116,17 +111,17 @@ def read_pairs(path: str | Path) -> Names:
     """Reads a table of pairs.
 
     Args:
-      path: CSV with columns `source` and `driving`, and perhaps others, as `distance` and `frame`
-        of the community's files.
+      path: CSV with columns `source` and `driving`. Others, such as `distance` and `frame` in the
+        community's files, are ignored.
 
     Returns:
-      (source, driving), each pair once, in their order.
+      (source, driving), each pair once, in the order of the table.
 
     Raises:
       InputError: it cannot be read, lacks a column, or holds no pair.
     """
     try:
-        # Spreadsheets write a mark before the first column's name.
+        # Spreadsheets write a byte order mark before the first column's name.
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             rows = list(reader)
@@ -144,18 +139,18 @@ def read_pairs(path: str | Path) -> Names:
 
 
 def random_pairs(config: ConfigDict, count: int, seed: int) -> Names:
-    """Draws pairs of different test clips, of different identities where there are any.
+    """Draws pairs of different test clips, of different identities if there are several.
 
     Args:
-      config: as for `clips_for_test`.
-      count: of pairs; fewer if there are no more.
-      seed: another draws others.
+      config: the same fields are read as by `clips_for_test`.
+      count: number of pairs; fewer are returned if there are no more.
+      seed: seed of the choice.
 
     Returns:
       (source, driving).
 
     Raises:
-      InputError: there is one clip only.
+      InputError: there is only one clip.
     """
     clips = open_clips(config, "test")
     if len(clips) < 2:
@@ -163,7 +158,7 @@ def random_pairs(config: ConfigDict, count: int, seed: int) -> Names:
     several = len({clip.identity for clip in clips}) > 1
     rng = np.random.default_rng(seed)
     pairs: dict[tuple[str, str], None] = {}
-    # Every clip drives in its turn, so that few pairs already show many.
+    # Every clip drives once before any drives again, so that few pairs show many clips.
     while len(pairs) < count:
         before = len(pairs)
         for index in rng.permutation(len(clips)):
@@ -183,7 +178,7 @@ def random_pairs(config: ConfigDict, count: int, seed: int) -> Names:
 
 
 class _Named:
-    """Clips by their names, with or without the suffix of a file."""
+    """Finds clips by name, with or without the suffix of a file."""
 
     def __init__(self, clips: list[Clip], data: str):
         self._data = data
@@ -222,4 +217,4 @@ def _frame_rate(clip: Clip) -> float:
     try:
         return clip.frame_rate or DEFAULT_FPS
     except InputError:
-        return DEFAULT_FPS  # it is told as broken when its frames are read
+        return DEFAULT_FPS  # reading its frames reports that it is broken

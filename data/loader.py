@@ -5,15 +5,14 @@ import functools
 import zlib
 from pathlib import Path
 
-import numpy as np
 from ml_collections import ConfigDict
 
-from data.clips import Clip, find_clips, fit, group_by_identity
+from data.clips import Clip
 from data.mixing import MixedOrder, whole_weights
 from data.pipeline import Batches
-from data.prepare import is_prepared, open_prepared
-from data.puppets.data_set import draw_data_set
 from data.resize_crop import ResizeCrop
+from data.roots import RootKind, RootOptions, root_kind
+from data.sample_reader import Sample, SampleReader
 from data.sampling import SampleOrder
 from tpsm_jax.errors import InputError
 
@@ -23,48 +22,45 @@ class Part:
     """A data set, alone or one of several that are mixed.
 
     Attributes:
-      path: the prepared data set or the folder.
-      is_prepared: which of the two.
-      entries: what a pass runs over: the clips that each entry chooses among, one or those of an
-        identity.
+      path: where its clips are.
+      kind: the title of the kind of place that `path` is, see `data.roots`.
+      entries: the entries of a pass. Each lists the clips to choose from: one clip, or all clips
+        of an identity.
       by_identity: whether an entry is an identity.
     """
 
     path: Path
-    is_prepared: bool
+    kind: str
     entries: list[list[Clip]]
     by_identity: bool
 
     def __str__(self) -> str:
-        kind = "prepared data set" if self.is_prepared else "folder of clips"
         count = sum(len(clips) for clips in self.entries)
         identities = f", {len(self.entries)} identities" if self.by_identity else ""
-        return f"{self.path}: {kind}, {count} clips{identities}"
+        return f"{self.path}: {self.kind}, {count} clips{identities}"
 
 
 @dataclasses.dataclass(frozen=True)
 class ClipDataset:
-    """Clips to draw pairs of frames from.
+    """Clips to draw samples from.
 
     Attributes:
       parts: the data sets.
-      weights: of each in a mixture, whole numbers; of a single one it says nothing.
-      image_size: (height, width) of the frames handed out.
-      resize_crop: MGif's random resize and crop, or None.
+      weights: the share of each data set in a mixture, whole numbers; unused for a single one.
+      reader: reads a sample of a clip, and declares the arrays of a sample.
     """
 
     parts: list[Part]
     weights: tuple[int, ...]
-    image_size: tuple[int, int]
-    resize_crop: ResizeCrop | None
+    reader: SampleReader
 
     @functools.cached_property
     def entries(self) -> list[list[Clip]]:
-        """Those of all parts, one part after the other."""
+        """The entries of all parts, one part after the other."""
         return [clips for part in self.parts for clips in part.entries]
 
     def describe(self) -> str:
-        """A line for each data set: of which kind it is, how large, and its share in a mixture."""
+        """A line for each data set: its kind, its size, and its share in a mixture."""
         lines = [str(part) for part in self.parts]
         if len(lines) > 1:
             shares = [weight / sum(self.weights) for weight in self.weights]
@@ -80,7 +76,7 @@ class ClipDataset:
         return zlib.crc32(repr(names).encode(errors="surrogateescape")) >> 1
 
     def order(self, *, batch_size: int, num_repeats: int, seed: int) -> SampleOrder:
-        """Which entry each sample is drawn from; the arguments are those of `batches`.
+        """The order of the samples. Takes the same arguments as `batches`.
 
         Raises:
           InputError: the batch is larger than an epoch.
@@ -92,11 +88,11 @@ class ClipDataset:
         return MixedOrder(seed, count, num_repeats, batch_size, sizes, self.weights)
 
     def samples_per_epoch(self, num_repeats: int) -> int:
-        """Samples of an epoch, those of an unfinished last batch included."""
+        """Number of samples in an epoch, including those that do not fill a batch."""
         return num_repeats * len(self.entries)
 
     def steps_per_epoch(self, *, batch_size: int, num_repeats: int) -> int:
-        """Whole batches of an epoch.
+        """Number of whole batches in an epoch.
 
         Raises:
           InputError: there is none.
@@ -118,19 +114,20 @@ class ClipDataset:
         """Endless batches, the same for the same arguments; none before `start_step` is read.
 
         Args:
-          batch_size: of all processes together. Sample i = step * batch_size + row is the same
-            however many processes there are; process p of P gets the p-th of P equal parts.
+          batch_size: samples in a batch of all processes together. Sample i = step * batch_size +
+            row is the same for any number of processes. Process p of P gets the p-th of P equal
+            parts.
           num_repeats: passes over the entries that count as one epoch.
-          seed: of the run.
-          start_step: the first batch to hand out.
+          seed: seed of the run.
+          start_step: the first batch to yield.
           process_index: p.
           process_count: P.
-          workers: threads that read; 0 for one a core that this process may use.
+          workers: threads that read; 0 for one per core that this process may use.
 
         Returns:
-          An iterator of {"source": [b, H, W, 3] uint8, "driving": likewise, "name": list of b
-          names}; source is the earlier frame. It ends (`close`, or `with`) by itself with the
-          program. Where a clip cannot be read it raises an `InputError`, in the place of its batch.
+          An iterator of dicts: each array of a sample (see `SampleReader`) with a leading axis of
+          b, and "name", a list of b names. It ends on `close`, after `with`, or with the program.
+          Instead of a batch whose clip cannot be read it raises an `InputError`.
 
         Raises:
           InputError: the batch does not divide among the processes or is larger than an epoch;
@@ -151,7 +148,7 @@ class ClipDataset:
             lambda sample: self._read(order, sample),
             lambda sample: self._clip(order, sample).name,
             number,
-            image_size=self.image_size,
+            spec=self.reader.spec,
             batch_size=share,
             start=start_step,
             workers=workers,
@@ -161,23 +158,17 @@ class ClipDataset:
         clips = self.entries[order.entry(sample)]
         return clips[int(order.draws(sample).clip * len(clips))]
 
-    def _read(self, order: SampleOrder, sample: int) -> tuple[np.ndarray, np.ndarray]:
-        draws = order.draws(sample)
-        pair = self._clip(order, sample).pair(*draws.frames)
-        source, driving = (fit(frame, self.image_size) for frame in pair)
-        if self.resize_crop is not None:
-            source, driving = self.resize_crop(np.stack([source, driving]), draws)
-        return source, driving
+    def _read(self, order: SampleOrder, sample: int) -> Sample:
+        return self.reader(self._clip(order, sample), order.draws(sample))
 
 
 def open_dataset(config: ConfigDict, split: str = "train") -> ClipDataset:
-    """Opens the data set that a configuration names.
+    """Opens the data set that a config names.
 
     Args:
-      config: `image_size`, `dataset` and `dataset_params` are read. With a section
-        `dataset_params.puppets` {clips, frames, size} the clips are drawn first if `dataset.path`
-        is not there; on a disk that several hosts share, draw them beforehand (python -m
-        data.puppets).
+      config: `image_size`, `dataset` and `dataset_params` are read. If
+        `dataset_params.puppets.clips` is set, puppets are drawn first if `dataset.path` does not
+        exist. On a disk that several hosts share, draw them beforehand (python -m data.puppets).
       split: 'train', or 'test', whose entries are always clips, those of `dataset.path` alone.
 
     Returns:
@@ -185,7 +176,7 @@ def open_dataset(config: ConfigDict, split: str = "train") -> ClipDataset:
 
     Raises:
       InputError: no clips can be found or drawn there, other puppets were drawn there, the
-        weights do not do, or `augmentation_params` asks for what is not offered.
+        weights are unusable, or `augmentation_params` asks for something unknown.
     """
     params, image_size = config.dataset_params, _image_size(config)
     resize_crop = ResizeCrop.from_config(params.augmentation_params)
@@ -201,53 +192,59 @@ def open_dataset(config: ConfigDict, split: str = "train") -> ClipDataset:
         weights = whole_weights(config.dataset.mix_weights, len(paths))
     parts = []
     for path in paths:
-        clips = _open_path(config, path, split)
+        kind, clips = _open_path(config, path, split)
         entries = group_by_identity(clips) if by_identity else [[clip] for clip in clips]
-        parts.append(Part(path, is_prepared(path), entries, by_identity))
-    return ClipDataset(parts, weights, image_size, resize_crop)
+        parts.append(Part(path, kind.title, entries, by_identity))
+    return ClipDataset(parts, weights, SampleReader(image_size, resize_crop))
 
 
 def open_clips(config: ConfigDict, split: str = "test") -> list[Clip]:
-    """The clips of a data set, none of them read yet, also those that cannot be.
+    """The clips of a data set, not read yet, including those that cannot be read.
 
     Args:
-      config: as for `open_dataset`.
+      config: the same fields are read as by `open_dataset`.
       split: 'test' or 'train'.
 
     Returns:
-      At least one, sorted by name.
+      At least one clip, sorted by name.
 
     Raises:
       InputError: no clips can be found.
     """
-    return _open_path(config, Path(config.dataset.path), split, for_evaluation=True)
+    return _open_path(config, Path(config.dataset.path), split, for_evaluation=True)[1]
+
+
+def group_by_identity(clips: list[Clip]) -> list[list[Clip]]:
+    """Groups clips by identity, comparing whole names, sorted by identity.
+
+    (The reference takes every file whose name begins with the identity: id1 gets id10's too.)
+    """
+    groups: dict[str, list[Clip]] = {}
+    for clip in clips:
+        groups.setdefault(clip.identity, []).append(clip)
+    return [groups[identity] for identity in sorted(groups)]
 
 
 def _open_path(
     config: ConfigDict, path: Path, split: str, *, for_evaluation: bool = False
-) -> list[Clip]:
+) -> tuple[RootKind, list[Clip]]:
     if not config.dataset.path:
         raise InputError(
             "there is no data set: set --config.dataset.path to a prepared one or to a folder of "
             "clips"
         )
     params = config.dataset_params
-    if is_prepared(path):
-        return open_prepared(path, split)
-    if "puppets" in params and path == Path(config.dataset.path):
-        draw_data_set(path, **params.puppets)
-    if not for_evaluation and not path.is_dir():
-        raise InputError(
-            f"there is no folder of clips {str(path)!r}: set --config.dataset.path (and mix_paths)"
-        )
-    return find_clips(
-        path,
-        split,
-        image_size=_image_size(config),
+    puppets = params.get("puppets")
+    # Puppets are never drawn into a data set that is mixed in.
+    draws = puppets and puppets.clips is not None and path == Path(config.dataset.path)
+    options = RootOptions(
+        _image_size(config),
         frame_shape=params.get("frame_shape"),
-        allow_empty_folders=for_evaluation,
-        any_height=for_evaluation,
+        puppets=puppets if draws else None,
+        for_evaluation=for_evaluation,
     )
+    kind = root_kind(path, options)
+    return kind, kind.find(path, split, options)
 
 
 def _image_size(config: ConfigDict) -> tuple[int, int]:

@@ -1,9 +1,9 @@
 """The order of samples from several data sets, mixed by weights.
 
-Like that of one data set, it is a pure function of the seed and a sample's number. Of the first n
-samples of a run, each data set has as many as its weight says, rounded: where it stands after any
-step is a division, and nothing before is read or counted. Within a step the rows are shuffled, so
-that no device and no accumulated part of a batch always gets the same data set.
+Like the order of one data set, it is a pure function of the seed and a sample's number. Among the
+first n samples of a run, each data set has the share that its weight says, rounded. So its position
+after any step is found by a division, and nothing before is read or counted. The rows of a step are
+shuffled. Otherwise a device, or an accumulated part of a batch, would always get the same data set.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ import numpy as np
 from data.sampling import SampleOrder, permutation
 from tpsm_jax.errors import InputError
 
-# What a stream of random numbers is for; data.sampling has 0 and 1.
+# Purposes of streams of random numbers; 0 and 1 belong to data.sampling.
 _ROWS, _PASS = 2, 3
 
 
@@ -25,13 +25,12 @@ _ROWS, _PASS = 2, 3
 class MixedOrder(SampleOrder):
     """The order of the samples of a training run on several data sets.
 
-    An epoch has as many samples as `num_repeats` passes over all entries of all data sets together;
-    how they fall to the data sets, the weights say. Each data set is gone through in passes of its
-    own, whose ends need not be those of an epoch: a pass is a new shuffle, in which each of its
-    entries comes once.
+    An epoch has as many samples as `num_repeats` passes over all entries of all data sets together.
+    The weights divide them among the data sets. Each data set has its own passes, which need not
+    end with an epoch. A pass is a new shuffle that contains each of its entries once.
 
     Attributes:
-      sizes: entries of each data set; `num_entries` is their sum.
+      sizes: number of entries of each data set; `num_entries` is their sum.
       weights: whole numbers from 1, in the proportions of the samples.
     """
 
@@ -42,7 +41,7 @@ class MixedOrder(SampleOrder):
         """The entry that sample number `sample` is drawn from.
 
         Returns:
-          Its number from 0 up, those of the data sets counted on one after the other.
+          Its number from 0 up, counted through the data sets one after the other.
         """
         step, row = divmod(sample, self.batch_size)
         place = step * self.batch_size + int(_rows(self.seed, step, self.batch_size)[row])
@@ -52,10 +51,11 @@ class MixedOrder(SampleOrder):
         return sum(self.sizes[:part]) + int(order[position])
 
     def place(self, number: int) -> tuple[int, int]:
-        """The data set whose turn it is, and how often it has been before, rows not yet shuffled.
+        """The data set at a place of the unshuffled order, and its number of places before that.
 
-        The first of two data sets with the share s has had floor(n s + 1/2) of the first n turns.
-        Of more, the first has a share of all turns, the second one of the turns left, and so on.
+        With two data sets, the first, with the share s, has floor(n s + 1/2) of the first n places.
+        With more, the first has its share of all places, the second its share of the rest, and so
+        on.
         """
         weight_left = sum(self.weights)
         for part, weight in enumerate(self.weights[:-1]):
@@ -70,14 +70,14 @@ class MixedOrder(SampleOrder):
 
 
 def whole_weights(weights: Sequence[float], count: int) -> tuple[int, ...]:
-    """Weights as whole numbers in the same proportions, 0.1 taken as a tenth.
+    """Weights as whole numbers in the same proportions; 0.1 counts as a tenth.
 
     Args:
-      weights: of the data sets.
-      count: of data sets.
+      weights: one weight per data set.
+      count: number of data sets.
 
     Raises:
-      InputError: there are not as many, or one is not a positive number.
+      InputError: there are more or fewer weights, or one is not a positive number.
     """
     if len(weights) != count:
         raise InputError(
@@ -94,7 +94,7 @@ def whole_weights(weights: Sequence[float], count: int) -> tuple[int, ...]:
     return tuple(number // math.gcd(*whole) for number in whole)
 
 
-@functools.lru_cache(maxsize=16)  # a few steps are read at a time
+@functools.lru_cache(maxsize=16)  # threads read a few steps at a time
 def _rows(seed: int, step: int, batch_size: int) -> np.ndarray:
     return permutation(seed, _ROWS, step, batch_size)
 

@@ -1,33 +1,34 @@
-"""A tf.data pipeline that reads samples with several threads and hands out NumPy batches.
+"""A tf.data pipeline that reads samples with several threads and yields NumPy batches.
 
-This is the one file that imports TensorFlow. Its graphs only carry numbers and arrays from thread
-to thread: what a sample is, Python decides.
+This is the one file that imports TensorFlow. Its graphs only carry numbers and arrays between
+threads; Python code decides what a sample is.
 """
 
 import functools
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
 
+from data.sample_reader import ArraySpec, Sample
 from tpsm_jax.errors import InputError
 
 BATCHES_AHEAD = 2
-_END = 2**62  # of the numbers of samples; nobody gets there
+_END = 2**62  # more samples than any run reads
 
 
 @functools.cache
 def import_tensorflow() -> ModuleType:
-    """TensorFlow, quiet, and kept off the accelerators, which are JAX's.
+    """Imports TensorFlow, quiet, and hides the accelerators from it, which are JAX's.
 
     Raises:
       InputError: it is not installed.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors are still told
-    # None of its arithmetic is used, and with this on it announces itself on stderr.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors are still printed
+    # No oneDNN arithmetic is used, and TensorFlow announces it on stderr if it is on.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
         import tensorflow as tf
@@ -43,17 +44,16 @@ def import_tensorflow() -> ModuleType:
 class Batches(Iterator[dict[str, Any]]):
     """An endless iterator of batches, in the same order whatever the threads do.
 
-    Threads work ahead of the one who asks, until `close`, the end of the program, or until the
-    iterator is let go.
+    Threads read ahead until `close`, the end of the program, or the deletion of the iterator.
     """
 
     def __init__(
         self,
-        read: Callable[[int], tuple[np.ndarray, np.ndarray]],
+        read: Callable[[int], Sample],
         name: Callable[[int], str],
         number: Callable[[int], int],
         *,
-        image_size: tuple[int, int],
+        spec: Mapping[str, ArraySpec],
         batch_size: int,
         start: int,
         workers: int,
@@ -61,14 +61,14 @@ class Batches(Iterator[dict[str, Any]]):
         """Starts the threads.
 
         Args:
-          read: the source and driving frames [H, W, 3] uint8 of sample number i; called from any
-            thread, in any order.
+          read: the arrays of sample number i, as `spec` declares them. Any thread calls it, in any
+            order.
           name: the clip's name of sample number i.
-          number: which sample is the n-th of this process.
-          image_size: (H, W).
-          batch_size: of this process.
-          start: the batch to begin with; samples of those before it are not read.
-          workers: threads that read; 0 for one a core that this process may use.
+          number: the number of the n-th sample of this process.
+          spec: the name, shape and dtype of each array of a sample.
+          batch_size: samples in a batch of this process, b.
+          start: the first batch to yield. Samples of the batches before it are not read.
+          workers: threads that read; 0 for one per core that this process may use.
 
         Raises:
           InputError: TensorFlow is not installed.
@@ -76,12 +76,15 @@ class Batches(Iterator[dict[str, Any]]):
         tf = import_tensorflow()
         workers = workers or _cores()
         self._name, self._number, self._batch_size, self._next = name, number, batch_size, start
-        reader = _Reader(read, number, (*image_size, 3))
+        reader = _Reader(read, number, spec)
         self._errors = reader.errors
 
         def read_sample(n: Any) -> Any:
-            pair = tf.numpy_function(reader, [n], (tf.uint8, tf.uint8))
-            return [tf.ensure_shape(frame, reader.shape) for frame in pair]
+            arrays = tf.numpy_function(reader, [n], [array.dtype for array in spec.values()])
+            return {
+                key: tf.ensure_shape(array, spec[key].shape)
+                for key, array in zip(spec, arrays, strict=True)
+            }
 
         samples = tf.data.Dataset.range(start * batch_size, _END)
         samples = samples.map(
@@ -91,13 +94,13 @@ class Batches(Iterator[dict[str, Any]]):
         )
         batches = samples.batch(batch_size, drop_remainder=True).prefetch(BATCHES_AHEAD)
         options = tf.data.Options()
-        # So many, however many cores there are: those that wait for a disk would keep all of them.
+        # tf.data would use one thread per core. Threads that wait for a disk would block them all.
         options.threading.private_threadpool_size = workers
-        # There is nothing to tune, and the thread that does can miss that all is to end: it sees it
-        # when it wakes by itself, after up to a minute.
+        # There is nothing to tune, and the tuning thread can miss the end of the iterator: it then
+        # sleeps for up to a minute before the program can exit.
         options.autotune.enabled = False
-        # TensorFlow hangs for ever if Python ends while its threads wait to call back into Python.
-        # So nothing but this list holds the iterator, and the list is emptied in time.
+        # TensorFlow hangs forever if Python exits while its threads wait to call back into Python.
+        # So only this list holds the iterator, and the finalizer empties it in time.
         self._iterator = [batches.with_options(options).as_numpy_iterator()]
         self._end = weakref.finalize(self, self._iterator.clear)
 
@@ -105,14 +108,14 @@ class Batches(Iterator[dict[str, Any]]):
         """The next batch.
 
         Returns:
-          source and driving, [b, H, W, 3] uint8, and name, b names.
+          Each array of `spec` with a leading axis of b samples, and name, a list of b names.
 
         Raises:
           InputError: a clip cannot be read.
         """
         if not self._iterator:
             raise StopIteration
-        source, driving = next(self._iterator[0])
+        arrays = next(self._iterator[0])
         first = self._next * self._batch_size
         numbers = [self._number(n) for n in range(first, first + self._batch_size)]
         for number in numbers:
@@ -120,14 +123,10 @@ class Batches(Iterator[dict[str, Any]]):
                 self.close()
                 raise self._errors[number]
         self._next += 1
-        return {
-            "source": source,
-            "driving": driving,
-            "name": [self._name(number) for number in numbers],
-        }
+        return {**arrays, "name": [self._name(number) for number in numbers]}
 
     def close(self) -> None:
-        """Ends the threads, waiting for the samples they are at, and with them the iteration."""
+        """Ends the iteration and its threads, once they have finished their current samples."""
         self._end()
 
     def __enter__(self) -> Self:
@@ -138,29 +137,33 @@ class Batches(Iterator[dict[str, Any]]):
 
 
 def _cores() -> int:
-    can_tell = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if can_tell else os.cpu_count() or 1
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
 
 
 class _Reader:
-    """What the threads call. It keeps errors for the one who asks for the batch.
+    """Reads samples in the threads and keeps the errors for the thread that asks for the batch.
 
-    Raised in a thread they would come out as one of TensorFlow's, its text a whole traceback.
+    An error raised in a thread would reach Python as one of TensorFlow's, with a traceback as text.
     """
 
     def __init__(
         self,
-        read: Callable[[int], tuple[np.ndarray, np.ndarray]],
+        read: Callable[[int], Sample],
         number: Callable[[int], int],
-        shape: tuple[int, int, int],
+        spec: Mapping[str, ArraySpec],
     ):
-        self._read, self._number, self.shape = read, number, shape
+        self._read, self._number, self._spec = read, number, dict(spec)
         self.errors: dict[int, Exception] = {}
 
-    def __call__(self, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, n: np.ndarray) -> list[np.ndarray]:
         number = self._number(int(n))
         try:
-            return self._read(number)
-        except Exception as error:  # whatever it is, it is raised again
+            sample = self._read(number)
+            found = {key: ArraySpec(array.shape, array.dtype) for key, array in sample.items()}
+            if found != self._spec:
+                raise ValueError(f"sample {number} holds {found}, and {self._spec} is declared")
+            return [sample[key] for key in self._spec]
+        except Exception as error:  # `__next__` raises it again
             self.errors[number] = error
-            return np.zeros(self.shape, np.uint8), np.zeros(self.shape, np.uint8)
+            return [np.zeros(array.shape, array.dtype) for array in self._spec.values()]

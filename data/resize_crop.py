@@ -1,9 +1,9 @@
 """MGif's random resize and crop of a pair, `resize_param` and `crop_param` of the official files.
 
-Both frames of a pair are treated alike. The reference does this between its flips and its colour
-jitter. Here it comes before both, which for square frames is as good: what is then mirrored was
-cut out with a uniform offset. It ends with the rounding to 8 bits that the reference's jitter
-begins with.
+Both frames of a pair get the same resize and crop. The reference does this between its flips and
+its color jitter. Here it comes before both, which is equivalent for square frames: the offset of
+the crop is uniform, and so is its mirror image. The result is rounded to 8 bits, which is how the
+reference's jitter begins.
 """
 
 import dataclasses
@@ -13,16 +13,16 @@ import numpy as np
 from ml_collections import ConfigDict
 from scipy import ndimage
 
-from data.sampling import Draws
+from data.sampling import SampleDraws
 from tpsm_jax.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True)
 class ResizeCrop:
-    """What is done to every pair.
+    """The resize and crop that every pair gets, with its own random numbers.
 
     Attributes:
-      ratio: (least, largest) scale, or None to leave the size as it is.
+      ratio: (smallest, largest) scale, or None to keep the size.
       size: (height, width) to crop to.
     """
 
@@ -34,42 +34,41 @@ class ResizeCrop:
         """Reads `augmentation_params`.
 
         Args:
-          params: has perhaps `resize_param` {ratio} and `crop_param` {size}; a size may be one
-            number for both sides. Flips and jitter are for others to read. None is as good as
-            empty.
+          params: may have `resize_param` {ratio} and `crop_param` {size}; a size may be one number
+            for both sides. A section whose field is None is the same as no section, and None the
+            same as empty params. Flips and jitter are read elsewhere.
 
         Returns:
-          What is to be done; None if nothing.
+          The resize and crop, or None for neither.
 
         Raises:
-          InputError: resized frames are not cropped to one size, or the section asks for what is
-            not offered here (the reference's `rotation_param`, which no official file uses).
+          InputError: there is a resize without a crop, or an unknown section (such as the
+            reference's `rotation_param`, which no official file uses).
         """
         params = params or {}
         known = {"flip_param", "jitter_param", "resize_param", "crop_param"}
         if unknown := sorted(set(params) - known):
             raise InputError(f"augmentation_params has an unknown entry {unknown[0]!r}")
-        resize, crop = params.get("resize_param"), params.get("crop_param")
-        if crop is None:
-            if resize is not None:
+        ratio = (params.get("resize_param") or {}).get("ratio")
+        size = (params.get("crop_param") or {}).get("size")
+        if size is None:
+            if ratio is not None:
                 raise InputError("augmentation_params: resize_param takes a crop_param besides")
             return None
-        size = (crop.size, crop.size) if isinstance(crop.size, int) else crop.size
-        height, width = size
-        ratio = None if resize is None else tuple(resize.ratio)
-        return cls(ratio, (height, width))
+        height, width = (size, size) if isinstance(size, int) else size
+        return cls(None if ratio is None else tuple(ratio), (height, width))
 
-    def __call__(self, pair: np.ndarray, draws: Draws) -> np.ndarray:
-        """Resizes and crops.
+    def __call__(self, pictures: np.ndarray, draws: SampleDraws) -> np.ndarray:
+        """Resizes and crops all pictures of a sample in the same way.
 
         Args:
-          pair: [2, H, W, 3] uint8.
+          pictures: [n, H, W, 3] uint8.
           draws: the sample's random numbers.
 
         Returns:
-          [2, height, width, 3] uint8.
+          [n, height, width, 3] uint8.
         """
-        frames = pair.astype(np.float32) / 255
+        frames = pictures.astype(np.float32) / 255
         if self.ratio is not None:
             least, largest = self.ratio
             frames = resize(frames, least + (largest - least) * draws.resize)
@@ -78,11 +77,11 @@ class ResizeCrop:
 
 
 def resize(frames: np.ndarray, scale: float) -> np.ndarray:
-    """Picks the nearest pixels; blurs first along an axis that shrinks.
+    """Picks the nearest pixels, after a blur along each axis that shrinks.
 
     Args:
       frames: [n, H, W, 3] float32 in [0, 1].
-      scale: factor of both sides, which are rounded down.
+      scale: factor of both sides; the new sides are rounded down.
 
     Returns:
       [n, int(H * scale), int(W * scale), 3] float32 in [0, 1]. Source: the reference's
@@ -99,17 +98,17 @@ def resize(frames: np.ndarray, scale: float) -> np.ndarray:
 
 
 def crop(frames: np.ndarray, size: tuple[int, int], position: tuple[float, float]) -> np.ndarray:
-    """Pads with copies of the border where frames are too small, then cuts a part out.
+    """Pads frames that are too small with copies of the border, then cuts a part out.
 
     Args:
       frames: [n, H, W, 3].
-      size: (height, width) wanted.
+      size: (height, width) of the part.
       position: (across, down) of the part, uniform in [0, 1).
 
     Returns:
       [n, height, width, 3]. Source: the reference's RandomCrop, whose tests for "nothing to
-      choose" are exchanged: where the height is exactly right, the part is always taken from the
-      left, and where the width is, from the top. For square frames that changes nothing.
+      choose" are swapped: if the height is exactly right, the part is always taken from the left;
+      if the width is, from the top. For square frames that makes no difference.
     """
     height, width = size
     rows, columns = (max(0, size[axis] - frames.shape[axis + 1]) for axis in (0, 1))

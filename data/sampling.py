@@ -1,10 +1,10 @@
-"""Which clip and which frames a sample is made of: a pure function of the seed and its number.
+"""Chooses the clip and the frames of a sample, a pure function of the seed and its number.
 
-Nothing is carried from sample to sample, so that training goes on at any step without reading
-what came before, and any number of processes and threads agree.
+No state passes from sample to sample. So training resumes at any step without reading what came
+before, and any number of processes and threads agree.
 
-The samples of a run are numbered: sample i = step * batch_size + row. Only raw output of Philox is
-used, which no release of NumPy may change.
+The samples of a run are numbered: sample i = step * batch_size + row. Only the raw output of Philox
+is used, which no release of NumPy may change.
 """
 
 import dataclasses
@@ -14,20 +14,20 @@ import numpy as np
 
 from tpsm_jax.errors import InputError
 
-# What a stream of random numbers is for: one half of Philox's key, the other being the seed. Those
-# from 2 up are data.mixing's.
+# The purpose of a stream of random numbers is one half of Philox's key, the seed the other half.
+# Purposes from 2 up belong to data.mixing.
 _ORDER, _SAMPLE = 0, 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Draws:
-    """What one sample leaves to chance, all uniform in [0, 1).
+class SampleDraws:
+    """The random numbers of one sample, all uniform in [0, 1).
 
     Attributes:
       clip: chooses among the clips of an identity.
-      frames: of the two frames.
-      resize: of the scale (MGif).
-      crop: (across, down) of the part that is cut out (MGif).
+      frames: choose the two frames.
+      resize: chooses the scale (MGif).
+      crop: (across, down), choose the part that is cut out (MGif).
     """
 
     clip: float
@@ -40,14 +40,14 @@ class Draws:
 class SampleOrder:
     """The order of the samples of a training run.
 
-    An epoch is a new shuffle of `num_repeats` times all entries, as the reference's; the last
-    samples that do not fill a batch are dropped, other ones each time.
+    An epoch is a new shuffle of `num_repeats` copies of all entries, like the reference's. The
+    last samples, which do not fill a batch, are dropped; they differ from epoch to epoch.
 
     Attributes:
-      seed: of the run; 0 <= seed < 2**64.
-      num_entries: clips, or identities.
-      num_repeats: passes over them in an epoch.
-      batch_size: of all processes together.
+      seed: seed of the run, 0 <= seed < 2**64.
+      num_entries: number of clips or identities.
+      num_repeats: passes over the entries in an epoch.
+      batch_size: samples in a batch of all processes together.
     """
 
     seed: int
@@ -67,12 +67,12 @@ class SampleOrder:
 
     @property
     def num_samples(self) -> int:
-        """Samples of an epoch, those that are dropped included."""
+        """Number of samples in an epoch, including those that are dropped."""
         return self.num_entries * self.num_repeats
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in an epoch."""
+        """Number of whole batches in an epoch."""
         return self.num_samples // self.batch_size
 
     def entry(self, sample: int) -> int:
@@ -82,23 +82,23 @@ class SampleOrder:
         order = _epoch(self.seed, epoch, self.num_samples)
         return int(order[step * self.batch_size + row]) % self.num_entries
 
-    def draws(self, sample: int) -> Draws:
+    def draws(self, sample: int) -> SampleDraws:
         """The random numbers of sample number `sample`."""
         clip, first, second, scale, across, down = _uniforms(self.seed, _SAMPLE, sample, 6).tolist()
-        return Draws(clip, (first, second), scale, (across, down))
+        return SampleDraws(clip, (first, second), scale, (across, down))
 
 
 def permutation(seed: int, purpose: int, number: int, length: int) -> np.ndarray:
-    """A shuffle of the numbers below `length`: number `number` of those for a purpose."""
+    """Shuffle number `number` of the integers below `length`, for one purpose."""
     return np.argsort(_uniforms(seed, purpose, number, length), kind="stable")
 
 
-@functools.lru_cache(maxsize=2)  # two epochs are in use where one passes into the next
+@functools.lru_cache(maxsize=2)  # two epochs are in use where one ends
 def _epoch(seed: int, epoch: int, length: int) -> np.ndarray:
     return permutation(seed, _ORDER, epoch, length)
 
 
 def _uniforms(seed: int, purpose: int, number: int, count: int) -> np.ndarray:
-    # The counter's upper words hold the number: streams begin 2**128 values apart.
+    # The counter's upper words hold the number, so streams begin 2**128 values apart.
     bits = np.random.Philox(key=seed | purpose << 64, counter=number << 128)
     return (bits.random_raw(count) >> np.uint64(11)) * 2.0**-53

@@ -1,13 +1,12 @@
 """Single frames out of a video, decoded in this process from the keyframe before them.
 
 `tpsm_jax.media.video_reader` starts an ffmpeg process that decodes and converts every frame from
-the start on. For two frames of a clip that is most of the work for nothing. Here the file's packets
-are looked at once, undecoded, to know where each frame is; then only the frames that a wanted one
-may hang on are decoded, and only the wanted ones are converted to RGB. The pixels are the same.
+the start. For two frames of a clip, most of that work is wasted. Here the file's packets are read
+once, undecoded, to find each frame. Then only the frames that a wanted one may depend on are
+decoded, and only the wanted ones are converted to RGB. The pixels are the same.
 
-That takes a plain video: one time step from frame to frame, upright, not interlaced, of 8 bits or
-with colour at full resolution, nothing missing. Of any other this file says so, and it is ffmpeg's
-to read.
+This works for a plain video: constant frame rate, upright, not interlaced, 8 bits or color at full
+resolution, nothing missing. Functions here return None for any other, and ffmpeg reads it.
 """
 
 import dataclasses
@@ -24,7 +23,7 @@ from tpsm_jax.errors import InputError
 
 @functools.cache
 def import_av() -> ModuleType:
-    """PyAV, the libraries of ffmpeg.
+    """Imports PyAV, the libraries of ffmpeg.
 
     Raises:
       InputError: it is not installed.
@@ -38,13 +37,13 @@ def import_av() -> ModuleType:
 
 @dataclasses.dataclass(frozen=True)
 class FrameIndex:
-    """Where the frames of a plain video are. A few hundred bytes, whatever the length.
+    """The times of a plain video's frames. It takes a few hundred bytes for any length.
 
     Attributes:
-      count: frames.
-      start: the first one's time, in the video's own unit.
-      step: from frame to frame, in that unit.
-      keyframes: [k] int32, the frames that hang on no other, rising; the first is frame 0.
+      count: number of frames.
+      start: time of the first frame, in the video's own unit.
+      step: time between frames, in that unit.
+      keyframes: [k] int32, rising, the frames that depend on no other; the first is frame 0.
     """
 
     count: int
@@ -54,13 +53,13 @@ class FrameIndex:
 
     @classmethod
     def of(cls, path: Path) -> Self | None:
-        """Reads the packets of a video, and decodes none.
+        """Reads the packets of a video without decoding any.
 
         Args:
           path: the file.
 
         Returns:
-          The index, or None: the video is not plain, or no video.
+          The index, or None if the file is no plain video.
 
         Raises:
           InputError: PyAV is not installed.
@@ -72,7 +71,7 @@ class FrameIndex:
                 if stream is None or not stream.guessed_rate:
                     return None
                 step = float(1 / (stream.guessed_rate * stream.time_base))
-                # The last packet is an empty one, to end the decoder.
+                # The last packet is empty; it ends the decoder.
                 packets = [packet for packet in container.demux(stream) if packet.size]
         except (av.FFmpegError, OSError, ValueError):
             return None
@@ -83,7 +82,7 @@ class FrameIndex:
         times = np.array([packet.pts for packet in packets])
         start = int(times.min())
         numbers = np.rint((times - start) / step).astype(np.int32)
-        # ffmpeg keeps a steady rate: it would repeat and leave out frames of any other video.
+        # ffmpeg keeps a constant rate: it would repeat and drop frames of any other video.
         if not np.array_equal(np.sort(numbers), np.arange(len(packets))):
             return None
         keyframes = np.sort(numbers[[packet.is_keyframe for packet in packets]])
@@ -92,7 +91,7 @@ class FrameIndex:
         return cls(len(packets), start, step, keyframes)
 
     def keyframe(self, number: int) -> int:
-        """The last keyframe up to a frame."""
+        """The last keyframe at or before a frame."""
         return int(self.keyframes[np.searchsorted(self.keyframes, number, "right") - 1])
 
 
@@ -102,13 +101,13 @@ def read_frames(
     """Decodes some frames.
 
     Args:
-      path: the file that the index is of.
-      index: where its frames are.
-      numbers: of the frames wanted, from 0.
+      path: the video.
+      index: its index.
+      numbers: frame numbers, from 0.
 
     Returns:
-      The frame of each number, [H, W, 3] uint8; None where one of them does not come out, because
-      the file is damaged there or the video is not plain.
+      The frame of each number, [H, W, 3] uint8; None if one of them cannot be decoded, because the
+      file is damaged there or the video is not plain.
 
     Raises:
       InputError: PyAV is not installed.
@@ -140,7 +139,7 @@ def _decode(
     wanted: set[int],
     found: dict[int, np.ndarray],
 ) -> bool:
-    """Decodes from a keyframe on, as far as needed; False if ffmpeg would make others of them."""
+    """Decodes from a keyframe as far as needed; False if ffmpeg would yield other pixels."""
 
     def number(time: int) -> int:
         return round((time - index.start) / index.step)
@@ -150,14 +149,14 @@ def _decode(
     container.seek(round(index.start + keyframe * index.step), stream=stream)
     missing = set(wanted)
     for packet in container.demux(stream):
-        # What no other frame hangs on need not be decoded, but for what is wanted itself.
+        # A frame that no other depends on is decoded only if it is wanted itself.
         is_wanted = packet.pts is not None and number(packet.pts) in wanted
         decoder.skip_frame = "DEFAULT" if is_wanted else "NONREF"
         if is_wanted:
             missing.discard(number(packet.pts))
         frames = decoder.decode(packet)
         if not missing and packet.size:
-            frames += decoder.decode(None)  # all that is still inside
+            frames += decoder.decode(None)  # drain the decoder
         for frame in frames:
             if frame.pts is not None and number(frame.pts) in wanted:
                 if frame.rotation or frame.interlaced_frame or _is_deep(frame.format):
@@ -169,11 +168,11 @@ def _decode(
 
 
 def _is_deep(pixels: Any) -> bool:
-    """Whether there are more than 8 bits, and less colour than brightness: rounded otherwise."""
+    """Whether a format has over 8 bits and subsampled color, which ffmpeg rounds differently."""
     return pixels.chroma_width(2) < 2 and any(part.bits > 8 for part in pixels.components)
 
 
 def _first_video(container: Any) -> Any:
-    # As ffmpeg's 0:V:0: the cover of a sound file is no video.
+    # Like ffmpeg's 0:V:0, which skips the cover picture of a sound file.
     cover = import_av().stream.Disposition.attached_pic
     return next((s for s in container.streams.video if not s.disposition & cover), None)

@@ -28,12 +28,12 @@ from typing import Any, TextIO
 import numpy as np
 from tqdm import tqdm
 
-from data.clips import STRIP_SUFFIXES, Clip, FolderClip, StripClip, VideoClip, fit
-from data.prepare import is_prepared, open_prepared
+from data.clips import Clip, WidePictures, fit, open_clip
+from data.roots import FOLDER, RootOptions, root_kind
 from detectors.interface import Detection, Detector, make_detector
 from tpsm_jax.cli import ArgumentParser, run_script
 from tpsm_jax.errors import InputError
-from tpsm_jax.media.video_reader import VIDEO_SUFFIXES, without_suffix
+from tpsm_jax.media.video_reader import without_suffix
 
 KINDS = {"face": "detectors.mediapipe_keypoints:Face", "body": "detectors.mediapipe_keypoints:Body"}
 NOT_FOUND = [-1, -1]  # as in pose-evaluation's tables
@@ -71,19 +71,18 @@ def find_clips(folder: Path, frame_shape: tuple[int, int]) -> list[Clip]:
     """
     if not folder.is_dir():
         raise InputError(f"there is no folder of clips {folder}")
-    if is_prepared(folder):
-        return open_prepared(folder, "test")
+    options = RootOptions(frame_shape)
+    kind = root_kind(folder, options)
+    if kind is not FOLDER:
+        return kind.find(folder, "test", options)
     folder = folder / "test" if (folder / "test").is_dir() else folder
-    clips: list[Clip] = []
-    for path in sorted(folder.iterdir(), key=lambda path: path.name):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            clips.append(FolderClip(path))
-        elif path.suffix.lower() in STRIP_SUFFIXES:
-            clips.append(StripClip(path, frame_shape, height_is_known=False))
-        elif path.suffix.lower() in VIDEO_SUFFIXES:
-            clips.append(VideoClip(path))
+    wide_pictures = WidePictures(frame_shape, height_is_known=False)
+    found = (
+        open_clip(path, wide_pictures)
+        for path in sorted(folder.iterdir(), key=lambda path: path.name)
+        if not path.name.startswith(".")
+    )
+    clips = [clip for clip in found if clip is not None]
     if not clips:
         raise InputError(f"{folder} holds no clip: wide pictures, videos, or folders of frames")
     # By so much of its name a clip's truth and its result find each other.

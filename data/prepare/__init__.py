@@ -1,6 +1,6 @@
 """Prepared data sets: `python -m data.prepare` makes them, `open_prepared` reads them.
 
-Of a clip only the two frames asked for are read:
+Only the two requested frames of a clip are read:
 
 from data.prepare import is_prepared, open_prepared
 clips = open_prepared("DIR", "train")

@@ -2,14 +2,14 @@
 
   python -m data.prepare --dataset vox --input DIR --output OUT
 
-DIR is laid out as for training: train/ and test/ with folders of frames, videos, gifs or wide
-pictures; OUT becomes a folder that TensorFlow Datasets and train.py read. The same command goes
-on where it was stopped, killed, or where the disk was full. Clips that cannot be read are left out
-and named in OUT/broken.json. With a table of boxes DIR holds raw videos to cut clips from:
+DIR has the layout for training: train/ and test/ with folders of frames, videos, gifs or wide
+pictures. TensorFlow Datasets and train.py read OUT. Run the same command again to resume, after it
+was stopped or killed or the disk was full. Clips that cannot be read are left out and named in
+OUT/broken.json. With a table of boxes, DIR holds raw videos to cut clips from:
 
   python -m data.prepare --dataset vox --input VIDEOS --boxes vox-metadata.csv --output OUT
 
---dataset puppets takes no DIR: its clips are drawn. docs/data.md describes what is written.
+--dataset puppets takes no DIR: its clips are drawn. docs/data.md describes the files of OUT.
 """
 
 import argparse
@@ -76,36 +76,46 @@ def _prepare(
             "mend them and run again with --retry_broken"
         )
     finish(args.output, settings, shards)
-    told = f", without {broken} broken ones, named in {report}" if broken else ""
+    left_out = f", without {broken} broken ones, named in {report}" if broken else ""
     count = sum(settings.splits.values()) - broken
-    print(f"prepared {count} clips in {args.output}{told}")
+    print(f"prepared {count} clips in {args.output}{left_out}")
 
 
 def parse_arguments() -> argparse.Namespace:
     """The flags.
 
     Raises:
-      InputError: one of them is wrong, or they do not go together.
+      InputError: a flag is wrong, or two of them conflict.
     """
     parser = ArgumentParser(__doc__)
     parser.prog = "python -m data.prepare"
     add = parser.add_argument
-    told = "; ".join(f"{name}: {kind.title}" for name, kind in KINDS.items())
-    add("--dataset", choices=tuple(KINDS), required=True, help=told)
+    titles = "; ".join(f"{name}: {kind.title}" for name, kind in KINDS.items())
+    add("--dataset", choices=tuple(KINDS), required=True, help=titles)
     add("--input", type=Path, help="folder of clips, or with --boxes of raw videos")
     add("--output", type=Path, required=True, help="folder of the prepared data set")
     add("--size", type=int, help="side of frames in pixels; the data set's own if not given")
-    add("--format", choices=FORMATS, default="jpeg", help="of a frame; png is lossless")
-    add("--quality", type=int, default=DEFAULT_QUALITY, help="of a JPEG, 1 to 100 (%(default)s)")
+    add("--format", choices=FORMATS, default="jpeg", help="encoding of a frame; png is lossless")
+    add("--quality", type=int, default=DEFAULT_QUALITY, help="JPEG quality, 1 to 100 (%(default)s)")
     add(
         "--workers", type=int, default=os.cpu_count() or 1, help="processes; all cores if not given"
     )
     add("--max_broken", type=int, default=0, help="clips that may be left out (%(default)s)")
-    add("--retry_broken", action="store_true", help="read again what was broken the last time")
+    add(
+        "--retry_broken",
+        action="store_true",
+        help="read the clips again that were broken the last time",
+    )
     add("--boxes", type=Path, help="table of boxes to cut clips from raw videos by")
-    add("--frame_shape", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="in wide pictures")
-    add("--clips", type=int, default=100, help="of puppets for training (%(default)s)")
-    add("--frames", type=int, default=50, help="of each clip of puppets (%(default)s)")
+    add(
+        "--frame_shape",
+        type=int,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="size of the frames in wide pictures",
+    )
+    add("--clips", type=int, default=100, help="puppet clips for training (%(default)s)")
+    add("--frames", type=int, default=50, help="frames per puppet clip (%(default)s)")
     add(
         "--beam",
         nargs="?",
@@ -115,11 +125,12 @@ def parse_arguments() -> argparse.Namespace:
     )
     args = parser.parse_args()
     args.frame_shape = args.frame_shape and tuple(args.frame_shape)
-    if (args.dataset == "puppets") == (args.input is not None):
+    is_drawn = KINDS[args.dataset].is_drawn
+    if is_drawn == (args.input is not None):
         parser.error("give --input, a folder, for every data set but puppets, which are drawn")
     if args.frame_shape and min(args.frame_shape) < 1:
         parser.error("--frame_shape is the height and the width of a frame, from 1 up")
-    if args.dataset == "puppets" and args.boxes:
+    if is_drawn and args.boxes:
         parser.error("puppets have no --boxes")
     for name, least, most in (
         ("size", 16, 8192),
@@ -145,7 +156,7 @@ def _check_places(args: argparse.Namespace) -> None:
 
 
 def _find_clips(args: argparse.Namespace, size: int | None) -> dict[str, list[Clip]]:
-    if args.dataset == "puppets":
+    if KINDS[args.dataset].is_drawn:
         assert size is not None  # puppets have one
         return draw_puppet_clips(args.clips, args.frames, size)
     return find_folder_clips(args.input, args.boxes, args.frame_shape, size)

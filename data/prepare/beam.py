@@ -1,7 +1,7 @@
-"""The shards written on Apache Beam: one element a shard, so that the files are the same.
+"""Writes shards on Apache Beam, one element per shard, so that the files are the same.
 
-Apache Beam wants older releases than the ones pinned here, so it has an environment of its own;
-`make test-beam` makes it.
+Apache Beam needs older releases than the ones pinned here, so it has its own environment, which
+`make test-beam` creates.
 """
 
 import shlex
@@ -13,15 +13,15 @@ from tpsm_jax.errors import InputError
 
 
 def write_shards_on_beam(shards: Sequence[Shard], encoding: Encoding, options: str) -> None:
-    """Writes all shards that are not there yet; input and output are where all workers see them.
+    """Writes all missing shards. All workers must see the input and the output.
 
     Args:
-      shards: of all splits.
-      encoding: of the frames.
-      options: Beam's own, as on its command line; without --runner all is done here.
+      shards: the shards of all splits.
+      encoding: encoding of the frames.
+      options: Beam's options, as on its command line; without --runner it runs in this process.
 
     Raises:
-      InputError: Apache Beam is not installed, or the pipeline failed. Shards that were done stay.
+      InputError: Apache Beam is not installed, or the pipeline failed. Finished shards are kept.
     """
     try:
         import apache_beam as beam
@@ -43,9 +43,9 @@ def write_shards_on_beam(shards: Sequence[Shard], encoding: Encoding, options: s
                 | "Spread" >> beam.Reshuffle()
                 | "Write" >> beam.Map(_write, encoding)
             )
-    except SystemExit:  # Beam's parser has said why
+    except SystemExit:  # Beam's parser has printed why
         raise InputError(f"--beam does not know all of {options!r}") from None
-    except Exception as error:  # of whatever runner, with a worker's whole traceback as its text
+    except Exception as error:  # any runner's, its text a whole traceback
         lines = str(error).strip().splitlines() or [repr(error)]
         raise InputError(f"Apache Beam did not finish: {lines[-1]}") from None
     lacking = [shard for shard in waiting if not shard.part.exists()]

@@ -1,14 +1,14 @@
-"""Clips cut out of raw footage by a table of boxes.
+"""Cuts clips out of raw videos by a table of boxes.
 
 The tables are those of GitHub AliaksandrSiarohin/video-preprocessing (vox-metadata.csv,
-taichi-metadata.csv), a line for each clip:
-  video_id             the video is VIDEO_ID.mp4, what stands behind a '#' left out
-  start, end           frames of a video of `fps` frames a second; the end is not in the clip
+taichi-metadata.csv), with a line per clip:
+  video_id             the video is VIDEO_ID.mp4, without the part from a '#' on
+  start, end           frames of a video of `fps` frames per second; the end is not in the clip
   bbox                 left-top-right-bottom in pixels of a video of `width` x `height`
-  fps, width, height   of the video that the box was found in
+  fps, width, height   the video's, when the box was found
   partition            train or test
-  person_id            perhaps: who is seen
-and the clip's name is PERSON_ID#VIDEO_ID#START#END.mp4, the numbers with six digits.
+  person_id            optional, the identity
+A clip's name is PERSON_ID#VIDEO_ID#START#END.mp4, the numbers with six digits.
 """
 
 import csv
@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.clips import SPLITS, Clip
+from data.clips import Clip
+from data.folder import SPLITS
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.video_reader import VIDEO_SUFFIXES, FrameSource, open_video
 
@@ -28,18 +29,18 @@ COLUMNS = ("video_id", "start", "end", "bbox", "fps", "width", "height", "partit
 
 @dataclasses.dataclass(frozen=True)
 class Box:
-    """What is cut out of a video.
+    """The part of a video that a clip is cut from.
 
     Attributes:
       start: the first frame, at `fps`.
-      end: the frame after the last.
-      left: of the box; it and the next three are pixels of a video of `width` x `height`.
-      top: likewise.
+      end: the frame after the last, at `fps`.
+      left: the first column, in pixels of a video of `width` x `height`.
+      top: the first row, in the same pixels.
       right: the column after the last.
       bottom: the row after the last.
-      fps: frames a second of the video that the numbers are of.
-      width: its columns.
-      height: its rows.
+      fps: frames per second that `start` and `end` count.
+      width: columns of the video that the box was found in.
+      height: rows of that video.
     """
 
     start: float
@@ -53,14 +54,14 @@ class Box:
     height: int
 
     def holds(self, index: int, fps: float) -> bool:
-        """Whether frame `index` of a video of `fps` frames a second is in the clip."""
+        """Whether frame `index` of a video of `fps` frames per second is in the clip."""
         return self.start * fps <= index * self.fps < self.end * fps
 
     def crop(self, frame: np.ndarray) -> np.ndarray:
-        """The box of a frame [H, W, 3], whatever its size.
+        """Cuts the box out of a frame [H, W, 3] of any size.
 
         Raises:
-          InputError: nothing of the box is in the frame.
+          InputError: no pixel of the frame is in the box.
         """
         rows, columns = frame.shape[:2]
         across, down = self.width / columns, self.height / rows
@@ -77,44 +78,42 @@ class Box:
 
 
 class BoxClip(Clip):
-    """A part of a video; `path` is the whole video's."""
+    """A part of a video. `path` is the path of the whole video."""
 
     def __init__(self, path: Path, name: str, box: Box):
-        """Takes note of what to cut out of what, and of the clip's name."""
+        """Stores the video's path, the clip's name and its box."""
         self.path, self.name, self.box = path, name, box
 
     @property
     def recipe(self) -> str:
-        """What else than its name the clip depends on."""
+        """All that the clip depends on besides its name."""
         return str(self.box)
 
     @property
     def identity(self) -> str:
-        """See `Clip`."""
         return self.name.removesuffix(".mp4").split("#")[0]
 
     def expected_frames(self, fps: float) -> int:
-        """How many frames a video of `fps` frames a second gives, if it is long enough."""
+        """The number of frames in a video of `fps` frames per second that is long enough."""
         first, last = (math.ceil(at * fps / self.box.fps) for at in (self.box.start, self.box.end))
         return last - first
 
     def frames(self) -> Iterator[np.ndarray]:
-        """See `Clip`."""
         return (
             self.box.crop(frame) for _, frame in frames_within(open_video(self.path), [self.box])
         )
 
 
 def frames_within(video: FrameSource, boxes: Sequence[Box]) -> Iterator[tuple[int, np.ndarray]]:
-    """The frames of several clips of one video, which is decoded once and up to the last of them.
+    """The frames of several clips of one video, which is decoded once, up to the last of them.
 
     Args:
-      video: the whole.
-      boxes: where the clips start and end.
+      video: the whole video.
+      boxes: the boxes of the clips.
 
     Yields:
-      The number of a box, and its next frame, whole, [H, W, 3] uint8. Source: load_videos.py of
-      the same repository.
+      The number of a box, and its next frame, not cropped, [H, W, 3] uint8. Source: load_videos.py
+      of the same repository.
     """
     last = max(box.end * video.fps / box.fps for box in boxes)
     for index, frame in enumerate(video):
@@ -130,15 +129,14 @@ def find_boxes(table: Path, videos: Path) -> dict[str, list[Clip]]:
 
     Args:
       table: the CSV.
-      videos: folder of the raw videos, which need not all be there: a clip whose video lacks is
-        found out when it is read.
+      videos: folder of the raw videos. Some may be missing: reading their clips raises an error.
 
     Returns:
-      The clips of each split that the table names, sorted by name. A line that stands twice counts
-      once. As in the reference, all clips of a video are in the split of its first line.
+      The clips of each split that the table names, sorted by name. A repeated line counts once.
+      Like in the reference, all clips of a video are in the split of its first line.
 
     Raises:
-      InputError: the table cannot be read, or a line of it makes no sense.
+      InputError: the table cannot be read, or a line of it is malformed.
     """
     splits: dict[str, dict[str, BoxClip]] = {}
     partitions: dict[str, str] = {}

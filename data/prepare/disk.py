@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and what is told when there is no room for them."""
+"""Writes files atomically, and words the error for a full disk."""
 
 import os
 import uuid
@@ -8,12 +8,12 @@ from data.prepare.layout import UNFINISHED
 from tpsm_jax.errors import InputError
 
 
-def write_beside(path: Path, data: bytes) -> None:
-    """Writes a file under another name in the folder of unfinished work, and moves it into place.
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes a file under another name in the folder of unfinished work, then renames it.
 
     Args:
-      path: in the prepared data set, or in its folder of unfinished work.
-      data: all of it.
+      path: a file in the prepared data set, or in its folder of unfinished work.
+      data: the whole content.
 
     Raises:
       InputError: it cannot be written.
@@ -30,7 +30,7 @@ def write_beside(path: Path, data: bytes) -> None:
 
 
 def cannot_write(path: Path, reason: str) -> InputError:
-    """The error for a file that cannot be written, because the disk is full or otherwise."""
+    """The error for a file that cannot be written, perhaps because the disk is full."""
     return InputError(
         f"cannot write {path} ({reason}): if the disk is full, make room for it; the same command "
         "goes on from there"

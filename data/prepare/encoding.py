@@ -1,4 +1,4 @@
-"""Clips decoded, resized, and their frames encoded: JPEG, or PNG without loss."""
+"""Decodes clips, resizes their frames and encodes them as JPEG, or losslessly as PNG."""
 
 import dataclasses
 import io
@@ -15,22 +15,22 @@ from tpsm_jax.media.images import UNREADABLE
 from tpsm_jax.media.video_reader import open_video
 
 FORMATS = ("jpeg", "png")
-# Its error is below that of the video that most clips come from; docs/data.md has sizes.
+# At this quality the error is below that of typical source video; docs/data.md lists sizes.
 DEFAULT_QUALITY = 95
-# Zlib's default takes four times as long for files a fiftieth smaller; any gives the same pixels.
+# Zlib's default level takes four times as long for files 2 % smaller. The pixels are the same.
 _PNG_EFFORT = 2
-# What a container says of its length is not exact: only where this share lacks, it is told.
+# A container's number of frames is inexact: a clip is reported if more than this share is missing.
 _TOLERANCE = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
 class Encoding:
-    """How frames are kept.
+    """The encoding of frames.
 
     Attributes:
       format: 'jpeg' or 'png'.
-      quality: of a JPEG, 1 to 100.
-      size: (height, width) that frames are resized to, or None to leave them as they are.
+      quality: JPEG quality, 1 to 100.
+      size: (height, width) that frames are resized to, or None to keep their size.
     """
 
     format: str
@@ -38,27 +38,27 @@ class Encoding:
     size: tuple[int, int] | None
 
     def __call__(self, frame: np.ndarray) -> bytes:
-        """A frame [H, W, 3] uint8 as a file."""
+        """Encodes a frame [H, W, 3] uint8 as the bytes of a file."""
         file = io.BytesIO()
         if self.format == "png":
             Image.fromarray(frame).save(file, "PNG", compress_level=_PNG_EFFORT)
         else:
-            # Colours at full resolution: at half of it the edges of a cartoon bleed.
+            # Color has full resolution; at half of it, the edges of a cartoon bleed.
             Image.fromarray(frame).save(file, "JPEG", quality=self.quality, subsampling=0)
         return file.getvalue()
 
 
 @dataclasses.dataclass
 class EncodedClip:
-    """A clip whose frames are files.
+    """A clip with encoded frames.
 
     Attributes:
-      clip: where it came from.
-      frame_rate: frames a second, 0 where it is not known.
-      expected: how many frames it was said to have, or None.
-      height: of each frame.
-      width: likewise.
-      frames: JPEG or PNG each.
+      clip: the original.
+      frame_rate: frames per second, 0 if unknown.
+      expected: the number of frames that its file declares, or None.
+      height: height of each frame in pixels.
+      width: width of each frame in pixels.
+      frames: the bytes of a JPEG or PNG each.
     """
 
     clip: Clip
@@ -72,7 +72,7 @@ class EncodedClip:
         """Encodes the next frame.
 
         Raises:
-          InputError: it has another size than those before.
+          InputError: its size differs from the frames before.
         """
         if encoding.size is not None:
             frame = fit(frame, encoding.size)
@@ -87,27 +87,27 @@ class EncodedClip:
 
     @property
     def is_short(self) -> bool:
-        """Whether frames lack at the end, as in a file that was not written to its end."""
+        """Whether frames are missing at the end, as in a truncated file."""
         return self.expected is not None and len(self.frames) < self.expected * (1 - _TOLERANCE) - 1
 
 
 @dataclasses.dataclass(frozen=True)
 class BrokenClip:
-    """A clip that cannot be used, and why, in one line."""
+    """A clip that cannot be used, and the reason in one line."""
 
     clip: Clip
     reason: str
 
 
 def encode_clips(clips: Sequence[Clip], encoding: Encoding) -> Iterator[EncodedClip | BrokenClip]:
-    """Reads and encodes clips, one in memory at a time, or all that are cut from one video.
+    """Reads and encodes clips, holding one in memory, or all that are cut from one video.
 
     Args:
-      clips: those cut from one video stand together.
-      encoding: of the frames.
+      clips: the clips, with those cut from one video in a row.
+      encoding: encoding of the frames.
 
     Yields:
-      One for each clip, in their order.
+      One result per clip, in the same order.
     """
     for source, group in itertools.groupby(clips, _source_of):
         together = list(group)
@@ -118,7 +118,7 @@ def encode_clips(clips: Sequence[Clip], encoding: Encoding) -> Iterator[EncodedC
 
 
 def _source_of(clip: Clip) -> str | int:
-    # Only clips cut from one video are decoded together.
+    # Clips cut from one video are decoded together, all others alone.
     return str(clip.path) if isinstance(clip, BoxClip) else id(clip)
 
 
@@ -130,7 +130,7 @@ def _encode_whole(clip: Clip, encoding: Encoding) -> EncodedClip | BrokenClip:
             made = EncodedClip(clip, video.fps, video.frame_count)
             frames = iter(video)
         else:
-            made = EncodedClip(clip, getattr(clip, "frame_rate", 0.0), None)
+            made = EncodedClip(clip, clip.frame_rate, None)
             frames = clip.frames()
         for frame in frames:
             made.add(frame, encoding)

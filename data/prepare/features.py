@@ -1,4 +1,4 @@
-"""What an example is: a clip, its frames encoded."""
+"""The features of an example, which is a clip with encoded frames."""
 
 import io
 from types import ModuleType
@@ -14,7 +14,7 @@ VERSION = "1.0.0"
 
 
 def import_tfds() -> ModuleType:
-    """TensorFlow Datasets, quiet.
+    """Imports TensorFlow Datasets, quiet.
 
     Raises:
       InputError: it is not installed.
@@ -33,7 +33,7 @@ def clip_features(encoding_format: str) -> Any:
     """The features of an example, a `tfds.features.FeaturesDict`.
 
     Args:
-      encoding_format: of the frames, 'jpeg' or 'png'.
+      encoding_format: encoding of the frames, 'jpeg' or 'png'.
     """
     features = import_tfds().features
     return features.FeaturesDict(
@@ -52,7 +52,7 @@ def clip_features(encoding_format: str) -> Any:
 
 
 def clip_example(made: EncodedClip) -> dict[str, Any]:
-    """A clip as an example for `encode_example` of the features, its frames as they are."""
+    """A clip as an example for `encode_example` of the features. Its frames stay encoded."""
     return {
         "name": made.clip.name,
         "identity": made.clip.identity,

@@ -1,4 +1,4 @@
-"""The last step: the index is put together, and TensorFlow Datasets' own files are written."""
+"""The last step: joins the index, and writes TensorFlow Datasets' own files."""
 
 import io
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from data.pipeline import import_tensorflow
-from data.prepare.disk import cannot_write, write_beside
+from data.prepare.disk import cannot_write, write_atomically
 from data.prepare.features import VERSION, clip_features, import_tfds
 from data.prepare.layout import BROKEN, FRAME, INFO, UNFINISHED, clips_file, frames_file
 from data.prepare.settings import Settings
@@ -20,7 +20,7 @@ from tpsm_jax.errors import InputError
 
 
 def write_report(root: Path, shards: list[Shard]) -> int:
-    """Writes broken.json: the clips left out, and those whose end lacks, by split and name.
+    """Writes broken.json: the clips left out and the truncated ones, by split and name.
 
     Returns:
       The number of clips left out.
@@ -35,19 +35,19 @@ def write_report(root: Path, shards: list[Shard]) -> int:
             listed += [{"split": shard.split, **entry} for entry in part[key]]
     for listed in report.values():
         listed.sort(key=lambda entry: (entry["split"], entry["name"]))
-    write_beside(root / BROKEN, (json.dumps(report, indent=1) + "\n").encode())
+    write_atomically(root / BROKEN, (json.dumps(report, indent=1) + "\n").encode())
     return len(report["broken"])
 
 
 def finish(root: Path, settings: Settings, shards: list[Shard]) -> None:
-    """Writes the index, then TensorFlow Datasets' files, then clears the unfinished work away.
+    """Writes the index, then TensorFlow Datasets' files, then deletes the unfinished work.
 
-    Killed at any moment it can be done again.
+    It can be repeated after a kill at any moment.
 
     Args:
-      root: of the prepared data set.
-      settings: of the run.
-      shards: all of them written.
+      root: folder of the prepared data set.
+      settings: settings of the run.
+      shards: all shards, finished.
 
     Raises:
       InputError: all clips of a split are broken, or something cannot be written.
@@ -74,13 +74,13 @@ def _write_index(root: Path, split: str, parts: list[tuple[str, dict[str, Any]]]
             first += entry["num_frames"]
     table = io.BytesIO()
     np.save(table, np.concatenate(tables))
-    write_beside(frames_file(root, split), table.getvalue())
+    write_atomically(frames_file(root, split), table.getvalue())
 
     clips.sort(key=lambda entry: entry["name"])
     shards = [{"file": file, "bytes": part["bytes"]} for file, part in parts]
     lines = ",\n".join(map(json.dumps, clips))
     listing = f'{{"shards": {json.dumps(shards)},\n"clips": [\n{lines}\n]}}\n'
-    write_beside(clips_file(root, split), listing.encode())
+    write_atomically(clips_file(root, split), listing.encode())
 
 
 def _write_metadata(
@@ -124,7 +124,7 @@ def _write_metadata(
         info.write_to_directory(folder)
     except (OSError, import_tensorflow().errors.OpError) as error:
         raise cannot_write(root / INFO, " ".join(str(error).split())) from None
-    # What says that all is done comes last.
+    # The file that marks the data set as finished comes last.
     for file in sorted(folder.iterdir(), key=lambda path: path.name == INFO):
         os.replace(file, root / file.name)
 
@@ -136,5 +136,5 @@ def _part(shard: Shard) -> dict[str, Any]:
 
 def _part_with_table(shard: Shard) -> dict[str, Any]:
     part = _part(shard)
-    # As lists of Python's numbers those of all shards would take ten times the memory.
+    # Lists of Python numbers for all shards would take ten times the memory.
     return {**part, "frames": np.array([tuple(frame) for frame in part["frames"]], FRAME)}

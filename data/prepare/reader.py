@@ -1,7 +1,7 @@
-"""The clips of a prepared data set.
+"""Reads the clips of a prepared data set.
 
-Opening one reads the list of clips; the table of frames is mapped, not read, and of the record
-files only the bytes of the frames asked for are read. Any number of threads may read.
+Opening one reads the list of clips and maps the table of frames. Of the record files, only the
+bytes of the requested frames are read. Any number of threads may read.
 """
 
 import functools
@@ -29,28 +29,28 @@ from data.prepare.layout import (
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import UNREADABLE
 
-# Record files that a process keeps open at most: a system may allow no more than 1024.
+# The most record files that a process keeps open; some systems allow only 1024.
 OPEN_FILES = 256
 
 
 class PreparedClip(Clip):
-    """A clip in a record file, which is shared with others.
+    """A clip in a record file that holds several clips.
 
     Attributes:
       path: the record file.
-      name: as in the folder that it was prepared from.
-      num_frames: how many there are.
-      height: of each frame, in pixels.
-      width: likewise.
+      name: its name in the folder that it was prepared from.
+      num_frames: number of frames.
+      height: height of each frame in pixels.
+      width: width of each frame in pixels.
     """
 
     def __init__(self, path: Path, entry: dict[str, Any], frames: np.ndarray):
-        """Takes note of where the frames are.
+        """Stores the places of the frames.
 
         Args:
           path: the record file.
-          entry: of the list of clips.
-          frames: [num_frames] FRAME, its part of the table.
+          entry: its entry in the list of clips.
+          frames: [num_frames] FRAME, its part of the table of frames.
         """
         self.path = path
         self.name = str(entry["name"])
@@ -62,20 +62,16 @@ class PreparedClip(Clip):
 
     @property
     def identity(self) -> str:
-        """See `Clip`."""
         return self._identity
 
     @property
     def frame_rate(self) -> float:
-        """See `Clip`."""
         return self._frame_rate
 
     def frames(self) -> Iterator[np.ndarray]:
-        """See `Clip`."""
         return (self._frame(index) for index in range(self.num_frames))
 
     def pair(self, first: float, second: float) -> Frames:
-        """See `Clip`."""
         earlier, later = ordered(first, second, self.num_frames)
         frame = self._frame(earlier)
         return frame, frame if later == earlier else self._frame(later)
@@ -84,20 +80,20 @@ class PreparedClip(Clip):
         """The bytes of a frame, JPEG or PNG.
 
         Args:
-          index: of the frame, in [0, num_frames).
+          index: number of the frame, in [0, num_frames).
 
         Raises:
           InputError: they cannot be read, or are not those that were written.
         """
         offset, length, crc32 = self._frames[index].tolist()
         try:
-            file = _open(str(self.path))  # held until it is read, or it might be closed meanwhile
+            file = _open(str(self.path))  # this reference keeps it open while it is read
             data = os.pread(file.descriptor, length, offset)
         except (OSError, OverflowError) as error:
-            raise InputError(f"cannot read {self._told(index)}: {error}") from None
+            raise InputError(f"cannot read {self._describe(index)}: {error}") from None
         if zlib.crc32(data) != crc32 or len(data) != length:
             raise InputError(
-                f"{self._told(index)} is not what was written there: the file or its index is "
+                f"{self._describe(index)} is not what was written there: the file or its index is "
                 "damaged; copy both again, or delete the folder and prepare it again"
             )
         return data
@@ -107,12 +103,12 @@ class PreparedClip(Clip):
             with Image.open(io.BytesIO(self.encoded(index)), formats=("JPEG", "PNG")) as image:
                 frame = np.array(image)
         except UNREADABLE as error:
-            raise InputError(f"cannot decode {self._told(index)}: {error}") from None
+            raise InputError(f"cannot decode {self._describe(index)}: {error}") from None
         if frame.shape != (self.height, self.width, 3):
-            raise InputError(f"{self._told(index)} has the shape {frame.shape}, not the clip's")
+            raise InputError(f"{self._describe(index)} has the shape {frame.shape}, not the clip's")
         return frame
 
-    def _told(self, index: int) -> str:
+    def _describe(self, index: int) -> str:
         return f"frame {index} of the clip {self.name} in {self.path}"
 
 
@@ -133,7 +129,7 @@ def open_prepared(path: str | Path, split: str) -> list[Clip]:
 
     Raises:
       InputError: the data set is not finished or has no such split; a record file is missing or
-        cut short; the index is missing or damaged.
+        truncated; the index is missing or damaged.
     """
     root = Path(path)
     settings = _load_json(root / SETTINGS, f"{root} is no prepared data set")
@@ -143,7 +139,7 @@ def open_prepared(path: str | Path, split: str) -> list[Clip]:
             f"{FORMAT_VERSION}: prepare it again"
         )
     if not (root / INFO).is_file():
-        # Where only that file was lost, the folder of unfinished work is not there either.
+        # If only that file was lost, the folder of unfinished work does not exist either.
         done = (
             f"{root} lacks {INFO}" if not (root / UNFINISHED).exists() else f"{root} is unfinished"
         )
@@ -203,7 +199,7 @@ def _open_table(path: Path) -> np.ndarray:
         ) from None
     if table.dtype != FRAME or table.ndim != 1:
         raise InputError(f"the index {path} is no table of frames: copy it again")
-    return table.view(np.ndarray)  # whose slices take a fifth of a memmap's memory
+    return table.view(np.ndarray)  # its slices take a fifth of the memory of a memmap's
 
 
 def _load_json(path: Path, missing: str) -> dict[str, Any]:
@@ -219,7 +215,7 @@ def _load_json(path: Path, missing: str) -> dict[str, Any]:
 
 
 class _OpenFile:
-    """A descriptor that is closed when the last thread that holds it lets it go."""
+    """A file descriptor that closes when the last thread drops its reference."""
 
     def __init__(self, path: str):
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

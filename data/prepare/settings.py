@@ -1,4 +1,4 @@
-"""What a prepared data set is made from, and how: written down first, compared by later runs."""
+"""The settings of a prepared data set, which are written first and compared by later runs."""
 
 import dataclasses
 import fcntl
@@ -11,24 +11,24 @@ from pathlib import Path
 from typing import Any, Self
 
 from data.clips import Clip
-from data.prepare.disk import write_beside
+from data.prepare.disk import write_atomically
 from data.prepare.encoding import Encoding
 from data.prepare.layout import FORMAT_VERSION, INFO, SETTINGS, UNFINISHED
 from tpsm_jax.errors import InputError
 
-_LOCK = "lock"  # in the folder of unfinished work; held, it says that a run is at it
+_LOCK = "lock"  # a file in the folder of unfinished work, locked by the run in progress
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """All that the bytes of a prepared data set depend on, but for the clips' own.
+    """Everything that the bytes of a prepared data set depend on, besides those of the clips.
 
     Attributes:
       dataset: the data set's name, one of `KINDS`.
-      encoding: of the frames.
-      splits: the number of clips of each split, broken ones included.
-      names: a digest of the names of all clips, and of their boxes where they have some.
-      frame_shape: (height, width) of frames in wide pictures, where it was given.
+      encoding: encoding of the frames.
+      splits: the number of clips of each split, including broken ones.
+      names: a digest of the names of all clips, and of their boxes if they have any.
+      frame_shape: (height, width) of frames in wide pictures, if given.
     """
 
     dataset: str
@@ -49,13 +49,13 @@ class Settings:
         digest = hashlib.sha256()
         for split, members in clips.items():
             for clip in members:
-                told = f"{split}\n{clip.name}\n{getattr(clip, 'recipe', '')}\n"
-                digest.update(told.encode(errors="surrogateescape"))
+                line = f"{split}\n{clip.name}\n{getattr(clip, 'recipe', '')}\n"
+                digest.update(line.encode(errors="surrogateescape"))
         splits = {split: len(members) for split, members in clips.items()}
         return cls(dataset, encoding, splits, digest.hexdigest(), frame_shape)
 
     def as_json(self) -> dict[str, Any]:
-        """As it is written."""
+        """The settings as prepared.json has them."""
         is_jpeg = self.encoding.format == "jpeg"
         return {
             "format_version": FORMAT_VERSION,
@@ -70,17 +70,17 @@ class Settings:
 
 
 def begin(root: Path, settings: Settings) -> bool:
-    """Begins a prepared data set, or makes sure that the one there was begun alike.
+    """Begins a prepared data set, or checks that the existing one has the same settings.
 
     Args:
-      root: folder of the prepared data set, made if it is not there.
-      settings: of this run.
+      root: folder of the prepared data set, made if it does not exist.
+      settings: settings of this run.
 
     Returns:
       Whether it is finished already.
 
     Raises:
-      InputError: other things are in the folder, or a data set of other settings.
+      InputError: the folder has other contents, or a data set of other settings.
       OSError: nothing can be written there.
     """
     work = root / UNFINISHED
@@ -88,7 +88,9 @@ def begin(root: Path, settings: Settings) -> bool:
         if root.is_dir() and set(os.listdir(root)) - {UNFINISHED}:
             raise InputError(f"{root} holds other things: give --output an empty or a new folder")
         work.mkdir(parents=True, exist_ok=True)
-        write_beside(root / SETTINGS, (json.dumps(settings.as_json(), indent=1) + "\n").encode())
+        write_atomically(
+            root / SETTINGS, (json.dumps(settings.as_json(), indent=1) + "\n").encode()
+        )
         return False
     try:
         begun = json.loads((root / SETTINGS).read_text())
@@ -99,12 +101,12 @@ def begin(root: Path, settings: Settings) -> bool:
         ) from None
     if differing:
         key = differing[0]
-        told = (
+        difference = (
             "other clips than the input has now"
             if key in ("names", "splits")
             else f"{key} {begun.get(key)}, not {settings.as_json()[key]}"
         )
-        raise InputError(f"{root} was begun with {told}: delete it, or give another --output")
+        raise InputError(f"{root} was begun with {difference}: delete it, or give another --output")
     if (root / INFO).is_file():
         return True
     work.mkdir(exist_ok=True)
@@ -113,13 +115,13 @@ def begin(root: Path, settings: Settings) -> bool:
 
 @contextmanager
 def only_run(root: Path) -> Iterator[None]:
-    """Keeps other runs out of a prepared data set, and clears away what a killed one left there.
+    """Locks a prepared data set against other runs, and deletes what a killed run left there.
 
     Args:
-      root: of a data set that was begun.
+      root: folder of a data set that was begun.
 
     Raises:
-      InputError: another run is in it.
+      InputError: another run has the lock.
     """
     work = root / UNFINISHED
     descriptor = os.open(work / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)

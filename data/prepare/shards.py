@@ -1,7 +1,7 @@
-"""Which clip goes into which record file, and the writing of one such file (a shard).
+"""Assigns clips to record files (shards), and writes one shard.
 
-A shard is the unit of work: it is written under another name and moved into place, and then a
-part of the index, which says that it is done. Its bytes depend on its clips alone.
+A shard is the unit of work. It is written under another name and renamed; then its part of the
+index is written, which marks it as finished. Its bytes depend on its clips alone.
 """
 
 import dataclasses
@@ -18,15 +18,15 @@ from typing import Any
 from data.clips import Clip
 from data.pipeline import import_tensorflow
 from data.prepare.boxes import BoxClip
-from data.prepare.disk import cannot_write, write_beside
+from data.prepare.disk import cannot_write, write_atomically
 from data.prepare.encoding import BrokenClip, Encoding, encode_clips
 from data.prepare.features import clip_example, clip_features
 from data.prepare.layout import UNFINISHED, record_file
 
-# A few hundred files of a few hundred MB for VoxCeleb; some for each worker where clips are few.
+# VoxCeleb gets a few hundred files of a few hundred MB; a small data set a few per worker.
 CLIPS_A_SHARD = 64
 LEAST_SHARDS = 16
-_HEADER, _FOOTER = 12, 4  # bytes before and after a record: its length and two checksums
+_HEADER, _FOOTER = 12, 4  # bytes around a record: its length and two checksums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Shard:
     """A record file to be written.
 
     Attributes:
-      root: of the prepared data set.
+      root: folder of the prepared data set.
       split: 'train' or 'test'.
-      file: its name.
-      clips: what goes into it, in this order.
+      file: name of the record file.
+      clips: its clips in order.
     """
 
     root: Path
@@ -47,24 +47,24 @@ class Shard:
 
     @property
     def part(self) -> Path:
-        """The part of the index that is there once the shard is."""
+        """The path of its part of the index, which exists once the shard is finished."""
         return self.root / UNFINISHED / f"{self.file}.json"
 
 
 def plan_shards(root: Path, dataset: str, split: str, clips: Sequence[Clip]) -> list[Shard]:
-    """Deals the clips of a split out to shards, by their names alone.
+    """Assigns the clips of a split to shards, by their names alone.
 
-    They stand in the order of digests, so that a reader of whole files meets them mixed. Clips cut
-    from one video stay together: it is decoded once for all of them.
+    Clips are ordered by digest, so that reading whole files yields a mixture. Clips cut from one
+    video stay together, so that it is decoded once.
 
     Args:
-      root: of the prepared data set.
-      dataset: its name.
+      root: folder of the prepared data set.
+      dataset: the data set's name.
       split: 'train' or 'test'.
-      clips: of the split, each name once.
+      clips: the clips of the split, with distinct names.
 
     Returns:
-      At least one shard, none of them without clips.
+      At least one shard, none of them empty.
     """
     in_order = sorted(clips, key=lambda clip: (_digest(clip), clip.name))
     count = max(-(-len(clips) // CLIPS_A_SHARD), min(len(clips), LEAST_SHARDS))
@@ -84,13 +84,13 @@ def write_shard(shard: Shard, encoding: Encoding, on_clip: Callable[[], None]) -
     """Writes the record file of a shard and its part of the index.
 
     Args:
-      shard: what to write.
-      encoding: of the frames.
+      shard: the shard.
+      encoding: encoding of the frames.
       on_clip: called after each clip.
 
     Raises:
-      InputError: there is no room, or another reason not to write. Clips that cannot be read are
-        named in the part of the index.
+      InputError: the disk is full, or the file cannot be written for another reason. Clips that
+        cannot be read are listed in the part of the index.
     """
     tf = import_tensorflow()
     features = clip_features(encoding.format)
@@ -126,7 +126,7 @@ def write_shard(shard: Shard, encoding: Encoding, on_clip: Callable[[], None]) -
             raise cannot_write(place, "it is not as long as what was written")
         part["bytes"] = size
         os.replace(temporary, place)
-        write_beside(shard.part, (json.dumps(part) + "\n").encode())
+        write_atomically(shard.part, (json.dumps(part) + "\n").encode())
     except tf.errors.OpError as error:
         raise cannot_write(place, error.message) from None
     except OSError as error:
@@ -136,7 +136,7 @@ def write_shard(shard: Shard, encoding: Encoding, on_clip: Callable[[], None]) -
 
 
 def _places(record: bytes, frames: list[bytes], start: int) -> list[tuple[int, int, int]]:
-    # The frames stand in the record as they are, one after the other.
+    # The record contains the bytes of the frames unchanged, one after the other.
     places, position = [], 0
     for frame in frames:
         position = record.index(frame, position)

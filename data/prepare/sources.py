@@ -1,4 +1,4 @@
-"""Where the clips of each data set come from, and at which size they are published."""
+"""The data sets that can be prepared: the source of their clips and their published size."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.clips import SPLITS, Clip, find_clips
+from data.clips import Clip
+from data.folder import SPLITS, find_clips
 from data.prepare.boxes import find_boxes
 from data.puppets import FRAMES_PER_SECOND, clip_frames
 from data.puppets.data_set import choose_clips
@@ -18,22 +19,24 @@ class Kind:
     """A data set that can be prepared.
 
     Attributes:
-      title: how it is called.
-      size: side of its frames in pixels, or None where each clip has its own.
+      title: its name in messages.
+      size: side of its frames in pixels, or None if each clip has its own.
+      is_drawn: whether its clips are drawn, not read from a folder.
     """
 
     title: str
     size: int | None
+    is_drawn: bool = False
 
 
-# By the names of the configs; tests/unit/data/test_builders.py holds them against TFDS's builders.
+# Keyed like the configs; tests/unit/data/test_builders.py compares them with TFDS's builders.
 KINDS = {
     "vox": Kind("VoxCeleb", 256),
     "taichi": Kind("TaiChiHD", 256),
     "ted": Kind("TED-talks", 384),
     "mgif": Kind("MGif", 256),
     "clips": Kind("any folder of clips", None),
-    "puppets": Kind("puppets, drawn here", 256),
+    "puppets": Kind("puppets, drawn here", 256, is_drawn=True),
 }
 
 
@@ -43,14 +46,13 @@ class PuppetClip(Clip):
     frame_rate = float(FRAMES_PER_SECOND)
 
     def __init__(self, identity: int, motion: int, num_frames: int, size: int):
-        """Takes note of what to draw; see `data.puppets.clip_frames`."""
+        """Stores what to draw. Takes the arguments of `data.puppets.clip_frames`."""
         super().__init__(Path(f"{identity:07d}#{motion:07d}"))
         self._clip = (identity, motion)
         self._num_frames, self._size = num_frames, size
-        self.recipe = f"{num_frames} frames of {size}"  # what else than its name it depends on
+        self.recipe = f"{num_frames} frames of {size}"  # all that it depends on besides its name
 
     def frames(self) -> Iterator[np.ndarray]:
-        """See `Clip`."""
         return clip_frames(*self._clip, num_frames=self._num_frames, size=self._size)
 
 
@@ -60,16 +62,16 @@ def find_folder_clips(
     """The clips of each split of a folder.
 
     Args:
-      root: as `data.clips` describes; with `boxes` the folder of the raw videos.
+      root: the folder, as described in `data.folder`; with `boxes`, the folder of the raw videos.
       boxes: a table of boxes, or None.
       frame_shape: (height, width) of frames in wide pictures, or None.
       size: side that frames are resized to, or None.
 
     Returns:
-      The clips of 'train' and 'test', sorted by name. A clip that cannot be read is among them.
+      The clips of 'train' and 'test', sorted by name, including those that cannot be read.
 
     Raises:
-      InputError: there is no such folder, a split is missing or empty, or the table makes no sense.
+      InputError: there is no such folder, a split is missing or empty, or the table is malformed.
     """
     if not root.is_dir():
         raise InputError(f"there is no folder of clips {root}: give another --input")

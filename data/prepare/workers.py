@@ -1,4 +1,4 @@
-"""Shards written by several processes, with a progress bar; what is done already is passed over."""
+"""Writes shards with several processes and a progress bar, and skips finished ones."""
 
 import json
 import multiprocessing
@@ -17,26 +17,26 @@ from data.prepare.encoding import Encoding
 from data.prepare.shards import Shard, write_shard
 from tpsm_jax.errors import InputError
 
-_counter: Any = None  # of a worker process: clips done, shared by all of them
+_counter: Any = None  # in a worker process: the clips done by all workers, shared memory
 
 
 def drop_shards_with_broken_clips(shards: list[Shard]) -> None:
-    """Has shards that lack clips written again: the clips may have been mended."""
+    """Marks shards that lack clips as unfinished, since the clips may have been repaired."""
     for shard in shards:
         if shard.part.exists() and json.loads(shard.part.read_text())["broken"]:
             shard.part.unlink()
 
 
 def write_shards(shards: list[Shard], encoding: Encoding, workers: int) -> None:
-    """Writes all shards that are not there yet.
+    """Writes all missing shards.
 
     Args:
-      shards: of all splits.
-      encoding: of the frames.
-      workers: processes; with one, no other is started.
+      shards: the shards of all splits.
+      encoding: encoding of the frames.
+      workers: number of processes; with 1, none is started.
 
     Raises:
-      InputError: a shard cannot be written, or a process died. Shards that were done stay.
+      InputError: a shard cannot be written, or a process died. Finished shards are kept.
     """
     waiting = [shard for shard in shards if not shard.part.exists()]
     total = sum(len(shard.clips) for shard in shards)
@@ -50,7 +50,7 @@ def write_shards(shards: list[Shard], encoding: Encoding, workers: int) -> None:
 
 
 def _write_in_processes(shards: list[Shard], encoding: Encoding, workers: int, bar: Any) -> None:
-    # Not forked: TensorFlow and ffmpeg's readers have threads.
+    # Fork is unsafe here: TensorFlow and ffmpeg's readers have threads.
     context = multiprocessing.get_context("spawn")
     counter = context.Value("L", 0)
     with _pool(workers, context, counter) as pool:
@@ -78,17 +78,17 @@ def _pool(workers: int, context: Any, counter: Any) -> Iterator[ProcessPoolExecu
             process.terminate()
         raise
     finally:
-        # Where one shard failed, the others of the moment are still finished: they are kept.
+        # After a failure the shards in progress are still finished, and kept.
         pool.shutdown(cancel_futures=True)
 
 
 def _start_worker(counter: Any) -> None:
     global _counter
     _counter = counter
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends this process
     parent = multiprocessing.parent_process()
     assert parent is not None
-    # Killed, the parent could not tell its workers to stop.
+    # A parent that is killed cannot stop its workers.
     threading.Thread(target=_end_with, args=(parent.join,), daemon=True).start()
 
 

@@ -1,8 +1,8 @@
-"""Clips of articulated cartoon figures, drawn from two numbers: who it is, and how it moves.
+"""Clips of articulated cartoon figures, each drawn from an identity and a motion number.
 
-Nothing is downloaded. Identities of the two splits never meet: training has the numbers from 0,
-testing those from `FIRST_TEST_IDENTITY`. A figure keeps its looks and its scene in every clip;
-a movement is the same for every figure.
+Nothing is downloaded. The two splits share no identity: training has the numbers from 0, testing
+those from `FIRST_TEST_IDENTITY`. A figure keeps its looks and its scene in every clip, and a
+movement is the same for every figure.
 
   from data.puppets import draw_clip
   frames = draw_clip(identity=7, motion=3, num_frames=50, size=256)   # [50, 256, 256, 3] uint8
@@ -37,10 +37,10 @@ def split_identities(split: str) -> range:
       split: 'train' or 'test'.
 
     Returns:
-      A range of whole numbers; the two have none in common.
+      A range of whole numbers; the two ranges do not overlap.
 
     Raises:
-      ValueError: for any other split.
+      ValueError: `split` is another word.
     """
     if split == "train":
         return range(FIRST_TEST_IDENTITY)
@@ -55,16 +55,16 @@ def clip_frames(
     """Draws a clip frame by frame.
 
     Args:
-      identity: whole number from 0 up; who is seen, and where.
-      motion: whole number from 0 up; how they and the camera move.
-      num_frames: length, at `FRAMES_PER_SECOND`. A longer clip begins as a shorter one does.
+      identity: whole number from 0 up; decides the figure and the scene.
+      motion: whole number from 0 up; decides how figure and camera move.
+      num_frames: length, at `FRAMES_PER_SECOND`. A longer clip begins like a shorter one.
       size: side in pixels, or (height, width); at least 16.
 
     Yields:
       [H, W, 3] uint8, RGB.
 
     Raises:
-      ValueError: for a negative number or a size below 16.
+      ValueError: a number is negative, or a side is below 16.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if identity < 0 or motion < 0 or num_frames < 0:
@@ -77,7 +77,7 @@ def clip_frames(
 def draw_clip(
     identity: int, motion: int, *, num_frames: int, size: int | tuple[int, int]
 ) -> np.ndarray:
-    """Draws a whole clip; see `clip_frames`.
+    """Draws a whole clip. Takes the arguments of `clip_frames`.
 
     Returns:
       [num_frames, H, W, 3] uint8, RGB.

@@ -15,7 +15,7 @@ from tpsm_jax.cli import ArgumentParser, run_script
 
 
 def main() -> None:
-    """Parses the flags and draws."""
+    """Parses the flags and draws the clips."""
     args = parse_arguments()
     count = draw_clips(
         args.output,

@@ -1,11 +1,11 @@
-"""Who a puppet is: build, face, hair and clothes, chosen by the identity's number."""
+"""The looks of a puppet: build, face, hair and clothes, chosen by the identity's number."""
 
 from dataclasses import dataclass
 
-from data.puppets.canvas import Colour, mix
+from data.puppets.canvas import Color, mix
 from data.puppets.randomness import Dice
 
-SKINS: tuple[Colour, ...] = (
+SKINS: tuple[Color, ...] = (
     (255, 224, 196),
     (246, 205, 168),
     (230, 180, 138),
@@ -13,7 +13,7 @@ SKINS: tuple[Colour, ...] = (
     (160, 106, 72),
     (118, 76, 52),
 )
-HAIRS: tuple[Colour, ...] = (
+HAIRS: tuple[Color, ...] = (
     (48, 38, 44),
     (92, 58, 40),
     (150, 92, 48),
@@ -23,8 +23,8 @@ HAIRS: tuple[Colour, ...] = (
     (92, 74, 148),
     (44, 112, 120),
 )
-# Shirt, trousers or skirt, accent (pattern, hat, scarf), shoes: colours that go together.
-OUTFITS: tuple[tuple[Colour, Colour, Colour, Colour], ...] = (
+# Colors that match: shirt, trousers or skirt, accent (pattern, hat, scarf), shoes.
+OUTFITS: tuple[tuple[Color, Color, Color, Color], ...] = (
     ((239, 96, 80), (52, 74, 110), (255, 232, 190), (60, 44, 52)),
     ((78, 158, 150), (86, 62, 86), (255, 214, 102), (70, 48, 44)),
     ((255, 196, 84), (62, 96, 148), (226, 82, 76), (240, 240, 236)),
@@ -45,14 +45,14 @@ EXTRAS = ("none", "scarf", "glasses", "none", "cape")
 
 @dataclass(frozen=True)
 class Appearance:
-    """One identity. Lengths in units of the picture's short side."""
+    """The looks of one identity. Lengths are in units of the picture's short side."""
 
-    skin: Colour
-    hair: Colour
-    shirt: Colour
-    trousers: Colour
-    accent: Colour
-    shoes: Colour
+    skin: Color
+    hair: Color
+    shirt: Color
+    trousers: Color
+    accent: Color
+    shoes: Color
     pattern: str
     hair_style: str
     hat: str
@@ -60,12 +60,12 @@ class Appearance:
     extra: str
     long_sleeves: bool
     head: float  # radius
-    face_width: float  # of the head, in heads
+    face_width: float  # width of the face, in heads
     trunk: float  # hips to shoulders
     shoulders: float  # half width
     hips: float  # half width
-    arm: float  # upper arm; the forearm is as long
-    leg: float  # thigh; the shin is as long
+    arm: float  # upper arm and forearm, each
+    leg: float  # thigh and shin, each
     thickness: float  # 1 is ordinary
     eye: float  # radius, in heads
     freckles: bool
@@ -75,10 +75,10 @@ def appearance(identity: int) -> Appearance:
     """The looks of one identity.
 
     Args:
-      identity: any whole number from 0 up; its looks never change.
+      identity: any whole number from 0 up. Its looks never change.
 
     Returns:
-      Its proportions, colours and clothes.
+      Its proportions, colors and clothes.
     """
     dice = Dice(1, identity)
     shirt, trousers, accent, shoes = dice.pick(OUTFITS)

@@ -5,39 +5,39 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from data.puppets.canvas import Colour, mix
+from data.puppets.canvas import Color, mix
 from data.puppets.randomness import Dice
 
 KINDS = ("hills", "room", "city", "brush", "tiles")
-MARGIN = 1.3  # scenes are drawn this much larger than the picture, for the camera to move in
+MARGIN = 1.3  # size of a scene over the picture's, so that the camera has room to move
 _SUPERSAMPLING = 2
-_FLOOR = 0.80  # where the ground begins, in picture heights
+_FLOOR = 0.80  # height of the horizon from the top, in picture heights
 
-SKIES: tuple[tuple[Colour, Colour], ...] = (
+SKIES: tuple[tuple[Color, Color], ...] = (
     ((122, 190, 232), (236, 244, 236)),
     ((250, 176, 132), (254, 232, 190)),
     ((112, 122, 190), (244, 186, 190)),
     ((140, 212, 208), (250, 246, 214)),
     ((58, 72, 128), (176, 140, 186)),
 )
-WALLS: tuple[tuple[Colour, Colour], ...] = (
+WALLS: tuple[tuple[Color, Color], ...] = (
     ((206, 222, 214), (184, 206, 200)),
     ((240, 220, 190), (228, 202, 166)),
     ((214, 206, 228), (194, 184, 214)),
     ((198, 216, 236), (176, 198, 224)),
     ((244, 208, 200), (232, 188, 180)),
 )
-WOODS: tuple[Colour, ...] = ((182, 132, 92), (148, 104, 78), (206, 164, 118), (120, 96, 92))
-GREENS: tuple[Colour, ...] = ((120, 178, 100), (96, 156, 112), (164, 190, 96), (84, 140, 128))
+WOODS: tuple[Color, ...] = ((182, 132, 92), (148, 104, 78), (206, 164, 118), (120, 96, 92))
+GREENS: tuple[Color, ...] = ((120, 178, 100), (96, 156, 112), (164, 190, 96), (84, 140, 128))
 
 
 def draw_background(identity: int, height: int, width: int) -> Image.Image:
-    """A scene, `MARGIN` times as large as the picture it is for.
+    """Draws a scene, `MARGIN` times as large as the picture that it is for.
 
     Args:
-      identity: whose scene; it never changes.
-      height: of the picture, in pixels.
-      width: of the picture, in pixels.
+      identity: the figure's number. Its scene never changes.
+      height: height of the picture in pixels.
+      width: width of the picture in pixels.
 
     Returns:
       An RGB picture.
@@ -47,7 +47,7 @@ def draw_background(identity: int, height: int, width: int) -> Image.Image:
     kind = dice.pick(KINDS)
     scene = _MAKERS[kind](dice, tall, wide)
     scene = scene.reduce(_SUPERSAMPLING)
-    # A distance blur keeps the eye on the figure; the grain keeps flat areas from being flat.
+    # The blur sets the scene apart from the figure; the grain gives flat areas a texture.
     scene = scene.filter(ImageFilter.GaussianBlur(0.004 * min(height, width)))
     pixels = np.asarray(scene, dtype=np.float32)
     tall, wide = pixels.shape[:2]
@@ -58,12 +58,12 @@ def draw_background(identity: int, height: int, width: int) -> Image.Image:
 def view(
     scene: Image.Image, height: int, width: int, camera: tuple[float, float, float, float]
 ) -> Image.Image:
-    """What the camera sees of a scene.
+    """Cuts the part of a scene out that the camera sees.
 
     Args:
-      scene: from `draw_background`, for the same height and width.
-      height: of the picture, in pixels.
-      width: of the picture, in pixels.
+      scene: made by `draw_background` for the same height and width.
+      height: height of the picture in pixels.
+      width: width of the picture in pixels.
       camera: shift to the right and down (in short sides), zoom (0 is none) and turn (radians).
 
     Returns:
@@ -71,7 +71,7 @@ def view(
     """
     right, down, zoom, turn = camera
     size = min(height, width)
-    # Never so far that the scene's edge shows.
+    # The shift is bounded so that the scene's edge is never in view.
     room = (MARGIN - 1) / 2
     right, down = (max(-0.6 * room, min(0.6 * room, shift)) for shift in (right, down))
     cos, sin = math.cos(turn) / (1 + abs(zoom)), math.sin(turn) / (1 + abs(zoom))
@@ -91,14 +91,14 @@ def _noise(dice: Dice, height: int, width: int, cells: int) -> np.ndarray:
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def _gradient(height: int, width: int, top: Colour, bottom: Colour) -> Image.Image:
+def _gradient(height: int, width: int, top: Color, bottom: Color) -> Image.Image:
     share = np.linspace(0, 1, height)[:, None, None]
     rows = np.asarray(top) * (1 - share) + np.asarray(bottom) * share
     return Image.fromarray(np.broadcast_to(rows, (height, width, 3)).astype(np.uint8))
 
 
 def _horizon(height: int) -> int:
-    """The row where the ground begins, in a scene of this height."""
+    """The row of the horizon in a scene of this height."""
     return round(height * (0.5 + (_FLOOR - 0.5) / MARGIN))
 
 
@@ -113,7 +113,7 @@ def _hills(dice: Dice, height: int, width: int) -> Image.Image:
     green, ground = dice.pick(GREENS), _horizon(height)
     for layer in range(3):
         base = ground - (2 - layer) * 0.10 * height
-        colour = mix(green, bottom, 0.55 - 0.25 * layer)
+        color = mix(green, bottom, 0.55 - 0.25 * layer)
         phase, waves = dice.uniform(0, 6.28), dice.uniform(1.5, 3.5)
         xs = np.linspace(0, width, 80)
         ys = base - 0.045 * height * (
@@ -121,10 +121,10 @@ def _hills(dice: Dice, height: int, width: int) -> Image.Image:
             + 0.5 * np.sin(2.3 * waves * 2 * math.pi * xs / width + 2 * phase)
         )
         edge = list(zip(xs.tolist(), ys.tolist(), strict=True))
-        draw.polygon([(0, height), *edge, (width, height)], fill=colour)
+        draw.polygon([(0, height), *edge, (width, height)], fill=color)
         for _ in range(7):
             at = int(dice.uniform(0, 79))
-            _tree(draw, dice, edge[at], (0.03 + 0.018 * layer) * height, shade_of(colour))
+            _tree(draw, dice, edge[at], (0.03 + 0.018 * layer) * height, shade_of(color))
     draw.rectangle((0, ground + 0.03 * height, width, height), fill=green)
     for _ in range(260):
         x, y = dice.uniform(0, width), dice.uniform(ground + 0.035 * height, height)
@@ -238,17 +238,17 @@ def _tiles(dice: Dice, height: int, width: int) -> Image.Image:
 _MAKERS = {"hills": _hills, "room": _room, "city": _city, "brush": _brush, "tiles": _tiles}
 
 
-def shade_of(colour: Colour) -> Colour:
-    """A somewhat darker, cooler tone."""
-    return mix(colour, (40, 50, 80), 0.22)
+def shade_of(color: Color) -> Color:
+    """A slightly darker, cooler tone."""
+    return mix(color, (40, 50, 80), 0.22)
 
 
-def _cloud(draw: ImageDraw.ImageDraw, dice: Dice, height: int, width: int, colour: Colour) -> None:
+def _cloud(draw: ImageDraw.ImageDraw, dice: Dice, height: int, width: int, color: Color) -> None:
     x, y = dice.uniform(0, width), dice.uniform(0.12, 0.42) * height
     for i in range(4):
         r = dice.uniform(0.02, 0.04) * height
         cx = x + (i - 1.5) * 0.035 * height
-        draw.ellipse((cx - 1.4 * r, y - r, cx + 1.4 * r, y + 0.7 * r), fill=colour)
+        draw.ellipse((cx - 1.4 * r, y - r, cx + 1.4 * r, y + 0.7 * r), fill=color)
 
 
 def _tree(
@@ -256,7 +256,7 @@ def _tree(
     dice: Dice,
     foot: tuple[float, float],
     size: float,
-    colour: Colour,
+    color: Color,
 ) -> None:
     x, y = foot
     draw.rectangle(
@@ -264,9 +264,9 @@ def _tree(
     )
     if dice.chance(0.5):
         low, side = y - 0.4 * size, 0.7 * size
-        draw.polygon([(x - side, low), (x, y - 2.2 * size), (x + side, low)], fill=colour)
+        draw.polygon([(x - side, low), (x, y - 2.2 * size), (x + side, low)], fill=color)
     else:
-        draw.ellipse((x - 0.8 * size, y - 2.0 * size, x + 0.8 * size, y - 0.3 * size), fill=colour)
+        draw.ellipse((x - 0.8 * size, y - 2.0 * size, x + 0.8 * size, y - 0.3 * size), fill=color)
 
 
 def _frame_on_wall(draw: ImageDraw.ImageDraw, dice: Dice, x: float, height: int) -> None:
@@ -284,7 +284,7 @@ def _windows(
     draw: ImageDraw.ImageDraw,
     dice: Dice,
     box: tuple[float, float, float, float],
-    wall: Colour,
+    wall: Color,
     height: int,
 ) -> None:
     left, top, right, bottom = box

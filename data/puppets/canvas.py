@@ -7,19 +7,19 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 Point = tuple[float, float]
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 SUPERSAMPLING = 4  # shapes are drawn this many times larger and averaged down
 
 
-def mix(first: Colour, second: Colour, share: float) -> Colour:
-    """`first` with `share` (0 to 1) of `second` in it."""
+def mix(first: Color, second: Color, share: float) -> Color:
+    """A mixture of two colors: `share` (0 to 1) of `second`, the rest of `first`."""
     return tuple(round(a + (b - a) * share) for a, b in zip(first, second, strict=True))  # type: ignore[return-value]
 
 
-def shade(colour: Colour, share: float = 0.55) -> Colour:
-    """The darker relative of a colour that outlines it: towards a warm near-black."""
-    return mix(colour, (34, 24, 44), share)
+def shade(color: Color, share: float = 0.55) -> Color:
+    """A darker color for the outline of a shape, mixed with a warm near-black."""
+    return mix(color, (34, 24, 44), share)
 
 
 def along(start: Point, angle: float, length: float) -> Point:
@@ -47,10 +47,10 @@ def smooth_outline(points: Sequence[Point], steps: int = 10) -> list[Point]:
 
 
 class Canvas:
-    """A transparent picture of `height` x `width` pixels; (0, 0) is its bottom centre's top left.
+    """A transparent picture of `height` x `width` pixels.
 
-    Coordinates: x in units of the shorter side, 0 in the middle; y downwards in the same units,
-    1 at the bottom edge. A figure so keeps its shape and stands on the floor at any size.
+    Coordinates are in units of the shorter side: x is 0 in the middle; y points down and is 1 at
+    the bottom edge. So a figure keeps its shape and stands on the floor at any size.
     """
 
     def __init__(self, height: int, width: int, line_width: float = 0.007) -> None:
@@ -62,60 +62,58 @@ class Canvas:
         self._draw = ImageDraw.Draw(self._image)
 
     def picture(self) -> Image.Image:
-        """What was drawn, at its final size, RGBA."""
+        """The picture at its final size, RGBA."""
         return self._image.reduce(SUPERSAMPLING)
 
-    def polygon(self, points: Sequence[Point], fill: Colour, outline: Colour | None = None) -> None:
-        """A filled polygon, with an outline if a colour is given for it."""
+    def polygon(self, points: Sequence[Point], fill: Color, outline: Color | None = None) -> None:
+        """Draws a filled polygon, with an outline if a color is given for it."""
         pixels = [self._pixel(point) for point in points]
         if outline is not None:
             self._stroke(pixels, outline)
         self._draw.polygon(pixels, fill=fill)
 
-    def blob(self, points: Sequence[Point], fill: Colour, outline: Colour | None = None) -> None:
-        """A rounded shape through `points`."""
+    def blob(self, points: Sequence[Point], fill: Color, outline: Color | None = None) -> None:
+        """Draws a rounded shape through `points`."""
         self.polygon(smooth_outline(points), fill, outline)
 
-    def disc(
-        self, centre: Point, radius: float, fill: Colour, outline: Colour | None = None
-    ) -> None:
-        """A filled circle."""
-        self.ellipse(centre, (radius, radius), 0.0, fill, outline)
+    def disc(self, center: Point, radius: float, fill: Color, outline: Color | None = None) -> None:
+        """Draws a filled circle."""
+        self.ellipse(center, (radius, radius), 0.0, fill, outline)
 
     def ellipse(
         self,
-        centre: Point,
+        center: Point,
         radii: tuple[float, float],
         angle: float,
-        fill: Colour,
-        outline: Colour | None = None,
+        fill: Color,
+        outline: Color | None = None,
     ) -> None:
-        """A filled ellipse with its half axes, turned clockwise by `angle` radians."""
+        """Draws a filled ellipse, rotated clockwise by `angle` radians; `radii` are half axes."""
         turn = np.linspace(0, 2 * math.pi, 48, endpoint=False)
         x, y = radii[0] * np.cos(turn), radii[1] * np.sin(turn)
         cos, sin = math.cos(angle), math.sin(angle)
-        points = np.stack([centre[0] + x * cos - y * sin, centre[1] + x * sin + y * cos], axis=1)
+        points = np.stack([center[0] + x * cos - y * sin, center[1] + x * sin + y * cos], axis=1)
         self.polygon([(float(px), float(py)) for px, py in points], fill, outline)
 
     def limb(
         self,
         joints: Sequence[Point],
         radii: Sequence[float],
-        fill: Colour,
-        outline: Colour | None = None,
+        fill: Color,
+        outline: Color | None = None,
     ) -> None:
-        """A chain of tapering rounded segments; the outline runs round the whole, not each part."""
+        """Draws a chain of tapering rounded segments with one outline around the whole."""
         if outline is not None:
             self._chain(joints, [radius + self.line_width for radius in radii], outline)
         self._chain(joints, radii, fill)
 
-    def line(self, points: Sequence[Point], width: float, fill: Colour) -> None:
-        """An open line with round ends."""
+    def line(self, points: Sequence[Point], width: float, fill: Color) -> None:
+        """Draws an open line with round ends."""
         self._chain(points, [width / 2] * len(points), fill)
 
-    def shadow(self, centre: Point, radii: tuple[float, float], strength: float) -> None:
-        """A dark translucent ellipse; `strength` from 0 to 1."""
-        (x, y), scale = self._pixel(centre), self._scale
+    def shadow(self, center: Point, radii: tuple[float, float], strength: float) -> None:
+        """Draws a dark translucent ellipse; `strength` is from 0 to 1."""
+        (x, y), scale = self._pixel(center), self._scale
         box = (
             x - radii[0] * scale,
             y - radii[1] * scale,
@@ -125,9 +123,9 @@ class Canvas:
         self._draw.ellipse(box, fill=(20, 14, 30, round(255 * strength)))
 
     def inside(
-        self, shape: Sequence[Point], patches: Sequence[Sequence[Point]], fill: Colour
+        self, shape: Sequence[Point], patches: Sequence[Sequence[Point]], fill: Color
     ) -> None:
-        """Draws `patches` (polygons), but only where they lie within the polygon `shape`."""
+        """Draws the parts of `patches` (polygons) that lie within the polygon `shape`."""
         pixels = [self._pixel(point) for point in shape]
         left, top = (math.floor(min(axis)) for axis in zip(*pixels, strict=True))
         right, bottom = (math.ceil(max(axis)) + 1 for axis in zip(*pixels, strict=True))
@@ -149,15 +147,15 @@ class Canvas:
             self._origin[1] + point[1] * self._scale,
         )
 
-    def _stroke(self, pixels: list[Point], colour: Colour) -> None:
+    def _stroke(self, pixels: list[Point], color: Color) -> None:
         width = max(1, round(2 * self.line_width * self._scale))
-        self._draw.line([*pixels, pixels[0], pixels[1]], fill=colour, width=width, joint="curve")
+        self._draw.line([*pixels, pixels[0], pixels[1]], fill=color, width=width, joint="curve")
 
-    def _chain(self, joints: Sequence[Point], radii: Sequence[float], colour: Colour) -> None:
+    def _chain(self, joints: Sequence[Point], radii: Sequence[float], color: Color) -> None:
         pixels = [self._pixel(joint) for joint in joints]
         sizes = [radius * self._scale for radius in radii]
         for (x, y), size in zip(pixels, sizes, strict=True):
-            self._draw.ellipse((x - size, y - size, x + size, y + size), fill=colour)
+            self._draw.ellipse((x - size, y - size, x + size, y + size), fill=color)
         for i in range(len(pixels) - 1):
             (x0, y0), (x1, y1) = pixels[i], pixels[i + 1]
             length = math.hypot(x1 - x0, y1 - y0)
@@ -171,4 +169,4 @@ class Canvas:
                 (x1 - nx * b, y1 - ny * b),
                 (x0 - nx * a, y0 - ny * a),
             ]
-            self._draw.polygon(quad, fill=colour)
+            self._draw.polygon(quad, fill=color)

@@ -1,7 +1,7 @@
-"""Clips of puppets on disk, in the layout that training reads.
+"""Writes clips of puppets to disk, in the layout that training reads.
 
-ROOT/train/ and ROOT/test/, a folder of PNG frames or an mp4 a clip, named IDENTITY#MOTION.
-ROOT/puppets.json says what a configuration asked for, where one did.
+ROOT/train/ and ROOT/test/ have a folder of PNG frames, or an mp4, per clip, named IDENTITY#MOTION.
+ROOT/puppets.json has the numbers of the config that the clips were drawn for, if there was one.
 """
 
 import json
@@ -17,12 +17,12 @@ from data.puppets import FRAMES_PER_SECOND, clip_frames, split_identities
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.video_writer import FrameWriter
 
-CLIPS_AN_IDENTITY = 2  # id sampling draws among the clips of one identity
+CLIPS_AN_IDENTITY = 2  # id sampling chooses among the clips of one identity
 SECTION = "puppets.json"
 
 
 def choose_clips(split: str, count: int) -> list[tuple[int, int]]:
-    """(identity, motion) of the first `count` clips of a split; no motion comes twice in it."""
+    """(identity, motion) of the first `count` clips of a split. No motion is used twice."""
     first = split_identities(split).start
     return [(first + index // CLIPS_AN_IDENTITY, first + index) for index in range(count)]
 
@@ -34,11 +34,11 @@ def draw_clips(
 
     Args:
       output: folder that gets a folder for each split.
-      splits: 'train', 'test' or both, of which 'test' then gets a tenth as many clips.
-      clips: how many, from 1.
-      frames: of each clip, from 1, at `FRAMES_PER_SECOND`.
+      splits: 'train', 'test' or both; with both, 'test' gets a tenth as many clips.
+      clips: number of clips, from 1.
+      frames: frames per clip, from 1, at `FRAMES_PER_SECOND`.
       size: side in pixels, from 16.
-      ending: of a clip's name: '/' for a folder of PNG frames, or a suffix of `FrameWriter`.
+      ending: ending of a clip's name: '/' for a folder of PNG frames, or a suffix of `FrameWriter`.
 
     Returns:
       The number of clips drawn.
@@ -63,16 +63,16 @@ def draw_clips(
 
 
 def draw_data_set(root: Path, *, clips: int, frames: int, size: int) -> None:
-    """Draws both splits under a hidden name beside `root`, then moves them there.
+    """Draws both splits under a hidden name next to `root`, then renames the folder.
 
-    Several processes may do so at once: what is there first stays, and all draw the same. What
-    is there already is only made sure of, if it was drawn here.
+    Several processes may do so at once: all draw the same, and the first to finish wins. If `root`
+    exists, nothing is drawn; puppets in it must have been drawn with the same numbers.
 
     Args:
       root: the folder.
-      clips: of the training split; the other numbers too are those of `draw_clips`.
-      frames: of each clip.
-      size: side in pixels.
+      clips: clips of the training split, from 1.
+      frames: frames per clip, from 1.
+      size: side in pixels, from 16.
 
     Raises:
       InputError: a number is too small, nothing can be written there, or it was drawn with other
@@ -99,7 +99,7 @@ def draw_data_set(root: Path, *, clips: int, frames: int, size: int) -> None:
         drawing.chmod(0o755)  # mkdtemp's folders are for their owner alone
         os.rename(drawing, root)
     except OSError:
-        if not root.is_dir():  # else another process was faster
+        if not root.is_dir():  # otherwise another process was faster
             raise
     finally:
         shutil.rmtree(drawing, ignore_errors=True)

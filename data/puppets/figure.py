@@ -1,10 +1,10 @@
-"""Drawing a puppet: from the back to the front, each part in its own frame."""
+"""Draws a puppet from back to front, each part in its own frame."""
 
 import math
 from collections.abc import Callable
 
 from data.puppets.appearance import Appearance
-from data.puppets.canvas import Canvas, Colour, Point, between, mix, shade, smooth_outline
+from data.puppets.canvas import Canvas, Color, Point, between, mix, shade, smooth_outline
 from data.puppets.head import draw_head, draw_head_back
 from data.puppets.motion import Pose
 from data.puppets.skeleton import FLOOR, Skeleton, skeleton
@@ -16,9 +16,9 @@ def draw_figure(canvas: Canvas, look: Appearance, pose: Pose) -> None:
     """Draws one puppet.
 
     Args:
-      canvas: where to draw.
-      look: the identity.
-      pose: its joints at this moment.
+      canvas: the picture to draw on.
+      look: the figure's looks.
+      pose: the angles and offsets of its joints at this moment.
     """
     bones = skeleton(look, pose)
     trunk = frame(bones.hips, bones.lean)
@@ -40,7 +40,7 @@ def draw_figure(canvas: Canvas, look: Appearance, pose: Pose) -> None:
 
 
 def frame(origin: Point, angle: float) -> Frame:
-    """A part's own frame: x to its right, y upwards from `origin`, turned clockwise by `angle`."""
+    """A part's own frame: x to its right, y up from `origin`, rotated clockwise by `angle`."""
     cos, sin = math.cos(angle), math.sin(angle)
     return lambda x, y: (origin[0] + x * cos + y * sin, origin[1] + x * sin - y * cos)
 
@@ -115,7 +115,7 @@ def _draw_trunk(canvas: Canvas, look: Appearance, trunk: Frame, trail: float) ->
         _draw_skirt(canvas, look, trunk, trail)
     canvas.polygon(body, look.shirt, shade(look.shirt))
     _draw_pattern(canvas, look, trunk, body)
-    # A soft shadow down one side makes the trunk round.
+    # A soft shadow on one side makes the trunk look round.
     side = [trunk(wide * 0.55, -0.05), trunk(wide * 1.5, -0.05), trunk(wide * 1.5, top + 0.05),
             trunk(wide * 0.75, top + 0.05)]  # fmt: skip
     if look.pattern in ("plain", "buttons"):
@@ -148,7 +148,7 @@ def _draw_skirt(canvas: Canvas, look: Appearance, trunk: Frame, trail: float) ->
 
 
 def _draw_pattern(canvas: Canvas, look: Appearance, trunk: Frame, body: list[Point]) -> None:
-    """The shirt's pattern, fixed to the trunk so that it moves with it."""
+    """Draws the shirt's pattern in the trunk's frame, so that it moves with the trunk."""
     top, wide = look.trunk, 1.3 * look.shoulders
     patches: list[list[Point]] = []
     if look.pattern == "stripes":
@@ -176,21 +176,21 @@ def _draw_pattern(canvas: Canvas, look: Appearance, trunk: Frame, body: list[Poi
 
 
 def _draw_scarf(canvas: Canvas, look: Appearance, trunk: Frame, trail: float) -> None:
-    colour, line = look.accent, shade(look.accent, 0.45)
+    color, line = look.accent, shade(look.accent, 0.45)
     top = look.trunk
     swing = max(-0.09, min(0.09, 1.7 * trail))
     ends = [trunk(0.035, top + 0.005), trunk(0.04 + 0.4 * swing, top - 0.055),
             trunk(0.042 + swing, top - 0.115)]  # fmt: skip
-    canvas.limb(ends, [0.018, 0.019, 0.022], colour, line)
+    canvas.limb(ends, [0.018, 0.019, 0.022], color, line)
     canvas.line(
         [between(ends[1], ends[2], 0.55), between(ends[1], ends[2], 0.75)],
         0.04,
-        mix(colour, line, 0.5),
+        mix(color, line, 0.5),
     )
     canvas.limb(
         [trunk(-0.045, top + 0.02), trunk(0, top + 0.008), trunk(0.045, top + 0.02)],
         [0.022, 0.025, 0.022],
-        colour,
+        color,
         line,
     )
 
@@ -198,7 +198,7 @@ def _draw_scarf(canvas: Canvas, look: Appearance, trunk: Frame, trail: float) ->
 def _draw_cape(
     canvas: Canvas, look: Appearance, bones: Skeleton, trunk: Frame, trail: float
 ) -> None:
-    colour: Colour = mix(look.trousers, look.accent, 0.25)
+    color: Color = mix(look.trousers, look.accent, 0.25)
     wide, swing = look.shoulders, max(-0.12, min(0.12, 2.2 * trail))
     low = -look.leg * 0.95
     shape = smooth_outline(
@@ -214,7 +214,7 @@ def _draw_cape(
             trunk(-wide * 1.45 + 0.5 * swing, 0.03),
         ]
     )
-    canvas.polygon(shape, colour, shade(colour))
+    canvas.polygon(shape, color, shade(color))
 
 
 def _box(trunk: Frame, left: float, low: float, right: float, high: float) -> list[Point]:

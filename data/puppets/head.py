@@ -1,10 +1,10 @@
-"""A puppet's head: hair behind, face, hair and hat in front. All lengths here are in heads."""
+"""Draws a puppet's head: hair behind, face, hair and hat in front. Lengths are in heads."""
 
 import math
 from collections.abc import Callable
 
 from data.puppets.appearance import Appearance
-from data.puppets.canvas import Canvas, Colour, Point, mix, shade
+from data.puppets.canvas import Canvas, Color, Point, mix, shade
 from data.puppets.motion import Pose
 from data.puppets.skeleton import Skeleton
 
@@ -12,7 +12,7 @@ Place = Callable[[float, float], Point]
 
 
 def draw_head_back(canvas: Canvas, look: Appearance, bones: Skeleton, pose: Pose) -> None:
-    """The hair that hangs behind the head and trunk."""
+    """Draws the hair that hangs behind the head and trunk."""
     at, line = _frame(look, bones), shade(look.hair)
     swing = max(-0.35, min(0.35, 7 * pose.trail))
     if look.hair_style == "long":
@@ -32,12 +32,12 @@ def draw_head_back(canvas: Canvas, look: Appearance, bones: Skeleton, pose: Pose
     elif look.hair_style == "curls":
         for i in range(11):
             angle = math.radians(-28 + i * 23.6)
-            centre = at(1.02 * math.cos(angle), 0.2 + 0.98 * math.sin(angle))
-            canvas.disc(centre, 0.36 * look.head, look.hair, line)
+            center = at(1.02 * math.cos(angle), 0.2 + 0.98 * math.sin(angle))
+            canvas.disc(center, 0.36 * look.head, look.hair, line)
 
 
 def draw_head(canvas: Canvas, look: Appearance, bones: Skeleton, pose: Pose) -> None:
-    """Ears, face, hair and hat."""
+    """Draws ears, face, hair and hat."""
     at, line = _frame(look, bones), shade(look.skin)
     for side in (-1, 1):
         ear = at(side * (0.97 * look.face_width - 0.06 * side * pose.turn), -0.1)
@@ -56,7 +56,7 @@ def _frame(look: Appearance, bones: Skeleton) -> Place:
 
 
 def _draw_face(canvas: Canvas, look: Appearance, at: Place, pose: Pose, angle: float) -> None:
-    ink: Colour = (44, 32, 46)
+    ink: Color = (44, 32, 46)
     size, shift = look.head, 0.26 * pose.turn
     for side in (-1, 1):
         x = shift + side * 0.36 * (1 - 0.12 * side * pose.turn)
@@ -84,7 +84,7 @@ def _draw_face(canvas: Canvas, look: Appearance, at: Place, pose: Pose, angle: f
 def _draw_mouth(
     canvas: Canvas, at: Place, size: float, shift: float, mouth: float, angle: float
 ) -> None:
-    ink: Colour = (120, 40, 52)
+    ink: Color = (120, 40, 52)
     if mouth > 0.3:  # an open smile: flat above, round below
         opening = 0.12 + 0.2 * min(1.0, mouth)
         round_part = [math.pi * i / 12 for i in range(13)]
@@ -104,12 +104,12 @@ _SMILE = (-0.22, -0.15, -0.07, 0.0, 0.07, 0.15, 0.22)
 
 def _draw_glasses(canvas: Canvas, look: Appearance, at: Place, shift: float) -> None:
     ring = [(math.cos(math.pi * i / 12), math.sin(math.pi * i / 12)) for i in range(25)]
-    colour = shade(look.trousers, 0.3)
+    color = shade(look.trousers, 0.3)
     for side in (-1, 1):
         x = shift + side * 0.37
         points = [at(x + 0.28 * c, 0.28 * s) for c, s in ring]
-        canvas.line(points, 0.065 * look.head, colour)
-    canvas.line([at(shift - 0.1, 0.02), at(shift + 0.1, 0.02)], 0.065 * look.head, colour)
+        canvas.line(points, 0.065 * look.head, color)
+    canvas.line([at(shift - 0.1, 0.02), at(shift + 0.1, 0.02)], 0.065 * look.head, color)
 
 
 def _draw_hair(canvas: Canvas, look: Appearance, at: Place, turn: float) -> None:
@@ -134,24 +134,24 @@ def _draw_hair(canvas: Canvas, look: Appearance, at: Place, turn: float) -> None
 
 
 def _draw_hat(canvas: Canvas, look: Appearance, at: Place) -> None:
-    colour, size = look.accent, look.head
-    line = shade(colour, 0.5)
+    color, size = look.accent, look.head
+    line = shade(color, 0.5)
     if look.hat == "beanie":
         dome = [at(-1.0, 0.5), at(-0.86, 1.05), at(-0.35, 1.42), at(0.35, 1.42), at(0.86, 1.05),
                 at(1.0, 0.5), at(0.5, 0.6), at(-0.5, 0.6)]  # fmt: skip
-        canvas.blob(dome, colour, line)
+        canvas.blob(dome, color, line)
         rim = [at(-0.95, 0.46), at(-0.5, 0.58), at(0, 0.62), at(0.5, 0.58), at(0.95, 0.46)]
-        canvas.limb(rim, [0.13 * size] * 5, mix(colour, look.shirt, 0.55), line)
-        canvas.disc(at(0, 1.52), 0.22 * size, mix(colour, look.shirt, 0.55), line)
+        canvas.limb(rim, [0.13 * size] * 5, mix(color, look.shirt, 0.55), line)
+        canvas.disc(at(0, 1.52), 0.22 * size, mix(color, look.shirt, 0.55), line)
     elif look.hat == "cap":
         dome = [at(-1.0, 0.46), at(-0.9, 0.95), at(-0.4, 1.3), at(0.4, 1.3), at(0.9, 0.95),
                 at(1.0, 0.46), at(0, 0.56)]  # fmt: skip
-        canvas.blob(dome, colour, line)
+        canvas.blob(dome, color, line)
         peak = [at(-0.5, 0.5), at(0.3, 0.56), at(1.1, 0.42)]
         canvas.limb(peak, [0.06 * size, 0.1 * size, 0.09 * size], look.shirt, line)
         canvas.disc(at(0, 1.32), 0.08 * size, look.shirt, line)
     elif look.hat == "crown":
-        gold: Colour = (250, 204, 84)
+        gold: Color = (250, 204, 84)
         points = [at(-0.62, 0.82), at(-0.72, 1.45), at(-0.34, 1.14), at(0, 1.55), at(0.34, 1.14),
                   at(0.72, 1.45), at(0.62, 0.82), at(0, 0.74)]  # fmt: skip
         canvas.polygon(points, gold, shade(gold))

@@ -1,4 +1,4 @@
-"""How a puppet moves: smooth curves of its joints over time, the same for every identity."""
+"""The motion of a puppet: smooth curves of its joints over time, the same for every identity."""
 
 import math
 from dataclasses import dataclass
@@ -9,28 +9,28 @@ FRAMES_PER_SECOND = 25
 
 KINDS = ("wave", "dance", "star_jump", "march", "slow_arcs", "boogie")
 _PACE = {"slow_arcs": 0.6, "star_jump": 0.8}
-_STROLL = (0.05, 0.13)  # how far a figure goes to either side
+_STROLL = (0.05, 0.13)  # range of a figure's reach to either side
 
 
 @dataclass(frozen=True)
 class Pose:
-    """The joints at one moment. Lengths in units of the picture's short side, angles in radians.
+    """The joints at one moment. Lengths are in short sides of the picture, angles in radians.
 
-    Pairs are (left, right) as seen in the picture. Arm angles count from straight down, positive
-    outwards; an elbow's is added to its arm's.
+    Pairs are (left, right) in the picture. Arm angles count from straight down, positive outward.
+    An elbow's angle is added to its arm's.
     """
 
     place: float  # where the figure stands, to the right of the middle
-    sway: float  # of the hips, to the right
-    dip: float  # of the hips, downwards
-    jump: float  # of the whole figure, upwards
-    lean: float  # of the trunk, positive to the right
-    tilt: float  # of the head against the trunk
-    turn: float  # of the face, -1 to 1
+    sway: float  # shift of the hips to the right
+    dip: float  # shift of the hips down
+    jump: float  # shift of the whole figure up
+    lean: float  # angle of the trunk, positive to the right
+    tilt: float  # angle of the head against the trunk
+    turn: float  # turn of the face, -1 to 1
     arms: tuple[float, float]
     elbows: tuple[float, float]
-    step_out: tuple[float, float]  # feet, outwards
-    step_up: tuple[float, float]  # feet, upwards
+    step_out: tuple[float, float]  # shift of the feet outward
+    step_up: tuple[float, float]  # shift of the feet up
     trail: float  # how far loose cloth and hair swing, positive to the right
     mouth: float  # 0 closed, 1 open
     blink: bool
@@ -39,7 +39,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Curve:
-    """middle + amplitude sin(2 pi f t + phase), with some of the second harmonic on top."""
+    """middle + amplitude sin(2 pi f t + phase), plus a share of the second harmonic."""
 
     middle: float = 0.0
     amplitude: float = 0.0
@@ -48,7 +48,7 @@ class Curve:
     second: float = 0.0
 
     def __call__(self, time: float) -> float:
-        """The value `time` seconds in."""
+        """The value after `time` seconds."""
         angle = 2 * math.pi * self.frequency * time + self.phase
         return self.middle + self.amplitude * (
             math.sin(angle) + self.second * math.sin(2 * angle + 1.0)
@@ -59,7 +59,7 @@ class Motion:
     """One endless movement, chosen by its number.
 
     Args:
-      number: any whole number from 0 up; its movement never changes.
+      number: any whole number from 0 up. Its movement never changes.
     """
 
     def __init__(self, number: int) -> None:
@@ -79,7 +79,7 @@ class Motion:
         """The pose `time` seconds after the clip's start."""
         time = time + self._start
         value = {name: curve(time) for name, curve in self._curves.items()}
-        # Cloth and hair hang behind the body: they follow where the trunk was a little ago.
+        # Cloth and hair lag behind the body: they follow the trunk of a moment ago.
         late = time - 0.16
         drift = self._curves["sway"](time) - self._curves["sway"](late)
         drift += self._stroll(time) - self._stroll(late)
@@ -109,7 +109,7 @@ class Motion:
         return quiet | _common(dice, self._beat) | _MAKERS[self.kind](dice, self._beat)
 
     def _choose_camera(self, dice: Dice) -> tuple[Curve, ...]:
-        """Half of the clips have a camera that drifts slowly; the others stand still."""
+        """Chooses the camera's curves: a slow drift in half of the clips, none in the others."""
         strength = dice.uniform(0.5, 1.0) if dice.chance(0.5) else 0.0
         amplitudes = (0.07, 0.02, 0.04, 0.035)
         return tuple(
@@ -126,7 +126,7 @@ _NAMES = (
 
 
 def _common(dice: Dice, beat: float) -> dict[str, Curve]:
-    """Breathing, looking about, hanging arms: what every movement has unless it says otherwise."""
+    """Breathing, looking around, hanging arms: the curves that a movement may replace."""
     phase = dice.uniform(0, 6.28)
     return {
         "sway": Curve(0, dice.uniform(0.008, 0.02), beat, phase),
@@ -145,7 +145,7 @@ def _common(dice: Dice, beat: float) -> dict[str, Curve]:
 
 
 def _wave(dice: Dice, beat: float) -> dict[str, Curve]:
-    """One arm up and waving, the other on the hip or hanging."""
+    """One arm waves, the other is on the hip or hangs."""
     on_hip = dice.chance(0.5)
     return {
         "arm_left": Curve(dice.uniform(1.9, 2.3), 0.22, beat, 0.0),
@@ -156,7 +156,7 @@ def _wave(dice: Dice, beat: float) -> dict[str, Curve]:
 
 
 def _dance(dice: Dice, beat: float) -> dict[str, Curve]:
-    """Hips from side to side, arms swinging up in turn, feet tapping."""
+    """Hips move from side to side, arms swing up in turn, feet tap."""
     reach = dice.uniform(0.7, 1.0)
     return {
         "sway": Curve(0, dice.uniform(0.03, 0.05), beat, 0.0),
@@ -174,7 +174,7 @@ def _dance(dice: Dice, beat: float) -> dict[str, Curve]:
 
 
 def _star_jump(dice: Dice, beat: float) -> dict[str, Curve]:
-    """Arms and legs out and in together, with a hop."""
+    """Arms and legs go out and in together, with a hop."""
     reach = dice.uniform(0.95, 1.15)
     arms = Curve(1.45, reach, beat, 0.0)
     elbows = Curve(0.15, 0.25, beat, 0.8)
@@ -191,7 +191,7 @@ def _star_jump(dice: Dice, beat: float) -> dict[str, Curve]:
 
 
 def _march(dice: Dice, beat: float) -> dict[str, Curve]:
-    """Knees up in turn, bent arms swinging against them."""
+    """Knees go up in turn, and bent arms swing against them."""
     lift, swing = dice.uniform(0.08, 0.12), dice.uniform(0.25, 0.4)
     return {
         "sway": Curve(0, 0.02, beat, 0.0),
@@ -208,7 +208,7 @@ def _march(dice: Dice, beat: float) -> dict[str, Curve]:
 
 
 def _slow_arcs(dice: Dice, beat: float) -> dict[str, Curve]:
-    """Wide stance, weight from leg to leg, arms drawing large arcs."""
+    """In a wide stance, weight goes from leg to leg, and arms draw large arcs."""
     phase = dice.uniform(0.6, 1.8)
     return {
         "sway": Curve(0, dice.uniform(0.05, 0.07), beat, 0.0),
@@ -224,7 +224,7 @@ def _slow_arcs(dice: Dice, beat: float) -> dict[str, Curve]:
 
 
 def _boogie(dice: Dice, beat: float) -> dict[str, Curve]:
-    """Free: every joint its own course."""
+    """Every joint follows its own curve."""
     curves = {
         "sway": Curve(0, dice.uniform(0.02, 0.045), beat, dice.uniform(0, 6.28)),
         "dip": Curve(0.03, 0.025, 2 * beat, dice.uniform(0, 6.28)),
@@ -254,7 +254,7 @@ _MAKERS = {
 
 
 def _mirror(pose: Pose) -> Pose:
-    """The same pose with left and right exchanged; the camera stays as it is."""
+    """The pose with left and right exchanged; the camera stays."""
     return Pose(
         place=-pose.place,
         sway=-pose.sway,

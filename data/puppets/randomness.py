@@ -1,4 +1,4 @@
-"""Draws that stay the same from one release of NumPy to the next."""
+"""Random choices that stay the same from one release of NumPy to the next."""
 
 from collections.abc import Sequence
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""From a pose and a build to joints: arms by their angles, legs by where the feet stand."""
+"""Computes the joints of a pose: arms from their angles, legs from the place of the feet."""
 
 import math
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from data.puppets.canvas import Point, along
 from data.puppets.motion import Pose
 
 FLOOR = 0.93
-_KNEE_OUTWARDS = 0.5  # share of a knee's bend that is seen from the front
+_KNEE_OUTWARDS = 0.5  # share of a knee's bend that points sideways
 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Joints in the canvas's units; pairs are (left, right) as seen in the picture."""
+    """Joints in the canvas's units. Pairs are (left, right) in the picture."""
 
     hips: Point
     chest: Point  # middle of the shoulders
     lean: float
-    head: Point  # centre
+    head: Point  # center
     head_angle: float
     shoulders: tuple[Point, Point]
     elbows: tuple[Point, Point]
@@ -29,14 +29,14 @@ class Skeleton:
 
 
 def skeleton(look: Appearance, pose: Pose) -> Skeleton:
-    """Where every joint is.
+    """Computes the place of every joint.
 
     Args:
       look: the build.
       pose: angles and offsets at one moment.
 
     Returns:
-      The joints. Arms have the build's lengths, legs look shorter where they bend.
+      The joints. Arms have the build's lengths; bent legs look shorter.
     """
     standing = FLOOR - 0.035 - 1.96 * look.leg
     hips = (pose.place + pose.sway, standing + pose.dip - pose.jump)
@@ -81,13 +81,13 @@ def skeleton(look: Appearance, pose: Pose) -> Skeleton:
 
 
 def _bend(joint: Point, foot: Point, length: float, side: int) -> tuple[Point, Point]:
-    """The knee of a leg from `joint` towards `foot`, bent outwards, and the foot it can reach."""
+    """The knee of a leg from `joint` to `foot`, bent outward, and the nearest foot in reach."""
     dx, dy = foot[0] - joint[0], foot[1] - joint[1]
     distance = math.hypot(dx, dy)
     reach = min(distance, 1.999 * length)
     dx, dy = dx / distance * reach, dy / distance * reach
-    # Half the way to the foot, then as far as the thigh's length leaves; most of that is towards
-    # the viewer, so only a part of it shows.
+    # The knee is halfway to the foot, and aside by what the thigh's length leaves. Most of that is
+    # toward the viewer, so only a share of it is drawn.
     aside = -side * _KNEE_OUTWARDS * math.sqrt(length**2 - (reach / 2) ** 2) / reach
     knee = (joint[0] + dx / 2 - dy * aside, joint[1] + dy / 2 + dx * aside)
     return knee, (joint[0] + dx, joint[1] + dy)

@@ -7,10 +7,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from tpsm_jax.checkpoints.added_fields import with_added_fields
 from tpsm_jax.checkpoints.files import CONFIG, METRICS, STEPS, VARIABLES
 from tpsm_jax.checkpoints.steps import finished_steps
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.registry import DEFAULT_FAMILY
 from tpsm_jax.runtime.atomic_files import replace_text
 from tpsm_jax.runtime.disk import check_room
 
@@ -108,8 +108,7 @@ def _fixed(config: Mapping[str, Any]) -> dict[str, Any]:
     dataset = config.get("dataset", {})
     fixed = {name: config.get(name) for name in _FIXED}
     if isinstance(fixed["model_params"], Mapping):
-        # Runs from before there were families do not have the field.
-        fixed["model_params"] = {"family": DEFAULT_FAMILY, **fixed["model_params"]}
+        fixed["model_params"] = with_added_fields(fixed["model_params"])
     return {**fixed, "dataset": {name: dataset.get(name) for name in _FIXED_OF_DATASET}}
 
 

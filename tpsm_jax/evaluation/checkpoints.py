@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from tpsm_jax.checkpoints.added_fields import without_added_fields
 from tpsm_jax.checkpoints.converted import Checkpoint
 from tpsm_jax.checkpoints.steps import find_step
 from tpsm_jax.errors import InputError
@@ -95,7 +96,7 @@ def model_entry(model: ModelSpec, checkpoint: Checkpoint) -> dict[str, Any]:
 def identity(entry: Mapping[str, Any], checkpoint: Checkpoint) -> dict[str, Any]:
     """What tells a checkpoint from all others, wherever it lies."""
     config = checkpoint.config.to_dict()
-    decide = [config["image_size"], config["model_params"]]
+    decide = [config["image_size"], without_added_fields(config["model_params"])]
     decide.append((config.get("dataset_params") or {}).get("frame_shape"))
     same = {field: entry[field] for field in ("name", "step", "ema", "weights_crc32")}
     return {**same, "config_crc32": crc32(decide)}

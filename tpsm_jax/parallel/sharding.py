@@ -111,19 +111,22 @@ def device_batches(
     """Sends batches to the devices before they are asked for.
 
     Args:
-      batches: "source" and "driving" [b, H, W, 3] uint8 and "name", this process's share.
-      mesh: as `make_mesh` made it.
-      ahead: batches on their way while one is computed on.
+      batches: this process's share of each batch: arrays with a leading axis of b, and "name", a
+        list of b names. Entries that are no NumPy arrays stay on the host.
+      mesh: made by `make_mesh`.
+      ahead: number of batches sent ahead of the one in use.
 
     Yields:
-      The global batch {"source", "driving"}, sharded, and the names of this process's share.
+      The arrays of the global batch, sharded along their first axis, under their names; and the
+      names of this process's share.
     """
     sharding = batch_sharding(mesh)
     waiting: deque[tuple[dict[str, jax.Array], list[str]]] = deque()
     for batch in batches:
         arrays = {
-            key: jax.make_array_from_process_local_data(sharding, batch[key])
-            for key in ("source", "driving")
+            key: jax.make_array_from_process_local_data(sharding, value)
+            for key, value in batch.items()
+            if isinstance(value, np.ndarray)
         }
         waiting.append((arrays, list(batch["name"])))
         if len(waiting) > ahead:

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 from ml_collections import ConfigDict
 
+from configs.base import get_base_config
+from data.resize_crop import ResizeCrop
 from tests.helpers.paths import ROOT
+from tpsm_jax.config import apply_overrides
 
 NAMES = ("vox256", "taichi256", "ted384", "mgif256")
 CONFIGS = ROOT / "configs"
@@ -19,11 +22,12 @@ def SAME(value: Any) -> tuple:  # noqa: N802 - reads as a mark in the table belo
 
 
 # The official files as facts: field -> its value in vox, taichi, ted and mgif. The first is theirs
-# under another name, dataset_params.root_dir, and the next two are ours.
+# under another name, dataset_params.root_dir. Those marked as ours, they do not have; None stands
+# for a section that a file lacks.
 FACTS: dict[str, tuple] = {
     "dataset.path": ("../vox", "../taichi", "../TED384-v2", "../moving-gif"),
-    "dataset.mix_paths": SAME([]),
-    "dataset.mix_weights": SAME([]),
+    "dataset.mix_paths": SAME([]),  # ours
+    "dataset.mix_weights": SAME([]),  # ours
     "dataset_params.frame_shape": SAME(None),
     "dataset_params.id_sampling": (True, True, True, False),
     "dataset_params.augmentation_params.flip_param.horizontal_flip": SAME(True),
@@ -32,12 +36,21 @@ FACTS: dict[str, tuple] = {
     "dataset_params.augmentation_params.jitter_param.contrast": (0.1, 0.1, 0.1, ABSENT),
     "dataset_params.augmentation_params.jitter_param.saturation": (0.1, 0.1, 0.1, ABSENT),
     "dataset_params.augmentation_params.jitter_param.hue": (0.1, 0.1, 0.1, 0.5),
-    "dataset_params.augmentation_params.crop_param.size": (ABSENT, ABSENT, ABSENT, [256, 256]),
-    "dataset_params.augmentation_params.resize_param.ratio": (ABSENT, ABSENT, ABSENT, [0.9, 1.1]),
+    "dataset_params.augmentation_params.crop_param.size": (None, None, None, [256, 256]),
+    "dataset_params.augmentation_params.resize_param.ratio": (None, None, None, [0.9, 1.1]),
+    "dataset_params.puppets.clips": SAME(None),  # ours, as are the next two
+    "dataset_params.puppets.frames": SAME(50),
+    "dataset_params.puppets.size": SAME(256),
+    "model_params.family": SAME("tpsm"),  # ours
     "model_params.common_params.num_tps": SAME(10),
     "model_params.common_params.num_channels": SAME(3),
     "model_params.common_params.bg": (True, True, True, False),
     "model_params.common_params.multi_mask": SAME(True),
+    "model_params.kp_detector_params.width": SAME(64),  # ours, as are the next four
+    "model_params.kp_detector_params.blocks": SAME(2),
+    "model_params.kp_detector_params.spread_points": SAME(False),
+    "model_params.bg_predictor_params.width": SAME(64),
+    "model_params.bg_predictor_params.blocks": SAME(2),
     "model_params.generator_params.block_expansion": SAME(64),
     "model_params.generator_params.max_features": SAME(512),
     "model_params.generator_params.num_down_blocks": SAME(3),
@@ -112,6 +125,7 @@ def test_what_goes_beyond_the_official_code_is_off(name: str) -> None:
     assert config.compute_dtype == "float32"
     assert config.perceptual_features == "vgg19"
     assert config.accumulate_steps == 1
+    assert ResizeCrop.from_config(get_base_config().dataset_params.augmentation_params) is None
     for field in (
         "remat", "ema_decay", "dropout_rescale", "warmup_steps", "optimizer", "init_from", "freeze",
         "skip_nonfinite_steps", "total_steps",
@@ -140,6 +154,29 @@ def test_values_have_the_official_types(name: str) -> None:
 )
 def test_image_size(name: str, size: tuple[int, int]) -> None:
     assert load(name).image_size == size
+
+
+def test_every_section_is_in_the_base_so_that_its_fields_are_flags() -> None:
+    base = flatten(get_base_config())
+    names = (*NAMES, "puppets64")
+    added = {key for name in names for key in flatten(load(name))} - base.keys()
+    assert added == {"train_avd_params.lambda_affine"}  # which no code reads
+    config = get_base_config()
+    apply_overrides(
+        config,
+        [
+            "--config.model_params.kp_detector_params.width=16",
+            "--config.model_params.bg_predictor_params.blocks=1",
+            "--config.dataset_params.puppets.clips=3",
+            "--config.dataset_params.augmentation_params.crop_param.size=(64,96)",
+            "--config.dataset_params.augmentation_params.resize_param.ratio=(0.9,1.1)",
+        ],
+    )
+    assert config.model_params.kp_detector_params.width == 16
+    assert config.model_params.bg_predictor_params.blocks == 1
+    assert config.dataset_params.puppets.clips == 3
+    transform = ResizeCrop.from_config(config.dataset_params.augmentation_params)
+    assert transform == ResizeCrop((0.9, 1.1), (64, 96))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,4 +1,4 @@
-"""The builders of TensorFlow Datasets, and what it reads of a prepared data set."""
+"""The builders of TensorFlow Datasets, and how it reads a prepared data set."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import data.builders as builders  # noqa: E402
 
 
 def examples(builder: Any, split: str) -> dict[str, dict[str, Any]]:
-    """The examples of a split by their names, frames as they are stored."""
+    """The examples of a split by name, with the encoded frames."""
     stored = {"frames": tfds.decode.SkipDecoding()}
     read = tfds.as_numpy(builder.as_dataset(split=split, decoders=stored))
     return {example["name"].decode(): example for example in read}
@@ -77,9 +77,9 @@ def test_tensorflow_datasets_reads_what_the_reader_reads(
         assert isinstance(clip, PreparedClip)
         np.testing.assert_array_equal(read[name]["frames"], frames[name])
         np.testing.assert_array_equal(list(clip.frames()), frames[name])
-        told = (clip.identity.encode(), clip.num_frames, clip.height, clip.width, clip.frame_rate)
+        ours = (clip.identity.encode(), clip.num_frames, clip.height, clip.width, clip.frame_rate)
         fields = ("identity", "num_frames", "height", "width", "frame_rate")
-        assert told == tuple(read[name][field] for field in fields)
+        assert ours == tuple(read[name][field] for field in fields)
 
 
 def test_puppets_are_built_without_a_folder(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The layouts of data sets, and frames out of every kind of clip."""
+"""The layouts of data sets, and the frames of every kind of clip."""
 
 from pathlib import Path
 
@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 import data.clips
-from data.clips import Clip, FolderClip, VideoClip, find_clips, fit, group_by_identity
+from data.clips import Clip, FolderClip, VideoClip, fit
+from data.folder import find_clips
+from data.loader import group_by_identity
 from tests.helpers.clip_files import SIZE, frame, label, write_folder, write_strip, write_video
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import resize
@@ -77,14 +79,14 @@ def test_identities_are_whole_names(tmp_path: Path) -> None:
     assert groups == [["id1#a", "id1#b#c"], ["id10#a.mp4"], ["id2", "id2.png"], ["id2.v.png"]]
 
 
-def test_a_missing_root_is_told(tmp_path: Path) -> None:
+def test_a_missing_root_is_reported(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no folder of clips '.*nowhere'"):
         find(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("name", ["a", "a.mp4", "a.png", "README.md"])
 @pytest.mark.parametrize("target", ["nothing", "loop"])
-def test_a_link_that_leads_nowhere_is_told(tmp_path: Path, name: str, target: str) -> None:
+def test_a_link_that_leads_nowhere_is_reported(tmp_path: Path, name: str, target: str) -> None:
     write_folder(tmp_path / "train" / "b", 0, 1)
     write_folder(tmp_path / "test" / "b", 0, 1)
     link = tmp_path / "train" / name
@@ -95,7 +97,7 @@ def test_a_link_that_leads_nowhere_is_told(tmp_path: Path, name: str, target: st
     assert names(find(tmp_path)) == ["b"]
 
 
-def test_a_folder_that_links_to_the_one_around_it_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_links_to_the_one_around_it_is_reported(tmp_path: Path) -> None:
     write_folder(tmp_path / "train" / "a", 0, 1)
     write_folder(tmp_path / "test" / "b", 0, 1)
     (tmp_path / "train" / "round").symlink_to("..")
@@ -104,7 +106,7 @@ def test_a_folder_that_links_to_the_one_around_it_is_told(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(("there", "missing"), [("train", "test"), ("test", "train")])
-def test_half_a_split_is_told(tmp_path: Path, there: str, missing: str) -> None:
+def test_half_a_split_is_reported(tmp_path: Path, there: str, missing: str) -> None:
     write_folder(tmp_path / there / "a", 0, 1)
     with pytest.raises(InputError, match=f"has {there}/ but no {missing}/"):
         find(tmp_path)
@@ -119,7 +121,7 @@ def test_an_evaluation_needs_test_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("empty", "other"), [("test", "train"), ("train", "test")])
-def test_an_empty_split_is_told(tmp_path: Path, empty: str, other: str) -> None:
+def test_an_empty_split_is_reported(tmp_path: Path, empty: str, other: str) -> None:
     write_folder(tmp_path / other / "a", 0, 1)
     (tmp_path / empty).mkdir()
     (tmp_path / empty / ".DS_Store").touch()
@@ -128,7 +130,7 @@ def test_an_empty_split_is_told(tmp_path: Path, empty: str, other: str) -> None:
     assert names(find(tmp_path, other)) == ["a"]
 
 
-def test_a_folder_without_pictures_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_pictures_is_reported(tmp_path: Path) -> None:
     write_folder(tmp_path / "train" / "a", 0, 1)
     (tmp_path / "train" / "empty").mkdir()
     (tmp_path / "train" / "empty" / ".DS_Store").touch()
@@ -198,7 +200,7 @@ def test_frames_are_sorted_by_name_and_others_passed_over(tmp_path: Path) -> Non
     assert labels(only(tmp_path)) == [(1, 0), (1, 1), (1, 2)]
 
 
-def test_grey_palette_and_transparent_frames_become_rgb(tmp_path: Path) -> None:
+def test_gray_palette_and_transparent_frames_become_rgb(tmp_path: Path) -> None:
     folder = tmp_path / "train" / "a"
     write_folder(folder, 1, 1)
     picture = Image.open(folder / "0000.png")
@@ -257,12 +259,16 @@ def test_without_a_shape_frames_have_the_proportions_of_the_image_size(tmp_path:
 
 
 @pytest.mark.parametrize("frame_shape", [(SIZE, 20, 3), (2 * SIZE, SIZE, 3)])
-def test_frames_side_by_side_that_do_not_fit_are_told(tmp_path: Path, frame_shape: tuple) -> None:
+def test_frames_side_by_side_that_do_not_fit_are_reported(
+    tmp_path: Path, frame_shape: tuple
+) -> None:
     write_strip(tmp_path / "train" / "a.png", 0, 6)
     clip = only(tmp_path, frame_shape=frame_shape)
-    with pytest.raises(InputError, match=r"a\.png, 96 x 16 pixels, is not made of frames") as told:
+    with pytest.raises(
+        InputError, match=r"a\.png, 96 x 16 pixels, is not made of frames"
+    ) as raised:
         clip.pair(0.0, 0.5)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("content", [b"not a picture", b""])
@@ -273,9 +279,9 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes)
     path.write_bytes(content)
     clip = only(tmp_path)
     for read in (lambda: clip.pair(0.0, 0.5), lambda: list(clip.frames())):
-        with pytest.raises(InputError, match=r"train/a") as told:
+        with pytest.raises(InputError, match=r"train/a") as raised:
             read()
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(raised.value)
 
 
 def test_of_a_gif_that_breaks_off_the_part_before_counts(tmp_path: Path) -> None:
@@ -297,9 +303,9 @@ def test_a_half_written_picture_is_named(tmp_path: Path, part: str) -> None:
     else:
         path.unlink()
         path.symlink_to("nothing")
-    with pytest.raises(InputError, match=r"picture .*train/a/0002\.png") as told:
+    with pytest.raises(InputError, match=r"picture .*train/a/0002\.png") as raised:
         only(tmp_path).pair(0.0, JUST_BELOW_ONE)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_half_written_video_is_named(tmp_path: Path) -> None:
@@ -307,9 +313,11 @@ def test_a_half_written_video_is_named(tmp_path: Path) -> None:
     path = tmp_path / "train" / "a.mp4"
     write_video(path, 1, 6)
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(InputError, match=r"train/a\.mp4 is no video that ffmpeg can read") as told:
+    with pytest.raises(
+        InputError, match=r"train/a\.mp4 is no video that ffmpeg can read"
+    ) as raised:
         only(tmp_path).pair(0.0, 0.5)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_a_folder_that_goes_away_is_named(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Batches: the right frames, in one order whatever the threads do, from any step on."""
+"""Batches hold the right frames, in one order whatever the threads do, from any step on."""
 
 import gc
 import time
@@ -44,13 +44,14 @@ def batches_of(dataset: ClipDataset, count: int, **arguments: int) -> list[dict[
 def assert_equal(some: list[dict[str, Any]], others: list[dict[str, Any]]) -> None:
     assert len(some) == len(others)
     for one, other in zip(some, others, strict=True):
+        assert one.keys() == other.keys() >= {"name", "source", "driving"}
         assert one["name"] == other["name"]
-        for key in ("source", "driving"):
+        for key in one:
             np.testing.assert_array_equal(one[key], other[key])
 
 
 def record_samples(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The numbers of the samples that are read from now on."""
+    """A list that gets the number of every sample read from now on."""
     read, numbers = ClipDataset._read, []
 
     def recorded(self: ClipDataset, order: SampleOrder, sample: int) -> Any:
@@ -204,7 +205,7 @@ def test_processes_share_the_batch_of_one(root: Path, monkeypatch: pytest.Monkey
 
 
 def test_an_epoch_of_two_hosts_holds_every_clip_once(tmp_path: Path) -> None:
-    """As read by two processes that know nothing of each other, identities drawn besides."""
+    """Two processes that do not communicate share an epoch, also one of identities."""
     for number in range(12):
         write_folder(tmp_path / "train" / f"id{number // 2}#{number}", number, 1)
     write_folder(tmp_path / "test" / "x", 0, 1)
@@ -273,7 +274,7 @@ def test_the_batch_must_divide_and_fit(root: Path) -> None:
 # ---------------------------------------------------------------- errors, and the end
 
 
-def test_an_unreadable_frame_is_told_in_the_place_of_its_batch(root: Path) -> None:
+def test_an_unreadable_frame_is_reported_in_the_place_of_its_batch(root: Path) -> None:
     dataset = open_dataset(small_config(root))
     good = batches_of(dataset, 40, batch_size=1)
     clips = [batch["name"][0] for batch in good]
@@ -282,9 +283,9 @@ def test_an_unreadable_frame_is_told_in_the_place_of_its_batch(root: Path) -> No
     (root / "train" / "clip2" / "0000.png").write_bytes(b"not a picture")
     batches = dataset.batches(batch_size=1, num_repeats=7, seed=1, start_step=start)
     assert_equal(list(islice(batches, bad - start)), good[start:bad])
-    with pytest.raises(InputError, match="cannot read the picture .*clip2/0000.png") as told:
+    with pytest.raises(InputError, match="cannot read the picture .*clip2/0000.png") as raised:
         next(batches)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
     with pytest.raises(StopIteration):
         next(batches)
 
@@ -326,7 +327,7 @@ def test_the_threads_end(
     assert len(samples) == count
 
 
-def test_a_crop_of_another_size_is_told(root: Path) -> None:
+def test_a_crop_of_another_size_is_reported(root: Path) -> None:
     config = small_config(root)
     config.dataset_params.augmentation_params = ConfigDict({"crop_param": {"size": 8}})
     with pytest.raises(InputError, match=r"crop_param.size \(8, 8\) is not image_size \(16, 16\)"):
@@ -337,7 +338,7 @@ def test_no_augmentation_at_all(root: Path) -> None:
     config = small_config(root)
     with config.unlocked():
         config.dataset_params.augmentation_params = None
-    assert open_dataset(config).resize_crop is None
+    assert open_dataset(config).reader.resize_crop is None
 
 
 # ---------------------------------------------------------------- whole clips

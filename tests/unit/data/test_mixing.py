@@ -1,4 +1,4 @@
-"""Several data sets in one order: by their weights, each in whole passes, from any step on."""
+"""Several data sets in one order, by weight, each in whole passes, from any step on."""
 
 from collections import Counter
 from itertools import islice
@@ -24,7 +24,7 @@ def mixed(
 
 
 def parts_and_entries(order: MixedOrder, samples: range) -> list[tuple[int, int]]:
-    """(data set, entry within it) of each sample."""
+    """The data set of each sample, and the entry within it."""
     firsts = np.cumsum([0, *order.sizes])
     entries = [order.entry(sample) for sample in samples]
     parts = [int(np.searchsorted(firsts, entry, "right")) - 1 for entry in entries]
@@ -57,7 +57,7 @@ def test_each_data_set_is_gone_through_in_passes_that_cover_it_once() -> None:
 
 
 def test_larger_batches_hold_the_same_passes() -> None:
-    """No entry comes again before the others have come, but for the step in which a pass ends."""
+    """An entry repeats only after all others, except in the step in which a pass ends."""
     order = mixed((50, 30), (2, 1), batch_size=6)
     samples = parts_and_entries(order, range(6 * 25))  # 100 and 50: two passes, one and two thirds
     assert Counter(entry for part, entry in samples if part == 0) == dict.fromkeys(range(50), 2)
@@ -84,7 +84,7 @@ def test_far_ahead_is_as_near_as_the_start() -> None:
 
 
 def test_a_run_of_years_ago_can_go_on() -> None:
-    """These numbers may never change: runs are resumed by them."""
+    """These numbers may never change: runs resume by them."""
     order = mixed((3, 6), (1, 2))
     assert [order.entry(sample) for sample in range(12)] == ENTRIES
     assert order.steps_per_epoch == 4 * 9 // 6
@@ -119,7 +119,7 @@ def test_weights_as_they_are_written(weights: tuple, whole: tuple) -> None:
         (("a", 1), "'a' is not a positive number"),
     ],
 )
-def test_weights_that_do_not_do_are_told(weights: tuple, message: str) -> None:
+def test_weights_that_do_not_do_are_reported(weights: tuple, message: str) -> None:
     with pytest.raises(InputError, match=message):
         whole_weights(weights, 2)
 
@@ -128,7 +128,7 @@ def test_weights_that_do_not_do_are_told(weights: tuple, message: str) -> None:
 
 
 def mixture(tmp_path: Path, **fields: Any) -> ClipDataset:
-    """Clips 0 to 2 in one data set, 3 and 4 in another, half of the samples from each."""
+    """Clips 0 to 2 in one data set, 3 and 4 in another, and half of the samples from each."""
     for number in range(5):
         write_folder(tmp_path / f"{number // 3}" / "train" / f"clip{number}", number, 3)
     for number in range(2):
@@ -183,7 +183,7 @@ def test_an_identity_of_two_data_sets_is_two(tmp_path: Path) -> None:
     assert len(dataset.entries) == 7
 
 
-def test_what_is_read_is_told(tmp_path: Path) -> None:
+def test_what_is_read_is_reported(tmp_path: Path) -> None:
     assert mixture(tmp_path).describe().splitlines() == [
         f"{tmp_path}/0: folder of clips, 3 clips, 50.0% of the samples",
         f"{tmp_path}/1: folder of clips, 2 clips, 50.0% of the samples",

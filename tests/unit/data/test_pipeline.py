@@ -1,4 +1,4 @@
-"""TensorFlow stays in the background: quiet, off the accelerators, gone when the program ends."""
+"""TensorFlow is quiet, leaves the accelerators alone, and ends with the program."""
 
 import os
 import subprocess
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from data.pipeline import Batches, import_tensorflow
+from data.sample_reader import SampleReader
 from tests.helpers.clip_files import write_data_set
 from tests.helpers.paths import ROOT
 from tpsm_jax.errors import InputError
@@ -36,7 +37,7 @@ run_script(main)
 @pytest.mark.slow
 @pytest.mark.parametrize("broken", [False, True])
 def test_a_program_ends_while_the_threads_are_reading(tmp_path: Path, broken: bool) -> None:
-    """Nothing hangs, and nothing of TensorFlow's is on the screen."""
+    """Nothing hangs, and TensorFlow prints nothing."""
     write_data_set(tmp_path)
     bad = tmp_path / "train" / "clip1"
     if broken:
@@ -63,13 +64,14 @@ def test_no_thread_tunes_what_would_end_a_minute_late(monkeypatch: pytest.Monkey
         "with_options",
         lambda *arguments: given.append(arguments) or with_options(*arguments),
     )
-    frame = np.zeros((2, 2, 3), np.uint8)
+    reader = SampleReader((2, 2))
+    sample = {key: np.zeros(*array) for key, array in reader.spec.items()}
     for workers in (0, 3):
         with Batches(
-            lambda _: (frame, frame),
+            lambda _: sample,
             str,
             int,
-            image_size=(2, 2),
+            spec=reader.spec,
             batch_size=1,
             start=0,
             workers=workers,
@@ -92,3 +94,11 @@ def test_tensorflow_is_kept_off_the_accelerators(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
     import_tensorflow.__wrapped__()
     assert hidden == [([], "GPU"), ([], "TPU")]
+
+
+@pytest.mark.parametrize("module", ["clips", "folder", "prepare", "roots", "loader"])
+def test_finding_clips_imports_neither_tensorflow_nor_jax(module: str) -> None:
+    code = f"import sys, data.{module}; print(*{{'jax', 'tensorflow'}} & set(sys.modules))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"

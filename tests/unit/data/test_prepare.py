@@ -1,4 +1,4 @@
-"""`python -m data.prepare` on good and bad input: what is kept, what is left out, what is told."""
+"""`python -m data.prepare` on good and bad input: what it keeps, leaves out and reports."""
 
 import json
 import sys
@@ -28,16 +28,16 @@ def report(root: Path) -> dict[str, list[dict]]:
 
 
 def error_of(capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that was told, after the progress bar."""
+    """The one line of the error, after the progress bar."""
     lines = capsys.readouterr().err.strip().split("\n")
-    told = [line for line in lines if line.startswith("error: ")]
-    assert told == lines[-1:]
-    return told[0]
+    errors = [line for line in lines if line.startswith("error: ")]
+    assert errors == lines[-1:]
+    return errors[0]
 
 
 @pytest.fixture
 def raw(tmp_path: Path) -> Path:
-    """Two good clips a split, of three frames; tests add to train/."""
+    """Two good clips per split, of three frames; tests add more to train/."""
     write_noise_set(tmp_path / "raw", train=2, test=2)
     return tmp_path / "raw"
 
@@ -59,7 +59,7 @@ def test_videos_gifs_strips_and_folders(raw: Path, monkeypatch: pytest.MonkeyPat
     assert report(output) == {"broken": [], "short": []}
 
 
-def test_grey_palette_and_transparent_frames_become_rgb(
+def test_gray_palette_and_transparent_frames_become_rgb(
     raw: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = raw / "train" / "modes"
@@ -147,7 +147,7 @@ def test_shards_depend_on_names_alone(tmp_path: Path) -> None:
 
 
 def break_clips(folder: Path) -> dict[str, str]:
-    """Writes one clip of each broken kind, and returns what is to be told of it."""
+    """Writes one clip of each broken kind, and returns what is reported for it."""
     (folder / "empty").mkdir()
     (folder / "empty" / ".DS_Store").touch()
     write_noise_clip(folder / "half", 3)
@@ -183,13 +183,13 @@ def test_broken_clips_are_left_out_and_named(
     assert prepare(monkeypatch, raw, output, "--max_broken", "7") == 0
     assert "prepared 4 clips in" in capsys.readouterr().out
     assert names(output) == ["t00", "t01"]
-    told = {entry["name"]: entry for entry in report(output)["broken"]}
-    assert list(told) == list(expected)
+    broken = {entry["name"]: entry for entry in report(output)["broken"]}
+    assert list(broken) == list(expected)
     for name, part in expected.items():
-        assert part in told[name]["reason"]
-        assert name in told[name]["reason"]
-        assert "\n" not in told[name]["reason"]
-        assert told[name]["split"] == "train"
+        assert part in broken[name]["reason"]
+        assert name in broken[name]["reason"]
+        assert "\n" not in broken[name]["reason"]
+        assert broken[name]["split"] == "train"
 
 
 def test_mended_clips_are_taken_in(
@@ -211,7 +211,7 @@ def test_mended_clips_are_taken_in(
     assert "is finished, and its clips cannot be read again" in error_of(capsys)
 
 
-def test_of_a_video_that_breaks_off_the_part_before_is_kept_and_told(
+def test_a_truncated_video_is_kept_up_to_there_and_reported(
     raw: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_video(raw / "train" / "whole.mkv", 1, 50)
@@ -231,7 +231,7 @@ def test_of_a_video_that_breaks_off_the_part_before_is_kept_and_told(
     assert 1 <= short["frames"] < 45
 
 
-def test_a_name_that_is_not_utf8_is_told(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_is_not_utf8_is_reported(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_noise_clip(raw / "train" / "bad\udcff", 1)
     output = raw.parent / "made"
     assert prepare(monkeypatch, raw, output, "--max_broken", "1") == 0
@@ -239,7 +239,7 @@ def test_a_name_that_is_not_utf8_is_told(raw: Path, monkeypatch: pytest.MonkeyPa
     assert names(output) == ["t00", "t01"]
 
 
-def test_a_split_of_broken_clips_alone_is_told(
+def test_a_split_of_broken_clips_alone_is_reported(
     raw: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for path in (raw / "test").rglob("*.png"):
@@ -272,7 +272,7 @@ def test_other_settings_and_other_clips_are_refused(
     output = raw.parent / "made"
     assert prepare(monkeypatch, raw, output) == 0
     before = contents(output)
-    for flags, told in (
+    for flags, message in (
         (("--quality", "90"), "begun with quality 95, not 90"),
         (PNG, "begun with format jpeg, not png"),
         (("--size", "32"), r"begun with size None, not [32, 32]"),
@@ -280,7 +280,7 @@ def test_other_settings_and_other_clips_are_refused(
         (("--frame_shape", "16", "16"), "begun with frame_shape None, not [16, 16]"),
     ):
         assert prepare(monkeypatch, raw, output, *flags) == 2
-        assert told in error_of(capsys)
+        assert message in error_of(capsys)
     (raw / "train" / "t01").rename(raw / "train" / "other")
     assert prepare(monkeypatch, raw, output) == 2
     assert "begun with other clips than the input has now" in error_of(capsys)
@@ -291,9 +291,9 @@ def test_a_second_run_finds_that_all_is_done(
     raw: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = raw.parent / "made"
-    for told in ("prepared 4 clips in", "is prepared already"):
+    for message in ("prepared 4 clips in", "is prepared already"):
         assert prepare(monkeypatch, raw, output) == 0
-        assert told in capsys.readouterr().out
+        assert message in capsys.readouterr().out
 
 
 def test_a_folder_of_other_things_is_refused(
@@ -338,7 +338,7 @@ def test_one_run_at_a_time_which_clears_away_what_a_killed_one_left(
     assert prepare(monkeypatch, raw, output, "--max_broken", "1") == 0
 
 
-def test_an_output_that_cannot_be_a_folder_is_told(
+def test_an_output_that_cannot_be_a_folder_is_reported(
     raw: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (raw.parent / "file").touch()
@@ -347,7 +347,7 @@ def test_an_output_that_cannot_be_a_folder_is_told(
 
 
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "message"),
     [
         (("--quality", "101"), "--quality is from 1 to 100, not 101"),
         (("--workers", "0"), "--workers is from 1 to"),
@@ -363,13 +363,13 @@ def test_flags_that_make_no_sense(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     flags: tuple[str, ...],
-    told: str,
+    message: str,
 ) -> None:
     assert prepare(monkeypatch, raw, raw.parent / "made", *flags) == 2
-    assert told in error_of(capsys)
+    assert message in error_of(capsys)
 
 
-def test_beam_that_is_not_installed_is_told(
+def test_beam_that_is_not_installed_is_reported(
     raw: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "apache_beam", None)

@@ -57,7 +57,7 @@ def test_a_table_without_persons_and_all_of_a_video_in_one_split(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("lines", "told"),
+    ("lines", "message"),
     [
         (("video_id,start,end",), "lacks the column bbox"),
         ((TAICHI,), "names no clip"),
@@ -75,10 +75,10 @@ def test_a_table_without_persons_and_all_of_a_video_in_one_split(tmp_path: Path)
         ),
     ],
 )
-def test_a_table_that_makes_no_sense(tmp_path: Path, lines: tuple[str, ...], told: str) -> None:
+def test_a_table_that_makes_no_sense(tmp_path: Path, lines: tuple[str, ...], message: str) -> None:
     with pytest.raises(InputError) as error:
         found(tmp_path, *lines)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -130,10 +130,10 @@ def test_clips_are_cut_resized_and_split(tmp_path: Path, monkeypatch: pytest.Mon
         "id2#b#000000#000060.mp4": [(5, index) for index in range(6)],
     }
     report = json.loads((output / "broken.json").read_text())
-    told = {entry["name"]: entry["reason"] for entry in report["broken"]}
-    assert "b.mkv has no frame between start and end" in told["id2#b#000009#000020.mp4"]
-    assert "box 70-70-90-90 of a video of 64 x 64 is empty" in told["id2#b#000000#000003.mp4"]
-    assert "there is no video" in told["id3#gone#000000#000009.mp4"]
+    reasons = {entry["name"]: entry["reason"] for entry in report["broken"]}
+    assert "b.mkv has no frame between start and end" in reasons["id2#b#000009#000020.mp4"]
+    assert "box 70-70-90-90 of a video of 64 x 64 is empty" in reasons["id2#b#000000#000003.mp4"]
+    assert "there is no video" in reasons["id3#gone#000000#000009.mp4"]
     (short,) = report["short"]
     assert (short["name"], short["frames"]) == ("id2#b#000000#000060.mp4", 6)
     assert short["expected"] == 60

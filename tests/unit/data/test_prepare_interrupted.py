@@ -1,4 +1,4 @@
-"""A preparation that is killed, or whose disk is full, goes on to the bytes of a quiet one."""
+"""A preparation that was killed, or whose disk was full, resumes to the same bytes."""
 
 import os
 import resource
@@ -21,7 +21,7 @@ STEPS = ("replace", "mkdir", "rmdir", "unlink")
 
 
 class Killed(BaseException):
-    """Stands for a kill -9: nothing may clear up after it."""
+    """Imitates kill -9: no code may clean up after it."""
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_killed_at_any_step_it_goes_on(raw: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def _kill_at(patch: pytest.MonkeyPatch, last: int) -> None:
-    """After `last` changes on disk no other is made, and the next one tried is the end."""
+    """Allows `last` changes on disk; the next one ends the run."""
     done = 0
 
     def killing(change: Any) -> Any:
@@ -101,7 +101,7 @@ def test_kill_9_and_the_same_command_with_other_workers(
 
 @contextmanager
 def small_disk(size: int) -> Iterator[None]:
-    """No file can grow beyond `size` bytes."""
+    """Limits every file to `size` bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -118,7 +118,7 @@ def small_disk(size: int) -> Iterator[None]:
         (2000, 16, "dataset_info.json"),  # larger than the record files
     ],
 )
-def test_a_full_disk_is_told_and_the_same_command_goes_on(
+def test_a_full_disk_is_reported_and_the_same_command_goes_on(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -132,19 +132,19 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on(
     capfd.readouterr()
     output = tmp_path / "made"
     with monkeypatch.context() as patch, small_disk(room):
-        told = _prepare_told(patch, raw, output)
-    assert told.startswith(f"error: cannot write {output / lacking} (")
-    assert "if the disk is full, make room for it; the same command goes on" in told
+        message = _prepare_error(patch, raw, output)
+    assert message.startswith(f"error: cannot write {output / lacking} (")
+    assert "if the disk is full, make room for it; the same command goes on" in message
     assert not [path for path in output.glob("unfinished/*.*") if path.suffix != ".json"]
     assert prepare(monkeypatch, raw, output) == 0
     assert contents(output) == contents(tmp_path / "whole")
 
 
-def _prepare_told(patch: pytest.MonkeyPatch, raw: Path, output: Path) -> str:
+def _prepare_error(patch: pytest.MonkeyPatch, raw: Path, output: Path) -> str:
     lines: list[str] = []
 
     class Err:
-        """Not a file: those cannot grow."""
+        """Not a file, since files cannot grow here."""
 
         def write(self, text: str) -> None:
             lines.append(text)

@@ -1,4 +1,4 @@
-"""Prepared data sets read back: every frame, and every kind of damage told in a line."""
+"""Prepared data sets read back: every frame, and an error of one line for every kind of damage."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import data.prepare.reader
-from data.clips import group_by_identity
+from data.loader import group_by_identity
 from data.prepare import PreparedClip, is_prepared, open_prepared
 from detectors.table import find_clips
 from tests.helpers.prepare_files import contents, prepare, write_noise_clip, write_noise_set
@@ -21,7 +21,7 @@ JUST_BELOW_ONE = 1 - 2.0**-53
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
-    """A prepared set, lossless, and the frames that went in."""
+    """A lossless prepared set, and its original frames."""
     root = tmp_path_factory.mktemp("set")
     frames = write_noise_set(root / "raw", train=5, test=2, frames=4)
     frames["id1#x y.mp4"] = write_noise_clip(root / "raw/train/id1#x y.mp4", 1, 77)
@@ -32,7 +32,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
 
 @pytest.fixture
 def made(pristine: tuple[Path, dict], tmp_path: Path) -> Path:
-    """A copy of it to be damaged."""
+    """A copy of the prepared set to damage."""
     for name, content in contents(pristine[0]).items():
         (tmp_path / name).write_bytes(content)
     return tmp_path
@@ -44,7 +44,7 @@ def first_clip(root: Path) -> PreparedClip:
     return clip
 
 
-def told(read: Callable[[], object]) -> str:
+def error_of(read: Callable[[], object]) -> str:
     with pytest.raises(InputError) as error:
         read()
     assert "\n" not in str(error.value)
@@ -140,32 +140,34 @@ def test_jpeg_is_close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 # ---------------------------------------------------------------- damage
 
 
-def test_an_unfinished_set_is_told(made: Path) -> None:
+def test_an_unfinished_set_is_reported(made: Path) -> None:
     (made / "dataset_info.json").unlink()
     (made / "unfinished").mkdir()
     assert is_prepared(made)
-    assert "is unfinished: run the same command" in told(lambda: open_prepared(made, "train"))
+    assert "is unfinished: run the same command" in error_of(lambda: open_prepared(made, "train"))
 
 
 def test_a_folder_that_is_no_prepared_set(tmp_path: Path) -> None:
     assert not is_prepared(tmp_path)
-    assert "no prepared data set" in told(lambda: open_prepared(tmp_path, "train"))
+    assert "no prepared data set" in error_of(lambda: open_prepared(tmp_path, "train"))
 
 
 def test_no_such_split(made: Path) -> None:
-    assert "no split 'val', only 'train', 'test'" in told(lambda: open_prepared(made, "val"))
+    assert "no split 'val', only 'train', 'test'" in error_of(lambda: open_prepared(made, "val"))
 
 
-def test_another_format_is_told(made: Path) -> None:
+def test_another_format_is_reported(made: Path) -> None:
     settings = json.loads((made / "prepared.json").read_text())
     (made / "prepared.json").write_text(json.dumps({**settings, "format_version": 2}))
-    assert "prepared in format 2" in told(lambda: open_prepared(made, "train"))
+    assert "prepared in format 2" in error_of(lambda: open_prepared(made, "train"))
 
 
 def test_a_missing_record_file_is_named(made: Path) -> None:
     path = first_clip(made).path
     path.unlink()
-    assert f"the record file {path} cannot be opened" in told(lambda: open_prepared(made, "train"))
+    assert f"the record file {path} cannot be opened" in error_of(
+        lambda: open_prepared(made, "train")
+    )
     assert [clip.name for clip in open_prepared(made, "test")] == ["e00", "e01"]
 
 
@@ -173,16 +175,18 @@ def test_a_record_file_cut_short_is_named(made: Path) -> None:
     path = first_clip(made).path
     path.write_bytes(path.read_bytes()[:-5])
     size = path.stat().st_size
-    message = told(lambda: open_prepared(made, "train"))
+    message = error_of(lambda: open_prepared(made, "train"))
     assert f"the record file {path} has {size} bytes instead of {size + 5}" in message
 
 
 def test_a_record_file_cut_short_or_gone_while_it_is_in_use(made: Path) -> None:
     cut, gone = open_prepared(made, "train")[:2]
     os.truncate(cut.path, 40)
-    assert "is not what was written there" in told(lambda: cut.pair(0.0, 0.5))
+    assert "is not what was written there" in error_of(lambda: cut.pair(0.0, 0.5))
     gone.path.unlink()
-    assert f"frame 0 of the clip {gone.name} in {gone.path}" in told(lambda: gone.pair(0.0, 0.0))
+    assert f"frame 0 of the clip {gone.name} in {gone.path}" in error_of(
+        lambda: gone.pair(0.0, 0.0)
+    )
 
 
 def test_a_flipped_byte_is_found_in_the_frame_that_has_it(made: Path) -> None:
@@ -195,21 +199,21 @@ def test_a_flipped_byte_is_found_in_the_frame_that_has_it(made: Path) -> None:
         file.seek(place)
         file.write(bytes([byte[0] ^ 1]))
     clip.pair(0.0, 0.9)  # frames 0 and 3
-    message = told(lambda: clip.pair(0.0, 0.5))
+    message = error_of(lambda: clip.pair(0.0, 0.5))
     assert f"frame 2 of the clip t00 in {clip.path} is not what was written there" in message
 
 
 @pytest.mark.parametrize("name", ["frames-train.npy", "clips-train.json"])
 def test_a_missing_index_is_named(made: Path, name: str) -> None:
     (made / name).unlink()
-    assert name in told(lambda: open_prepared(made, "train"))
+    assert name in error_of(lambda: open_prepared(made, "train"))
 
 
 @pytest.mark.parametrize("name", ["frames-train.npy", "clips-train.json", "prepared.json"])
 @pytest.mark.parametrize("keep", [0, 60, -20])
 def test_an_index_cut_short_is_named(made: Path, name: str, keep: int) -> None:
     (made / name).write_bytes((made / name).read_bytes()[:keep])
-    assert name in told(lambda: open_prepared(made, "train"))
+    assert name in error_of(lambda: open_prepared(made, "train"))
 
 
 @pytest.mark.parametrize(
@@ -224,14 +228,14 @@ def test_an_index_that_makes_no_sense_is_named(made: Path, field: str, value: in
     else:
         listed["clips"][0][field] = value
     path.write_text(json.dumps(listed))
-    assert "clips-train.json is damaged" in told(lambda: open_prepared(made, "train"))
+    assert "clips-train.json is damaged" in error_of(lambda: open_prepared(made, "train"))
 
 
-def test_a_table_with_other_places_is_told(made: Path) -> None:
+def test_a_table_with_other_places_is_reported(made: Path) -> None:
     path = made / "frames-train.npy"
     table = np.load(path)
     table["offset"] += 2**63
     np.save(path, table)
-    assert "cannot read frame 0" in told(lambda: first_clip(made).pair(0.0, 0.0))
+    assert "cannot read frame 0" in error_of(lambda: first_clip(made).pair(0.0, 0.0))
     np.save(path, np.zeros(len(table)))
-    assert "no table of frames" in told(lambda: open_prepared(made, "train"))
+    assert "no table of frames" in error_of(lambda: open_prepared(made, "train"))

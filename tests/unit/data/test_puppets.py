@@ -1,4 +1,4 @@
-"""Puppets: the same numbers give the same clip, figures move, identities and splits differ."""
+"""The same numbers give the same clip, figures move, and identities and splits differ."""
 
 import hashlib
 import subprocess
@@ -29,7 +29,7 @@ def test_a_clip_is_deterministic() -> None:
 
 
 def test_a_clip_is_the_same_in_another_process() -> None:
-    """Nothing hangs on hash seeds or on what was drawn before."""
+    """Nothing depends on hash seeds or on earlier drawings."""
     code = (
         "import hashlib; from data.puppets import draw_clip;"
         "print(hashlib.sha256(draw_clip(5, 8, num_frames=2, size=48).tobytes()).hexdigest())"

@@ -1,4 +1,4 @@
-"""Puppets that a configuration asks for are drawn once, whole or not at all."""
+"""The puppets of a config are drawn once, completely or not at all."""
 
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,10 @@ def test_puppets_drawn_with_other_numbers_are_refused(tmp_path: Path) -> None:
         for use in (open_dataset, lambda config: list(read_clips(config))):
             with pytest.raises(
                 InputError, match="delete it or choose another config.dataset.path"
-            ) as told:
+            ) as raised:
                 use(other)
-            assert str(told.value).startswith(f"{root} holds puppets of ")
-            assert "\n" not in str(told.value)
+            assert str(raised.value).startswith(f"{root} holds puppets of ")
+            assert "\n" not in str(raised.value)
     (root / "puppets.json").write_text("\0\0")
     with pytest.raises(InputError, match="delete it"):
         open_dataset(config)
@@ -86,7 +86,7 @@ def test_puppets_that_another_process_drew_meanwhile_stay(
     assert [path.name for path in tmp_path.iterdir()] == ["puppets"]
 
 
-def test_puppets_that_cannot_be_drawn_are_told(tmp_path: Path) -> None:
+def test_puppets_that_cannot_be_drawn_are_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot draw puppets into .*file/puppets"):
         open_dataset(puppets_config(tmp_path / "file" / "puppets"))

@@ -1,4 +1,4 @@
-"""A prepared data set and the folder it was made from are read alike; memory does not grow."""
+"""A prepared data set reads like the folder it was made from, and memory does not grow."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ from tests.helpers.clip_files import (
 )
 from tests.helpers.paths import ROOT
 
-# Reads a number of steps, then as many again and again, and says what is resident after each time.
+# Reads some steps three times, and prints the resident memory after each time.
 RESIDENT = """
 import sys
 from itertools import islice
@@ -42,7 +42,7 @@ FEW_HEAPS = {"GLIBC_TUNABLES": "glibc.malloc.arena_max=2:glibc.malloc.mmap_thres
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A folder of clips, and the same prepared."""
+    """A folder of clips, and the same clips prepared."""
     folder = tmp_path_factory.mktemp("reading")
     write_data_set(folder / "raw")
     write_folder(folder / "raw" / "train" / "clip7#a b ü", 7, 4)
@@ -102,11 +102,11 @@ def test_a_prepared_data_set_and_a_folder_mix(roots: tuple[Path, Path]) -> None:
 def test_the_resident_memory_does_not_grow(
     roots: tuple[Path, Path], tmp_path: Path, kind: str
 ) -> None:
-    """Of 2,400 samples, 59 MiB of pictures. 8 MiB are allowed, for pages that come and go.
+    """It reads 2,400 samples, 59 MiB of pictures, and may grow by 8 MiB.
 
-    glibc keeps a heap a thread, which together fill up to 30 MiB more over the first 400 steps
-    and then no more (measured over 2,000): with two heaps, and whatever is large outside of them,
-    what is resident is what is held.
+    glibc keeps a heap per thread. Together they grow by up to 30 MiB in the first 400 steps and not
+    after that (measured over 2,000). With two heaps, and large blocks outside of them, resident
+    memory is memory in use.
     """
     root = roots[1] if kind == "prepared" else tmp_path
     for number in range(0 if kind == "prepared" else 6):

@@ -1,11 +1,11 @@
-"""MGif's resize and crop, against the official code and by their own rules."""
+"""MGif's resize and crop, compared with the official code and by their own rules."""
 
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from data.resize_crop import ResizeCrop, crop
-from data.sampling import Draws, SampleOrder
+from data.sampling import SampleDraws, SampleOrder
 from tests.helpers.paths import GOLDEN
 from tpsm_jax.errors import InputError
 
@@ -13,8 +13,8 @@ ARRAYS = dict(np.load(GOLDEN / "resize_crop.npz"))
 CASES = sorted(key.removesuffix("_in") for key in ARRAYS if key.endswith("_in"))
 
 
-def draws(*, scale: float = 0.0, across: float = 0.0, down: float = 0.0) -> Draws:
-    return Draws(clip=0.0, frames=(0.0, 0.0), resize=scale, crop=(across, down))
+def draws(*, scale: float = 0.0, across: float = 0.0, down: float = 0.0) -> SampleDraws:
+    return SampleDraws(clip=0.0, frames=(0.0, 0.0), resize=scale, crop=(across, down))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,16 +1,16 @@
-"""The order of samples: whole epochs, nothing but the seed and the number decides."""
+"""The order of samples has whole epochs and depends only on the seed and the number."""
 
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from data.sampling import Draws, SampleOrder
+from data.sampling import SampleDraws, SampleOrder
 from tpsm_jax.errors import InputError
 
 # Of the order with seed 5 below.
 ENTRIES = [3, 4, 2, 4, 3, 1, 5, 0, 0, 5, 1, 2]
-DRAWS = Draws(
+DRAWS = SampleDraws(
     clip=0.6378165294409281,
     frames=(0.33249263039971366, 0.903368923176462),
     resize=0.855513039064209,
@@ -69,14 +69,14 @@ def test_draws_are_uniform_and_independent() -> None:
 
 
 def test_a_run_of_years_ago_can_go_on() -> None:
-    """These numbers may never change: runs are resumed by them."""
+    """These numbers may never change: runs resume by them."""
     order = SampleOrder(seed=5, num_entries=6, num_repeats=2, batch_size=3)
     assert [order.entry(sample) for sample in range(12)] == ENTRIES
     assert order.draws(1_000_003) == DRAWS
 
 
 @pytest.mark.parametrize("batch_size", [0, 13])
-def test_an_epoch_smaller_than_a_batch_is_told_with_both_numbers(batch_size: int) -> None:
+def test_an_epoch_smaller_than_a_batch_is_reported_with_both_numbers(batch_size: int) -> None:
     with pytest.raises(InputError, match=f"batches of {batch_size} from an epoch of 12 samples"):
         SampleOrder(seed=0, num_entries=6, num_repeats=2, batch_size=batch_size)
 

@@ -26,7 +26,7 @@ def encode(path: Path, *options: str, picture: str = PICTURE, count: int = COUNT
 
 
 def assert_same_frames(path: Path, frames: list[np.ndarray]) -> None:
-    """Of every pair, as the clip hands it out."""
+    """The frames of every pair of the clip."""
     clip = VideoClip(path)
     count = len(frames)
     for earlier, later in [*product(range(0, count, 7), repeat=2), (count - 1, count - 1)]:
@@ -44,7 +44,7 @@ def assert_same_frames(path: Path, frames: list[np.ndarray]) -> None:
         ("one.mp4", (*X264, "-g", "250"), 1),
         ("no_b.mov", (*X264, "-bf", "0"), 4),
         ("full_range.mp4", (*X264, "-pix_fmt", "yuvj420p"), 4),
-        ("colours.mp4", (*X264, "-pix_fmt", "yuv444p"), 4),
+        ("colors.mp4", (*X264, "-pix_fmt", "yuv444p"), 4),
         ("bt709.mp4", (*X264, "-colorspace", "bt709", "-color_range", "tv"), 4),
         ("a.mkv", X264, 4),  # times in whole milliseconds
         ("ntsc.mkv", (*X264, "-r", "30000/1001"), 4),
@@ -157,7 +157,7 @@ def test_what_is_before_the_keyframe_is_not_looked_at(tmp_path: Path) -> None:
 
 
 def test_what_is_known_of_a_file_is_small(tmp_path: Path) -> None:
-    """A data set of 20,000 clips keeps it of each."""
+    """A data set of 20,000 clips keeps an index of each."""
     index = FrameIndex.of(encode(tmp_path / "a.mp4", *X264, count=1000))
     assert index is not None
     assert index.keyframes.nbytes < 400

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data.clips import StripClip
+from data.clips import StripClip, WidePictures
 from data.evaluation_set import (
     check_names,
     clips_for_test,
@@ -88,7 +88,7 @@ def test_wide_pictures_of_another_height_are_cut_in_the_proportions_of_frame_sha
     clip = clips_for_test(config, resize=True)[1]
     assert [picture.shape for picture in clip.frames()] == [(SIZE, SIZE, 3)] * 3
     with pytest.raises(InputError, match=r"b\.png, 96 x 16 pixels, .* 64 x 32: "):
-        list(StripClip(tmp_path / "test" / "b.png", (32, 64), True).frames())
+        list(StripClip(tmp_path / "test" / "b.png", WidePictures((32, 64), True)).frames())
 
 
 def test_a_folder_whose_test_clips_are_chosen_is_told(tmp_path):

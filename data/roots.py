@@ -1,0 +1,93 @@
+"""The kinds of places that hold a data set's clips, and how each finds them.
+
+A new kind is a file that finds its clips, and an entry of `ROOT_KINDS`.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data.clips import Clip
+from data.folder import find_clips, split_note
+from data.prepare import is_prepared, open_prepared
+from data.puppets.data_set import draw_data_set
+from tpsm_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class RootOptions:
+    """What else than its path decides which clips a root has.
+
+    Attributes:
+      image_size: (height, width) that frames are resized to later.
+      frame_shape: (height, width, ...) of the frames of wide pictures, or None for frames of the
+        picture's height, in the proportions of `image_size`.
+      puppets: {clips, frames, size} of the puppets to draw if nothing is there, or None.
+      for_evaluation: whether clips that cannot be read are listed too, for the caller to report,
+        and wide pictures may have any height.
+    """
+
+    image_size: tuple[int, int]
+    frame_shape: Sequence[int] | None = None
+    puppets: Mapping[str, Any] | None = None
+    for_evaluation: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class RootKind:
+    """A kind of place that holds the clips of a data set.
+
+    Attributes:
+      title: what the kind is called in a log.
+      is_at: whether a path is of this kind.
+      find: lists the clips of a split ('train' or 'test'), at least one, sorted by name. It raises
+        an `InputError` if there are none.
+      note: a warning for someone who evaluates its test clips, or "".
+    """
+
+    title: str
+    is_at: Callable[[Path, RootOptions], bool]
+    find: Callable[[Path, str, RootOptions], list[Clip]]
+    note: Callable[[Path], str] = lambda path: ""
+
+
+def _find_in_folder(path: Path, split: str, options: RootOptions) -> list[Clip]:
+    if not options.for_evaluation and not path.is_dir():
+        raise InputError(
+            f"there is no folder of clips {str(path)!r}: set --config.dataset.path (and mix_paths)"
+        )
+    return find_clips(
+        path,
+        split,
+        image_size=options.image_size,
+        frame_shape=options.frame_shape,
+        allow_empty_folders=options.for_evaluation,
+        any_height=options.for_evaluation,
+    )
+
+
+def _draw_and_find(path: Path, split: str, options: RootOptions) -> list[Clip]:
+    assert options.puppets is not None
+    draw_data_set(path, **options.puppets)
+    return _find_in_folder(path, split, options)
+
+
+PREPARED = RootKind(
+    "prepared data set",
+    lambda path, _: is_prepared(path),
+    lambda path, split, _: open_prepared(path, split),
+)
+# Once drawn, puppets are a folder like any other.
+PUPPETS = RootKind(
+    "folder of clips", lambda _, options: options.puppets is not None, _draw_and_find
+)
+FOLDER = RootKind("folder of clips", lambda *_: True, _find_in_folder, split_note)
+
+# The first kind that is at a path reads it.
+ROOT_KINDS = (PREPARED, PUPPETS, FOLDER)
+
+
+def root_kind(path: Path, options: RootOptions) -> RootKind:
+    """The kind of place that a path is; a folder of clips if it is no other."""
+    return next(kind for kind in ROOT_KINDS if kind.is_at(path, options))

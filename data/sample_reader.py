@@ -1,0 +1,62 @@
+"""What a training sample holds, and how it is read from a clip.
+
+This is the one place in data/ that names the arrays of a sample. A third one, such as a mask or
+landmarks, is declared in `spec` and read in `__call__`; everything after that passes it through.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from data.clips import Clip, fit
+from data.resize_crop import ResizeCrop
+from data.sampling import SampleDraws
+
+Sample = dict[str, np.ndarray]
+
+
+class ArraySpec(NamedTuple):
+    """The shape and dtype of an array, the same for every sample."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+@dataclasses.dataclass(frozen=True)
+class SampleReader:
+    """Reads a pair of frames of a clip.
+
+    Attributes:
+      image_size: (H, W) of the frames.
+      resize_crop: MGif's random resize and crop, or None.
+    """
+
+    image_size: tuple[int, int]
+    resize_crop: ResizeCrop | None = None
+
+    @property
+    def spec(self) -> Mapping[str, ArraySpec]:
+        """The name, shape and dtype of each array of a sample."""
+        frame = ArraySpec((*self.image_size, 3), np.dtype(np.uint8))
+        return {"source": frame, "driving": frame}
+
+    def __call__(self, clip: Clip, draws: SampleDraws) -> Sample:
+        """Reads a sample. It is called from any thread.
+
+        Args:
+          clip: where the sample is from.
+          draws: the sample's random numbers.
+
+        Returns:
+          The arrays that `spec` declares: source, the earlier frame, and driving, the later one,
+          [H, W, 3] uint8 each.
+
+        Raises:
+          InputError: the clip cannot be read.
+        """
+        earlier, later = (fit(frame, self.image_size) for frame in clip.pair(*draws.frames))
+        if self.resize_crop is not None:
+            earlier, later = self.resize_crop(np.stack([earlier, later]), draws)
+        return {"source": earlier, "driving": later}
