@@ -47,17 +47,17 @@ def test_a_batch_that_does_not_divide_is_refused_with_one_that_does(
     mesh, batch_size, parts, suggested
 ):
     with pytest.raises(InputError, match=suggested):
-        check_batch_size(batch_size, mesh, parts)
+        check_batch_size(batch_size, mesh.size, parts)
 
 
 @pytest.mark.parametrize("field", ["train_params.batch_size", "train_avd_params.batch_size"])
 def test_a_refusal_says_how_to_set_the_batch(mesh, field):
     with pytest.raises(InputError, match=rf"take 8 or 12 \(--config\.{field}\)$"):
-        check_batch_size(10, mesh, field=field)
+        check_batch_size(10, mesh.size, field=field)
 
 
 def test_a_batch_that_divides_is_taken(mesh):
-    check_batch_size(16, mesh, 2)
+    check_batch_size(16, mesh.size, 2)
 
 
 SHAPES = {
