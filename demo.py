@@ -30,6 +30,7 @@ from tpsm_jax.cli import run_script
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.measures import total
 from tpsm_jax.evaluation.reconstruction import Reconstructor
+from tpsm_jax.media.images import to_float
 from tpsm_jax.media.video_reader import open_video
 from tpsm_jax.media.video_writer import FrameWriter
 from tpsm_jax.media.visualize import animation_sheet
@@ -125,8 +126,8 @@ def draw_strip(driving: np.ndarray, output: Path) -> None:
 
 def draw_sheet(checkpoint: Checkpoint, source: np.ndarray, driving: np.ndarray, path: Path) -> None:
     """Writes every step of the model for a few frames of the clip as one picture."""
-    frames = driving[list(SHEET_FRAMES)].astype(np.float32) / 255
-    sources = np.broadcast_to(source.astype(np.float32) / 255, frames.shape)
+    frames = to_float(driving[list(SHEET_FRAMES)])
+    sources = np.broadcast_to(to_float(source), frames.shape)
     outputs = jax.jit(checkpoint.model.apply)(checkpoint.variables, sources, frames)
     sheet = animation_sheet(jax.device_get(outputs), sources, frames, size=96, wrap=12)
     Image.fromarray(sheet).save(path)

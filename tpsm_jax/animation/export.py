@@ -12,7 +12,7 @@ import json
 import zipfile
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import jax.export
@@ -22,8 +22,9 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from tqdm import tqdm
 
 from tpsm_jax.animation.programs import (
-    Mode,
+    MODES,
     animation_variables,
+    available_modes,
     encode_source,
     find_keypoints,
     render,
@@ -32,13 +33,12 @@ from tpsm_jax.backends.backend import written_for
 from tpsm_jax.checkpoints.converted import add_checkpoint_flags, load_checkpoint
 from tpsm_jax.cli import ArgumentParser, picture_size, run_script
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.registry import check_image_size
-from tpsm_jax.models.tpsm import MotionModel
+from tpsm_jax.models.interface import AnimationModel
+from tpsm_jax.models.registry import check_image_size, family_of
 from tpsm_jax.runtime.replace_file import replaced
 
 FORMAT = 1
 PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}  # jax.default_backend(): for jax.export
-MODES: tuple[Mode, ...] = get_args(Mode)
 
 _FRAMES = "frames [b, height, width, 3] float32 in [0, 1]"
 _PICTURES = "pictures [b, height, width, 3]"
@@ -54,7 +54,7 @@ SIGNATURES = {
 
 
 def export_animation(
-    checkpoint: tuple[Any, MotionModel, Any],
+    checkpoint: tuple[Any, AnimationModel, Any],
     path: str | Path,
     *,
     modes: Collection[str] | None = None,
@@ -87,9 +87,10 @@ def export_animation(
         raise InputError(f"{path} is a folder; give the name of a file")
     size = size or (config.image_size[0], config.image_size[1])
     check_image_size(config.model_params, *size)
+    family = family_of(config.model_params)
     if modes is None:
-        modes = [mode for mode in MODES if mode != "avd" or "avd_network" in variables["params"]]
-    variables = animation_variables(variables, modes)
+        modes = available_modes(model, family, variables)
+    variables = animation_variables(model, family, variables, modes)
     weights = {f"weights/{name}": x for name, x in flatten_dict(variables, sep="/").items()}
     functions = _functions(model, weights, modes, size, output_dtype)
     header = {
@@ -123,7 +124,7 @@ def export_animation(
 
 
 def _functions(
-    model: MotionModel,
+    model: AnimationModel,
     weights: dict[str, jax.Array],
     modes: Collection[str],
     size: tuple[int, int],
@@ -137,12 +138,12 @@ def _functions(
     def find(weights: Any, frames: Any) -> Any:
         return find_keypoints(model, _variables(weights), frames)
 
-    def next_frames(mode: Mode) -> Callable[..., Any]:
+    def next_frames(mode: str) -> Callable[..., Any]:
         def next_frames(weights: Any, encoded: Any, frames: Any, *motion: Any) -> Any:
             # `Animator` compiles the two apart. Fused they would round differently.
-            keypoints = jax.lax.optimization_barrier(find(weights, frames))
+            pose = jax.lax.optimization_barrier(find(weights, frames))
             variables = _variables(weights)
-            return render(model, variables, encoded, keypoints, motion, mode=mode, dtype=dtype)
+            return render(model, variables, encoded, pose, motion, mode=mode, dtype=dtype)
 
         return next_frames
 
@@ -153,16 +154,16 @@ def _functions(
     source, frames = shape(1, *size, 3), shape(batch, *size, 3)
     shapes = jax.tree.map(lambda array: shape(*array.shape), weights)
     encoded = jax.eval_shape(encode, shapes, source)
-    motion = shape(*encoded["kp_source"].shape[1:]), shape()
+    initial = jax.tree.map(lambda leaf: shape(*leaf.shape[1:]), encoded["kp_source"])
     return {
         "encode_source": (encode, (shapes, source)),
         "find_keypoints": (find, (shapes, frames)),
         **{
             f"next_frames_{mode}": (
                 next_frames(mode),
-                (shapes, encoded, frames, *(motion if mode == "relative" else ())),
+                (shapes, encoded, frames, *((initial, shape()) if mode == "relative" else ())),
             )
-            for mode in MODES
+            for mode in model.modes
             if mode in modes
         },
     }

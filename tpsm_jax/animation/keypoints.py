@@ -1,14 +1,9 @@
 """Fitting the motion of one body to another by their keypoints."""
 
-from typing import TypeVar
-
-import jax
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
 from tpsm_jax.errors import InputError
-
-Array = TypeVar("Array", np.ndarray, jax.Array)
 
 
 def relative_scale(kp_source: np.ndarray, kp_driving_initial: np.ndarray) -> float:
@@ -33,23 +28,6 @@ def relative_scale(kp_source: np.ndarray, kp_driving_initial: np.ndarray) -> flo
             "use mode 'standard' or another picture"
         )
     return float(np.sqrt(source) / np.sqrt(driving))
-
-
-def relative_keypoints(
-    kp_source: Array, kp_driving: Array, kp_driving_initial: Array, scale: float | Array
-) -> Array:
-    """Moves the source's keypoints as the driving clip's have moved since its initial frame.
-
-    Args:
-      kp_source: [N, 2], (x, y) in [-1, 1].
-      kp_driving: [..., N, 2].
-      kp_driving_initial: [N, 2].
-      scale: of the motion, as `relative_scale` gives it.
-
-    Returns:
-      [..., N, 2]. Reference: `relative_kp` in demo.py.
-    """
-    return (kp_driving - kp_driving_initial) * scale + kp_source
 
 
 def pose_distance(kp_source: np.ndarray, kp_driving: np.ndarray) -> float:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from tpsm_jax.evaluation import frame_metrics as pictures
@@ -130,8 +129,3 @@ def total(clips: Sequence[Mapping[str, Any]], key: str) -> dict[str, float]:
 
 def _base(name: str) -> str:
     return "flicker" if name.startswith("change_") else name
-
-
-def as_float(frames: jax.Array) -> jax.Array:
-    """uint8 -> float32 in [0, 1], as the reference reads pictures."""
-    return frames.astype(jnp.float32) / 255

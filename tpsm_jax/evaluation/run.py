@@ -17,7 +17,7 @@ from tpsm_jax.evaluation.checkpoints import ModelSpec, crc32, digest, identity, 
 from tpsm_jax.evaluation.clip_frames import EvaluationClip, check_first_frames
 from tpsm_jax.evaluation.detection import Detector, add_scores, make_table, write_truth
 from tpsm_jax.evaluation.output import METRICS, TRUTH, check_output, claim_output, write_json
-from tpsm_jax.evaluation.reconstruction import Mode, Reconstructor, frames_at_once
+from tpsm_jax.evaluation.reconstruction import RECONSTRUCTION, Reconstructor, frames_at_once
 from tpsm_jax.evaluation.share import run_share, unfinished, with_numbers
 from tpsm_jax.models.interface import Variables
 from tpsm_jax.models.registry import check_image_size
@@ -46,7 +46,7 @@ class Settings(NamedTuple):
     """
 
     data: str
-    mode: Mode = "reconstruction"
+    mode: str = RECONSTRUCTION
     batch_size: int | None = None
     dataset: str = ""
     vgg19: str | None = None

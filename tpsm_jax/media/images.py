@@ -1,4 +1,4 @@
-"""Pictures from disk as 8-bit RGB, resized as the reference's demo resizes them."""
+"""Pictures from disk as 8-bit RGB, as floats and back, resized as the reference's demo does."""
 
 import functools
 import struct
@@ -102,6 +102,34 @@ def _scaled_grey(values: np.ndarray, integers: bool) -> np.ndarray:
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 
+def to_float(image: np.ndarray) -> np.ndarray:
+    """A picture as float32; `ops.pixels.to_float` is equal to the bit.
+
+    Args:
+      image: uint8 of any shape; or floats in [0, 1], which keep their values.
+
+    Returns:
+      float32 in [0, 1] of the same shape.
+    """
+    converted = image.astype(np.float32)
+    return converted / np.float32(255) if image.dtype == np.uint8 else converted
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """A picture as 8 bits: clipped to [0, 1] and rounded to nearest; NaN becomes 0.
+
+    Args:
+      image: any kind of number, of any shape; uint8 is returned as it is.
+
+    Returns:
+      uint8 of the same shape.
+    """
+    image = np.asarray(image)
+    if image.dtype == np.uint8:
+        return image
+    return np.round(255 * np.clip(np.nan_to_num(image, nan=0.0), 0, 1)).astype(np.uint8)
+
+
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Bilinear resize, blurred first along an axis that shrinks.
 
@@ -116,15 +144,15 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
       [height, width, 3] float32 in [0, 1]. Source: skimage.transform.resize with its defaults
       (order 1, mode 'reflect', anti-aliasing), which the reference's demo.py calls.
     """
-    scale = 1 / 255 if image.dtype == np.uint8 else 1.0
     rows, columns, channels = image.shape
     if (rows, columns) == (height, width):
-        return (image * scale).astype(np.float32)
+        return to_float(image)
     # Each product works down the first axis, the other axis and the channels riding along.
     out = resize_matrix(rows, height) @ image.reshape(rows, -1).astype(np.float32)
     out = out.reshape(height, columns, channels).transpose(1, 0, 2).reshape(columns, -1)
     out = (resize_matrix(columns, width) @ out).reshape(width, height, channels)
-    return np.ascontiguousarray(out.transpose(1, 0, 2)) * np.float32(scale)
+    scale = np.float32(1 / 255 if image.dtype == np.uint8 else 1)  # once only, and last: quicker
+    return np.ascontiguousarray(out.transpose(1, 0, 2)) * scale
 
 
 @functools.lru_cache(maxsize=16)

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.media.images import to_uint8
 from tpsm_jax.media.video_reader import FrameSource, ffmpeg_command
 from tpsm_jax.runtime.replace_folder import replace_folder
 
@@ -70,9 +71,7 @@ class FrameWriter:
           InputError: the disk is full, or the encoder gave up.
           ValueError: the frames of a video are not all of one shape.
         """
-        if frame.dtype != np.uint8:
-            frame = np.rint(np.clip(frame, 0, 1) * 255).astype(np.uint8)
-        self._frames.write(np.ascontiguousarray(frame))
+        self._frames.write(np.ascontiguousarray(to_uint8(frame)))
 
     def __enter__(self) -> Self:
         return self

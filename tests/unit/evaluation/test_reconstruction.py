@@ -7,10 +7,11 @@ from tests.helpers.compilations import compilations
 from tests.helpers.halfway import Halfway
 from tests.helpers.small import model_params
 from tests.helpers.tiny_training import SIZE, tiny_config
+from tpsm_jax.animation.frames import BATCHES_AHEAD
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clip_frames import BrokenClipError, FrameSizeError, checked_frames
 from tpsm_jax.evaluation.measures import total
-from tpsm_jax.evaluation.reconstruction import BATCHES_AHEAD, Reconstructor
+from tpsm_jax.evaluation.reconstruction import Reconstructor
 from tpsm_jax.models.registry import build_model
 
 BATCH = 8  # as many as there are devices
