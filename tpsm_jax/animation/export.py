@@ -30,8 +30,14 @@ from tpsm_jax.animation.programs import (
     render,
 )
 from tpsm_jax.backends.backend import written_for
-from tpsm_jax.checkpoints.converted import add_checkpoint_flags, load_checkpoint
-from tpsm_jax.cli import ArgumentParser, picture_size, run_script
+from tpsm_jax.checkpoints.converted import load_checkpoint
+from tpsm_jax.cli import (
+    ArgumentParser,
+    add_checkpoint_flags,
+    add_dtype_flag,
+    add_size_flag,
+    run_script,
+)
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.interface import AnimationModel
 from tpsm_jax.models.registry import check_image_size, family_of
@@ -207,8 +213,8 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--output", required=True, type=Path, help="file to write, as vox.jaxexport")
     add("--modes", nargs="+", choices=MODES, help="(all that the checkpoint has weights for)")
-    add("--size", type=picture_size, help="HEIGHTxWIDTH or one number (default: the checkpoint's)")
-    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="of convolutions")
+    add_size_flag(parser)
+    add_dtype_flag(parser)
     add("--output_dtype", choices=("uint8", "float32"), default="uint8", help="of the pictures")
     return parser.parse_args()
 

@@ -8,7 +8,6 @@ A folder is written beside its place and moved there when it is complete. What t
 see `orbax_trees`, is read here too.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -110,21 +109,6 @@ def save_vgg19(folder: str | Path, variables: Variables) -> None:
         _replace(folder / _VGG19, lambda partial: save_tree(partial, variables))
     else:
         _replace(folder, lambda partial: save_tree(partial / _VGG19, variables))
-
-
-def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds --checkpoint and --step, whose values are for `load_checkpoint`."""
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        help="folder that convert_torch_weights.py wrote, or a workdir of train.py",
-    )
-    parser.add_argument(
-        "--step",
-        default="latest",
-        metavar="N|best|latest",
-        help="of the checkpoints in a workdir (latest)",
-    )
 
 
 def load_checkpoint(

@@ -4,6 +4,7 @@ import contextlib
 import shlex
 import shutil
 import subprocess
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,12 @@ from tpsm_jax.evaluation.output import PNG, TABLES, TRUTH
 from tpsm_jax.evaluation.wide_picture import WidePicture
 
 NAMES = ("akd", "mkr", "aed")
+_ROOT = Path(__file__).resolve().parents[2]
+DETECTORS = {
+    kind: f"make -s -C {shlex.quote(str(_ROOT))} detector-table INPUT={{input}} OUTPUT={{output}} "
+    f"KIND={kind} ARGS=--frame_shape={{height}},{{width}}"
+    for kind in ("face", "body")
+}
 _PLACES = ("{input}", "{output}")
 _STDERR = 2
 
@@ -56,6 +63,19 @@ class Detector(NamedTuple):
         if shutil.which(words[0]) is None:
             raise InputError(f"the detector {self.command!r}: there is no program {words[0]}")
         return words
+
+
+def find_detector(text: str) -> Detector:
+    """Makes a detector from a key of `DETECTORS`, or from a command.
+
+    Raises:
+      InputError: it cannot be called, see `Detector.words`.
+    """
+    command = DETECTORS.get(text, text)
+    name = text if text in DETECTORS else f"{zlib.crc32(text.encode()):08x}"
+    detector = Detector(name, command)
+    detector.words()
+    return detector
 
 
 def write_truth(output: Path, clips: Sequence[EvaluationClip], size: tuple[int, int]) -> None:

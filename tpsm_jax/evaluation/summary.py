@@ -1,9 +1,11 @@
 """The numbers of all checkpoints as one table."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tpsm_jax.evaluation.measures import MEASURES
+from tpsm_jax.evaluation.output import METRICS, REPORT
 from tpsm_jax.evaluation.published import PUBLISHED
 
 STATIC = "repeating the source"
@@ -61,6 +63,20 @@ def as_text(table: Table) -> str:
     lines = [table.titles, *table.rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join([*(_line(cells, widths) for cells in lines), *table.notes])
+
+
+def print_summary(metrics: Mapping[str, Any], output: Path, seconds: float) -> None:
+    """Prints the table, and a line about what was written.
+
+    Args:
+      metrics: what `evaluate` returned.
+      output: the folder of the evaluation.
+      seconds: how long it took.
+    """
+    print(as_text(make_table(metrics)))
+    frames = sum(model["frames"] for model in metrics["models"])
+    left_out = f", {len(metrics['broken'])} clips left out" if metrics["broken"] else ""
+    print(f"wrote {output}/{METRICS} and {REPORT}: {frames} frames in {seconds:.0f} s{left_out}")
 
 
 def format_number(name: str, value: float | None) -> str:

@@ -89,6 +89,24 @@ class FrameWriter:
             self._frames.discard()
 
 
+def check_inputs_survive(output: str, *inputs: str) -> None:
+    """Makes sure that writing the output replaces none of the inputs.
+
+    Args:
+      output: the path given to `FrameWriter`.
+      *inputs: paths of the files and folders that are read.
+
+    Raises:
+      InputError: the output is one of them, or a folder/ that holds one.
+    """
+    place = Path(output).resolve()
+    for path in inputs:
+        if place == Path(path).resolve() or (
+            output.endswith("/") and place in Path(path).resolve().parents
+        ):
+            raise InputError(f"writing {output} would replace {path}: name another output")
+
+
 class _PictureFolder:
     def __init__(self, path: str | Path):
         self._path = Path(path).resolve()  # a link to a folder stays a link

@@ -3,7 +3,6 @@
 In the same folder is kept what else follows from this package's code: see `kept_path`.
 """
 
-import argparse
 import contextlib
 import hashlib
 import importlib.metadata
@@ -20,15 +19,6 @@ from tpsm_jax.runtime.replace_file import replace_bytes
 def default_cache_folder() -> Path:
     """A folder of the user's own: under $XDG_CACHE_HOME, or ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tpsm_jax" / "xla"
-
-
-def add_cache_flag(parser: argparse.ArgumentParser) -> None:
-    """Adds --compilation_cache, whose value is for `use_compilation_cache`."""
-    parser.add_argument(
-        "--compilation_cache",
-        help="folder to keep traced and compiled programs in, or 'none' "
-        "(JAX_COMPILATION_CACHE_DIR, else a folder in ~/.cache)",
-    )
 
 
 def use_compilation_cache(folder: str | Path | None = None) -> None:
