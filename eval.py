@@ -33,13 +33,13 @@ from tpsm_jax.cli import (
     run_script,
 )
 from tpsm_jax.errors import InputError
-from tpsm_jax.evaluation.checkpoints import choose_models
+from tpsm_jax.evaluation.checkpoints import choose_checkpoints
 from tpsm_jax.evaluation.clip_frames import EvaluationClip
 from tpsm_jax.evaluation.detection import find_detector
 from tpsm_jax.evaluation.published import PUBLISHED
 from tpsm_jax.evaluation.reconstruction import RECONSTRUCTION
 from tpsm_jax.evaluation.report import write_report
-from tpsm_jax.evaluation.run import Settings, evaluate, load_models
+from tpsm_jax.evaluation.run import Settings, evaluate, load_checkpoints
 from tpsm_jax.evaluation.summary import print_summary
 from tpsm_jax.parallel.distributed import initialize, on_every_process, on_first_process
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
@@ -54,11 +54,11 @@ def main() -> None:
     keep_freed_memory()
     start = time.perf_counter()
     models = on_every_process(
-        lambda: choose_models(args.checkpoint, step=args.step, ema=not args.no_ema)
+        lambda: choose_checkpoints(args.checkpoint, step=args.step, ema=not args.no_ema)
     )
     if jax.process_index() == 0 and (note := split_note(Path(args.data))):
         print(note, file=sys.stderr)
-    loaded = load_models(models)
+    loaded = load_checkpoints(models)
     clips = on_every_process(lambda: find_clips(loaded[0].config, args))
     settings = Settings(
         args.data,

@@ -1,4 +1,4 @@
-"""A source picture moved by a driving clip: frames in, frames out, never the whole clip."""
+"""A source picture moved by a driving clip: a stream of frames in, a stream of frames out."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -52,17 +52,16 @@ class Animator:
         """Encodes the source.
 
         Args:
-          checkpoint: (config, model, variables), as `tpsm_jax.load` returns them.
+          checkpoint: (config, model, variables), what `tpsm_jax.load` returns.
           source: [H, W, 3], uint8 or floats in [0, 1], of any size: it is resized.
           mode: 'relative' moves the source by the driving motion since its initial frame,
-            'standard' gives it the driving keypoints as they are, 'avd' re-expresses those in
-            the source's identity with the network of that name.
+            'standard' gives it the driving pose as it is, 'avd' gives it the driving pose in the
+            source's identity.
           size: (height, width) to compute in; `config.image_size` if None.
           batch_size: frames computed together; 1 on a CPU and 16 elsewhere if None.
           output_dtype: uint8, rounded to nearest, or float32 in [0, 1].
-          keep_programs: trace nothing that another process traced before, where JAX has a folder
-            to keep compiled programs in, see `KeptPrograms`; not for models with modules of your
-            own.
+          keep_programs: reuse programs that another process traced, if JAX has a folder for
+            compiled programs, see `KeptPrograms`; not for models with modules of your own.
 
         Raises:
           InputError: the mode is unknown or lacks its weights, or the networks cannot take `size`.

@@ -1,8 +1,8 @@
-r"""Writes the functions that animate, and the weights, as one file for `jax.export` to read.
+r"""Writes the functions that animate, and the weights, as one file that `jax.export` reads.
 
   python -m tpsm_jax.animation.export --checkpoint checkpoints/vox --output vox.jaxexport
 
-Whoever serves it needs JAX, flatbuffers and NumPy, and nothing of this package: docs/serving.md.
+Serving it needs JAX, flatbuffers and NumPy, and nothing of this package: docs/serving.md.
 """
 
 import argparse
@@ -69,16 +69,16 @@ def export_animation(
 ) -> list[str]:
     """Writes a file that `numpy.load` opens, with everything that animation needs.
 
-        header.json              what is in the file, as JSON
+        header.json              the file's content, as JSON
         functions/BACKEND/NAME   for `jax.export.deserialize`; see `PLATFORMS` and `SIGNATURES`
         weights/...              arrays: as one dictionary, the first argument of every function
 
     Args:
       checkpoint: (config, model, variables), as `tpsm_jax.load` returns them.
-      path: of the file, which replaces one that is there; missing folders are made.
-      modes: of animation, see `Animator`; all that the checkpoint has weights for if None.
+      path: the file to write, which replaces an older one; missing folders are made.
+      modes: animation modes, see `Animator`; all that the checkpoint has weights for if None.
       size: (height, width) of the pictures; `config.image_size` if None.
-      output_dtype: of the pictures, uint8 or float32 in [0, 1].
+      output_dtype: the pictures' type, uint8 or float32 in [0, 1].
 
     Returns:
       The names of the functions.
@@ -108,7 +108,7 @@ def export_animation(
         "width": size[1],
         "output_dtype": np.dtype(output_dtype).name,
         "functions": {name: SIGNATURES[name] for name in functions},
-        # No more of it: a path of the machine that trained is nobody's business.
+        # Nothing else: the config may hold paths of the machine that trained.
         "config": {
             "image_size": tuple(config.image_size),
             "model_params": config.model_params.to_dict(),
@@ -136,7 +136,7 @@ def _functions(
     size: tuple[int, int],
     dtype: Any,
 ) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
-    """Name -> the function, and its arguments as shapes, those of frames for any batch."""
+    """Name -> the function, and the shapes of its arguments, for any number of frames."""
 
     def encode(weights: Any, source: Any) -> Any:
         return encode_source(model, _variables(weights), source)
@@ -146,7 +146,7 @@ def _functions(
 
     def next_frames(mode: str) -> Callable[..., Any]:
         def next_frames(weights: Any, encoded: Any, frames: Any, *motion: Any) -> Any:
-            # `Animator` compiles the two apart. Fused they would round differently.
+            # `Animator` compiles the two apart. Fused, they would round differently.
             pose = jax.lax.optimization_barrier(find(weights, frames))
             variables = _variables(weights)
             return render(model, variables, encoded, pose, motion, mode=mode, dtype=dtype)
@@ -180,9 +180,9 @@ def _variables(weights: dict[str, jax.Array]) -> Any:
 
 
 def _program(function: Callable[..., Any], arguments: tuple[Any, ...], backend: str) -> bytearray:
-    """The function as it would be traced on that backend, serialized."""
+    """The serialized function, traced as on that backend."""
     limit = jax.config.jax_traceback_in_locations_limit  # type: ignore[attr-defined]
-    # Or it would name the files that it comes from, as they lie on this machine.
+    # Otherwise it names its source files by their paths on this machine.
     jax.config.update("jax_traceback_in_locations_limit", 0)
     try:
         with written_for(backend):

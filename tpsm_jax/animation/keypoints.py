@@ -1,4 +1,4 @@
-"""Fitting the motion of one body to another by their keypoints."""
+"""Scales and compares poses by the hulls of their keypoints."""
 
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
@@ -11,7 +11,7 @@ def relative_scale(kp_source: np.ndarray, kp_driving_initial: np.ndarray) -> flo
 
     Args:
       kp_source: [N, 2], (x, y) in [-1, 1].
-      kp_driving_initial: [N, 2], of the driving frame whose pose is taken for the source's.
+      kp_driving_initial: [N, 2], the driving pose that stands for the source's.
 
     Returns:
       The square root of the ratio of the areas of the keypoints' convex hulls.
@@ -31,7 +31,7 @@ def relative_scale(kp_source: np.ndarray, kp_driving_initial: np.ndarray) -> flo
 
 
 def pose_distance(kp_source: np.ndarray, kp_driving: np.ndarray) -> float:
-    """How unlike two poses are, wherever the bodies are and however large.
+    """How unlike two poses are, regardless of the bodies' places and sizes.
 
     Args:
       kp_source: [N, 2].

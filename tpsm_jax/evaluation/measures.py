@@ -10,16 +10,20 @@ from tpsm_jax.evaluation import frame_metrics as pictures
 
 Numbers = dict[str, Any]
 
-# Of all frames but the first, which has none before it, and is the source: repeating that would
-# have no bounded PSNR, and the bound that it is given would lift the mean of every short clip.
+# Means of these leave out the first frame. It has no frame before it, and it is the source: the
+# PSNR of repeating that is unbounded, and its cap would lift the mean of every short clip.
 WITHOUT_FIRST = ("flicker", "change_ratio", "psnr")
 
 
 class Measure(NamedTuple):
-    """How a number is shown: title, digits, whether more is better, meaning.
+    """How a number is shown.
 
-    Where it is None the largest is none the better, nor the smallest; or checkpoints cannot be
-    ranked by it, because each judges itself.
+    Attributes:
+      title: the column's title.
+      digits: digits after the point.
+      more_is_better: None where neither the largest nor the smallest is best, or where checkpoints
+        cannot be ranked because each judges itself.
+      meaning: the explanation in the report.
     """
 
     title: str
@@ -55,11 +59,11 @@ Features = Callable[[jax.Array], Sequence[jax.Array]]
 
 
 def compare(prediction: jax.Array, target: jax.Array, features: Features | None) -> Numbers:
-    """Distances of frames that have a truth.
+    """Compares frames with the truth.
 
     Args:
-      prediction: [B + 1, H, W, 3] in [0, 1]; the first is that before, which only counts for
-        what is between frames.
+      prediction: [B + 1, H, W, 3] in [0, 1]. The first is the frame before the batch, which only
+        measures between frames use.
       target: [B + 1, H, W, 3].
       features: VGG-19's feature maps of [T, H, W, 3], or None.
 
@@ -80,7 +84,7 @@ def compare(prediction: jax.Array, target: jax.Array, features: Features | None)
 
 
 class ClipNumbers:
-    """Adds up the numbers of a clip, in float64."""
+    """Adds up the numbers of a clip in float64."""
 
     def __init__(self) -> None:
         """Starts with none."""
@@ -89,7 +93,7 @@ class ClipNumbers:
         self.frames = 0
 
     def add(self, numbers: Mapping[str, np.ndarray], count: int) -> None:
-        """Takes the first `count` of a batch, but see `WITHOUT_FIRST`."""
+        """Adds the first `count` numbers of a batch; see `WITHOUT_FIRST`."""
         for name, values in numbers.items():
             chosen = np.asarray(values, np.float64)[:count]
             if _base(name) in WITHOUT_FIRST and self.frames == 0:
@@ -99,7 +103,7 @@ class ClipNumbers:
         self.frames += count
 
     def means(self) -> dict[str, float]:
-        """Name -> mean over the clip; names without a value are left out."""
+        """Returns name -> mean over the clip, without names that have no value."""
         means = {name: self._sums[name] / n for name, n in sorted(self._counts.items()) if n}
         changes = means.pop("change_result", None), means.pop("change_driving", None)
         if changes[0] is not None and changes[1]:
@@ -107,15 +111,15 @@ class ClipNumbers:
         return means
 
 
-def total(clips: Sequence[Mapping[str, Any]], key: str) -> dict[str, float]:
-    """Means over all frames of all clips, so that a long clip counts for more than a short one.
+def mean_over_frames(clips: Sequence[Mapping[str, Any]], key: str) -> dict[str, float]:
+    """Means over all frames of all clips: the clips' means, weighted by their frames.
 
     Args:
       clips: records of clips, with "frames" and, under `key`, name -> mean over the clip.
       key: "metrics" or "static".
 
     Returns:
-      Name -> mean; of names that no clip has there is none.
+      Name -> mean, for every name that a clip has.
     """
     names = sorted({name for clip in clips for name in clip[key]})
     totals = {}

@@ -1,4 +1,4 @@
-"""One clip at a time through a model, in batches of one shape over the devices of this host."""
+"""One clip at a time through a model, in batches of one shape over this host's devices."""
 
 import contextlib
 import functools
@@ -25,18 +25,18 @@ from tpsm_jax.parallel.sharding import batch_sharding, make_mesh, replicated
 
 RECONSTRUCTION = "reconstruction"  # beside the animation modes, see `Reconstructor`
 
-# Takes driving frames and results, [n, H, W, 3] uint8 each, in the order of the clip.
+# Called with driving frames and results, [n, H, W, 3] uint8 each, in the order of the clip.
 Sink = Callable[[np.ndarray, np.ndarray], None]
 _Numbers = dict[str, dict[str, jax.Array]]
 
 
 class ClipResult(NamedTuple):
-    """What a clip gave.
+    """The numbers of a clip.
 
     Attributes:
-      frames: how many there were.
-      metrics: name -> mean over them, see `measures.MEASURES`.
-      static: the same of repeating the source instead; empty where there is no truth.
+      frames: the number of frames.
+      metrics: name -> mean over the frames, see `measures.MEASURES`.
+      static: the same for the baseline that repeats the source; empty if there is no truth.
     """
 
     frames: int
@@ -45,11 +45,11 @@ class ClipResult(NamedTuple):
 
 
 def frames_at_once(batch_size: int | None, devices: int) -> int:
-    """The frames that are computed together.
+    """The number of frames that are computed together.
 
     Args:
-      batch_size: as asked for; if None, one a device on CPUs and 16 a device elsewhere.
-      devices: of this host.
+      batch_size: the number asked for; if None, one a device on CPUs and 16 a device elsewhere.
+      devices: the number of devices of this host.
 
     Raises:
       InputError: the batch does not divide among the devices.
@@ -63,7 +63,7 @@ def frames_at_once(batch_size: int | None, devices: int) -> int:
 
 
 class Reconstructor:
-    """Drives a source by a clip, and measures what comes out.
+    """Drives a source by a clip, and measures the result.
 
     >>> reconstructor = Reconstructor(tpsm_jax.load("checkpoints/vox"))
     >>> reconstructor.run(open_video("clip.mp4")).metrics["l1"]
@@ -90,7 +90,7 @@ class Reconstructor:
             `frames_at_once`.
           vgg19: variables of `VGG19`, for the perceptual distance, or None.
           l1_only: leave out all numbers but L1; quicker.
-          devices: to compute on; all of this host if None.
+          devices: the devices to compute on; all of this host if None.
 
         Raises:
           InputError: the batch does not divide among the devices.
@@ -115,7 +115,7 @@ class Reconstructor:
         source: np.ndarray | None = None,
         sink: Sink | None = None,
     ) -> ClipResult:
-        """Goes through one clip, with a few batches of it in memory.
+        """Runs one clip, with a few batches of it in memory.
 
         A thread reads ahead; the devices have the next batch when `sink` gets one.
 
@@ -128,7 +128,7 @@ class Reconstructor:
           The numbers.
 
         Raises:
-          InputError: what reading `frames` raised; or see `relative_scale`.
+          InputError: reading `frames` raised it; or see `relative_scale`.
         """
         result, static = ClipNumbers(), ClipNumbers()
         encoded = still = before = None
@@ -178,14 +178,14 @@ class Reconstructor:
         return ClipResult(result.frames, result.means(), of_static)
 
     def sheet(self, source: np.ndarray, driving: np.ndarray) -> dict[str, Any]:
-        """Everything that the model computes for a few frames.
+        """Computes all outputs of the model for a few frames.
 
         Args:
           source: [H, W, 3] uint8.
           driving: [T, H, W, 3] uint8.
 
         Returns:
-          As `MotionModel.__call__`, NumPy arrays.
+          What the model's `__call__` returns, as NumPy arrays, without what only losses need.
         """
         encoded = encode_source(self._model, self._variables, source[None])
         return jax.device_get(reconstruct(self._model, self._variables, encoded, driving))
@@ -259,7 +259,7 @@ def _measure(
     with_truth: bool,
     l1_only: bool,
 ) -> tuple[_Numbers, jax.Array]:
-    """Numbers of the results and of standing still, and the last result; on one device.
+    """Numbers of the results and of the baseline, and the last result; on one device.
 
     `before` is the frame before the first of `frames`, uint8, and its result.
     """
@@ -280,7 +280,7 @@ def _measure(
         numbers["result"] |= compare(results, targets, features)
         numbers["static"] |= compare(still, targets, None)
         if features is not None:
-            # One picture, that all of them repeat.
+            # One picture, which all frames of the baseline repeat.
             numbers["static"]["perceptual"] = pictures.perceptual(
                 features(source["source"]), features(targets[1:])
             )

@@ -105,7 +105,7 @@ def flow_to_color(flow: np.ndarray, *, largest: float | None = None) -> np.ndarr
 
 
 def contribution_maps_to_color(maps: np.ndarray) -> np.ndarray:
-    """Contribution maps in one picture: each place mixes the colors of what it is taken from.
+    """Contribution maps in one picture: each pixel mixes the colors of its sources.
 
     Args:
       maps: [H, W, K+1], summing to 1; the first is the background and is drawn black.
@@ -137,7 +137,7 @@ def animation_sheet(
       source: [B, H, W, 3] or [1, H, W, 3], uint8 or float in [0, 1].
       driving: [B, H, W, 3].
       size: height of a cell in pixels; its width follows from the pictures' shape.
-      wrap: cells in a row, after which a frame's go on in the next; by default all in one.
+      wrap: cells in a row; a frame's further cells go to the next row. By default all in one.
       largest_flow: see `flow_to_color`; the longest vector of the whole sheet by default.
 
     Returns:
