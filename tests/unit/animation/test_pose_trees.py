@@ -28,7 +28,7 @@ class Matrices:
 
     modes = ("relative", "standard", "avd")
     outputs_for_losses = ()
-    detector = None
+    detector = translator = None
 
     def apply(self, variables, *args, method):
         assert set(variables["params"]) >= {"detector"}
@@ -61,7 +61,7 @@ class Matrices:
         red = pose["value"][:, 2, 0]
         green = pose["jacobian"][:, 0, 0, 0] - 0.5
         color = jnp.stack([red, green, 0 * red], axis=-1)[:, None, None]
-        shape = (len(red), *encoded["source"].shape[1:])
+        shape = (red.shape[0], *encoded["source"].shape[1:])
         return {"prediction": jnp.broadcast_to(color, shape), "kp_driving": pose}
 
     def reconstruct(self, encoded, driving):
