@@ -135,7 +135,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--clips", type=positive, help="only so many of the test clips, spread over their names")
     add("--resize", action="store_true", help="bring frames of another size to the checkpoint's")
     add("--resume", action="store_true", help="resume an evaluation that was interrupted")
-    add("--dataset", choices=sorted(PUBLISHED), help="show what papers print of it beside")
+    add("--dataset", choices=sorted(PUBLISHED), help="show published numbers for this data set too")
     add("--vgg19", metavar="DIR", help="VGG-19's weights, for the perceptual distance")
     add(
         "--detector",

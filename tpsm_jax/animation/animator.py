@@ -135,7 +135,7 @@ class Animator:
         its pose as `kp_driving_initial` gives the same pictures.
 
         Args:
-          frames: as for `animate`. They are read once here, and once more to animate, so they
+          frames: see `animate`. They are read once here, and once more to animate, so they
             must be something that can be read twice: a list, or what `open_video` returns.
 
         Returns:

@@ -119,7 +119,7 @@ def read_ahead(items: Iterable[_Item], ahead: int) -> Generator[_Item]:
                 return
             if error is not None:
                 raise error
-            yield item  # type: ignore[misc]  # None only beside an error
+            yield item  # type: ignore[misc]  # None only with an error
     finally:
         stopped.set()
         thread.join()

@@ -99,8 +99,8 @@ def write_truth(output: Path, clips: Sequence[EvaluationClip], size: tuple[int, 
                     picture.write(frame[None])
 
 
-def make_table(folder: Path, detector: Detector, size: tuple[int, int]) -> Path:
-    """Runs a detector on all pictures of a folder.
+def run_detector(folder: Path, detector: Detector, size: tuple[int, int]) -> Path:
+    """Makes a table of what a detector finds in the pictures of a folder.
 
     Args:
       folder: the truth's or a model's; it has the pictures in png/ and gets the table in tables/.

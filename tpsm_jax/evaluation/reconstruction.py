@@ -23,7 +23,7 @@ from tpsm_jax.models.vgg19 import VGG19
 from tpsm_jax.ops.pixels import to_float, to_uint8
 from tpsm_jax.parallel.sharding import batch_sharding, make_mesh, replicated
 
-RECONSTRUCTION = "reconstruction"  # beside the animation modes, see `Reconstructor`
+RECONSTRUCTION = "reconstruction"  # in addition to the animation modes, see `Reconstructor`
 
 # Called with driving frames and results, [n, H, W, 3] uint8 each, in the order of the clip.
 Sink = Callable[[np.ndarray, np.ndarray], None]

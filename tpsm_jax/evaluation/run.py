@@ -21,7 +21,7 @@ from tpsm_jax.evaluation.checkpoints import (
     weights_crc32,
 )
 from tpsm_jax.evaluation.clip_frames import EvaluationClip, check_first_frames
-from tpsm_jax.evaluation.detection import Detector, add_scores, make_table, write_truth
+from tpsm_jax.evaluation.detection import Detector, add_scores, run_detector, write_truth
 from tpsm_jax.evaluation.output import METRICS, TRUTH, check_output, claim_output, write_json
 from tpsm_jax.evaluation.reconstruction import RECONSTRUCTION, Reconstructor, frames_at_once
 from tpsm_jax.evaluation.share import run_share, unfinished, with_numbers
@@ -146,7 +146,7 @@ def evaluate(
         tables = [*settings.tables]
         for detector in settings.detectors:
             looked_at = [output / TRUTH, *folders]
-            tables.append([make_table(each, detector, size) for each in looked_at])
+            tables.append([run_detector(each, detector, size) for each in looked_at])
         for each in tables:
             add_scores(output, metrics["models"], each)
         write_json(output / METRICS, metrics)

@@ -32,7 +32,7 @@ _HARMLESS = re.compile("mmco: unref short failure|Last message repeated")
 class FrameSource:
     """A clip that can be read again and again, one frame in memory at a time.
 
-    Iterating opens it anew and yields [H, W, 3] uint8 frames; closing the iterator early ends
+    Iterating opens it again and yields [H, W, 3] uint8 frames; closing the iterator early ends
     whatever was reading.
 
     Attributes:
