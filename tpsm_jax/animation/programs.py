@@ -15,7 +15,7 @@ import numpy as np
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.interface import AnimationModel, Family, Pose, Variables, without_losses
 from tpsm_jax.models.registry import FAMILIES
-from tpsm_jax.ops.pixels import to_float, to_uint8
+from tpsm_jax.ops.pixels import to_float, to_float_exactly, to_uint8
 
 # The modes of all families, for flags; a model's own are `AnimationModel.modes`.
 MODES = tuple(
@@ -97,14 +97,14 @@ def convert_kernels(model: AnimationModel, variables: Variables) -> Variables:
 @functools.partial(jax.jit, static_argnums=0)
 def encode_source(model: Any, variables: Variables, source: jax.Array) -> dict[str, Any]:
     """[1, H, W, 3], uint8 or float32 in [0, 1] -> what `AnimationModel.encode_source` returns."""
-    return model.apply(variables, to_float(source), method="encode_source")
+    return model.apply(variables, to_float_exactly(source), method="encode_source")
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def find_keypoints(model: Any, variables: Variables, frames: jax.Array) -> Pose:
     """[B, H, W, 3], uint8 or float32 in [0, 1] -> the pose in each."""
     # Compiled apart from `render`: the first frame and `find_best_frame` need it alone.
-    return model.apply(variables, to_float(frames), method="keypoints")
+    return model.apply(variables, to_float_exactly(frames), method="keypoints")
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames=("mode", "dtype"))
@@ -141,7 +141,7 @@ def render(
 def reconstruct(
     model: Any, variables: Variables, encoded: dict[str, Any], frames: jax.Array
 ) -> dict[str, Any]:
-    """Every output that a picture may show, of driving frames [B, H, W, 3] of the source's clip."""
+    """Every output that a picture may show, of uint8 driving frames [B, H, W, 3]."""
     outputs = model.apply(variables, encoded, to_float(frames), method="reconstruct")
     return without_losses(model, outputs)
 

@@ -1,14 +1,19 @@
 """The numbers of a batch of frames, and their means over clips."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from tpsm_jax.evaluation import frame_metrics as pictures
+from tpsm_jax.models.vgg19 import VGG19
+from tpsm_jax.ops.pixels import to_float
 
 Numbers = dict[str, Any]
+BatchNumbers = dict[str, dict[str, jax.Array]]
 
 # Means of these leave out the first frame. It has no frame before it, and it is the source: the
 # PSNR of repeating that is unbounded, and its cap would lift the mean of every short clip.
@@ -81,6 +86,64 @@ def compare(prediction: jax.Array, target: jax.Array, features: Features | None)
     if features is not None:
         numbers["perceptual"] = pictures.perceptual(features(prediction), features(target))
     return numbers
+
+
+@functools.partial(jax.jit, static_argnames=("with_truth", "l1_only"))
+def measure(
+    vgg19: Any,
+    source: dict[str, jax.Array],
+    frames: jax.Array,
+    before: tuple[jax.Array, jax.Array],
+    outputs: dict[str, jax.Array],
+    *,
+    with_truth: bool,
+    l1_only: bool,
+) -> tuple[BatchNumbers, jax.Array]:
+    """Measures a batch of results, and the baseline that repeats the source, on one device.
+
+    Args:
+      vgg19: variables of `VGG19`, for the perceptual distance, or None.
+      source: "source" [1, H, W, 3] in [0, 1], and "points" [1, N, 2], those of its pose.
+      frames: [B, H, W, 3] uint8, the driving frames.
+      before: the frame before the first of `frames`, [1, H, W, 3] uint8, and its result.
+      outputs: "prediction" [B, H, W, 3] in [0, 1]; "wanted" and "found" [B, N, 2], the points that
+        were asked for and those that the results have.
+      with_truth: whether the driving frames are what the results should be.
+      l1_only: leave out all numbers but L1; "found" is not needed then.
+
+    Returns:
+      {"result": ..., "static": ...}, name -> [B] each; and the last result, for the next batch.
+    """
+    driving, prediction = to_float(frames), outputs["prediction"]
+    results = jnp.concatenate([before[1], prediction])
+    targets = jnp.concatenate([to_float(before[0]), driving])
+    still = jnp.broadcast_to(source["source"], targets.shape)
+    numbers: BatchNumbers = {"result": {}, "static": {}}
+    if l1_only:
+        numbers["result"]["l1"] = pictures.l1(prediction, driving)
+        numbers["static"]["l1"] = pictures.l1(still[1:], driving)
+        return numbers, prediction[-1:]
+    wanted = outputs["wanted"]
+    if with_truth:
+        features: Features | None = None
+        if vgg19 is not None:
+            features = functools.partial(VGG19().apply, vgg19)
+        numbers["result"] |= compare(results, targets, features)
+        numbers["static"] |= compare(still, targets, None)
+        if features is not None:
+            # One picture, which all frames of the baseline repeat.
+            numbers["static"]["perceptual"] = pictures.perceptual(
+                features(source["source"]), features(targets[1:])
+            )
+        numbers["static"]["keypoints"] = pictures.keypoint_distance(
+            jnp.broadcast_to(source["points"], wanted.shape), wanted
+        )
+    numbers["result"] |= {
+        "keypoints": pictures.keypoint_distance(outputs["found"], wanted),
+        "change_result": pictures.change(results),
+        "change_driving": pictures.change(targets),
+    }
+    return numbers, prediction[-1:]
 
 
 class ClipNumbers:

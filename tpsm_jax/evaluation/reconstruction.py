@@ -15,11 +15,9 @@ from tpsm_jax.animation.frames import in_batches
 from tpsm_jax.animation.keypoints import relative_scale
 from tpsm_jax.animation.programs import animate, encode_source, find_keypoints, reconstruct
 from tpsm_jax.errors import InputError
-from tpsm_jax.evaluation import frame_metrics as pictures
-from tpsm_jax.evaluation.measures import ClipNumbers, Features, compare
+from tpsm_jax.evaluation.measures import BatchNumbers, ClipNumbers, measure
 from tpsm_jax.models.interface import AnimationModel, Pose
 from tpsm_jax.models.registry import check_image_size
-from tpsm_jax.models.vgg19 import VGG19
 from tpsm_jax.ops.pixels import to_float, to_uint8
 from tpsm_jax.parallel.sharding import batch_sharding, make_mesh, replicated
 
@@ -27,7 +25,6 @@ RECONSTRUCTION = "reconstruction"  # in addition to the animation modes, see `Re
 
 # Called with driving frames and results, [n, H, W, 3] uint8 each, in the order of the clip.
 Sink = Callable[[np.ndarray, np.ndarray], None]
-_Numbers = dict[str, dict[str, jax.Array]]
 
 
 class ClipResult(NamedTuple):
@@ -134,10 +131,12 @@ class Reconstructor:
         encoded = still = before = None
         motion: tuple[Any, ...] = ()
 
-        def compute(batch: np.ndarray) -> tuple[jax.Array, _Numbers]:
+        def compute(batch: np.ndarray) -> tuple[jax.Array, BatchNumbers]:
             nonlocal encoded, still, before, motion
             if encoded is None:
-                encoded = self._encode(batch[:1] if source is None else source[None])
+                picture = batch[:1] if source is None else source[None]
+                placed = jax.device_put(picture, self._replicated)
+                encoded = _encode(self._model, self._variables, placed)
                 points = self._model.points(encoded["kp_source"])
                 still = jax.device_put({"source": encoded["source"], "points": points}, self._first)
                 before = batch[:1], still["source"]
@@ -154,7 +153,7 @@ class Reconstructor:
                 find=not self._l1_only,
             )
             images = outputs.pop("images")
-            numbers, last = _measure(
+            numbers, last = measure(
                 self._vgg19,
                 still,
                 jax.device_put(batch, self._first),
@@ -187,20 +186,26 @@ class Reconstructor:
         Returns:
           What the model's `__call__` returns, as NumPy arrays, without what only losses need.
         """
-        encoded = encode_source(self._model, self._variables, source[None])
+        encoded = _encode(self._model, self._variables, source[None])
         return jax.device_get(reconstruct(self._model, self._variables, encoded, driving))
-
-    def _encode(self, source: np.ndarray) -> dict[str, Any]:
-        placed = jax.device_put(source, self._replicated)
-        return encode_source(self._model, self._variables, placed)
 
     def _motion(self, source: jax.Array, frame: np.ndarray) -> tuple[Pose, jax.Array]:
         """The first driving frame's pose, without a batch, and the scale of relative motion."""
         placed = jax.device_put(frame, self._replicated)
-        first = jax.device_get(find_keypoints(self._model, self._variables, placed))
+        first = jax.device_get(_find_keypoints(self._model, self._variables, placed))
         points = np.asarray(self._model.points(first))
         scale = relative_scale(np.asarray(source)[0], points[0])
         return jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), first), jnp.float32(scale)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(model: Any, variables: Any, source: jax.Array) -> dict[str, Any]:
+    return encode_source(model, variables, to_float(source))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _find_keypoints(model: Any, variables: Any, frames: jax.Array) -> Pose:
+    return find_keypoints(model, variables, to_float(frames))
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames=("mesh", "mode", "find"))
@@ -246,50 +251,3 @@ def _drive(
         out_specs=P("data"),
         check_vma=False,
     )(variables, encoded, frames, motion)
-
-
-@functools.partial(jax.jit, static_argnames=("with_truth", "l1_only"))
-def _measure(
-    vgg19: Any,
-    source: dict[str, jax.Array],
-    frames: jax.Array,
-    before: tuple[jax.Array, jax.Array],
-    outputs: dict[str, jax.Array],
-    *,
-    with_truth: bool,
-    l1_only: bool,
-) -> tuple[_Numbers, jax.Array]:
-    """Numbers of the results and of the baseline, and the last result; on one device.
-
-    `before` is the frame before the first of `frames`, uint8, and its result.
-    """
-    driving, prediction = to_float(frames), outputs["prediction"]
-    results = jnp.concatenate([before[1], prediction])
-    targets = jnp.concatenate([to_float(before[0]), driving])
-    still = jnp.broadcast_to(source["source"], targets.shape)
-    numbers: _Numbers = {"result": {}, "static": {}}
-    if l1_only:
-        numbers["result"]["l1"] = pictures.l1(prediction, driving)
-        numbers["static"]["l1"] = pictures.l1(still[1:], driving)
-        return numbers, prediction[-1:]
-    wanted = outputs["wanted"]
-    if with_truth:
-        features: Features | None = None
-        if vgg19 is not None:
-            features = functools.partial(VGG19().apply, vgg19)
-        numbers["result"] |= compare(results, targets, features)
-        numbers["static"] |= compare(still, targets, None)
-        if features is not None:
-            # One picture, which all frames of the baseline repeat.
-            numbers["static"]["perceptual"] = pictures.perceptual(
-                features(source["source"]), features(targets[1:])
-            )
-        numbers["static"]["keypoints"] = pictures.keypoint_distance(
-            jnp.broadcast_to(source["points"], wanted.shape), wanted
-        )
-    numbers["result"] |= {
-        "keypoints": pictures.keypoint_distance(outputs["found"], wanted),
-        "change_result": pictures.change(results),
-        "change_driving": pictures.change(targets),
-    }
-    return numbers, prediction[-1:]

@@ -103,7 +103,7 @@ def _scaled_gray(values: np.ndarray, integers: bool) -> np.ndarray:
 
 
 def to_float(image: np.ndarray) -> np.ndarray:
-    """A picture as float32; `ops.pixels.to_float` is equal to the bit.
+    """A picture as float32; `ops.pixels.to_float_exactly` is equal to the bit.
 
     Args:
       image: uint8 of any shape; or floats in [0, 1], which keep their values.

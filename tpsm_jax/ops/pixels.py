@@ -1,18 +1,31 @@
-"""Pictures between 8 bits and floats, within compiled programs; `media.images` has both for NumPy.
-
-NumPy and XLA agree to the bit, so a picture may be converted on either side.
-"""
+"""Pictures as floats and as 8 bits within compiled programs; `media.images` does it for NumPy."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-# XLA replaces a division by 255 with a multiplication, which rounds half of the levels otherwise.
 _LEVELS = (np.arange(256) / 255).astype(np.float32)
 
 
 def to_float(image: jax.Array) -> jax.Array:
-    """A picture as float32.
+    """An 8-bit picture as floats, for training and evaluation.
+
+    XLA replaces the division with a multiplication, which rounds half of the 256 levels to a
+    neighboring float32.
+
+    Args:
+      image: uint8 of any shape.
+
+    Returns:
+      float32 in [0, 1] of the same shape.
+    """
+    return image.astype(jnp.float32) / 255
+
+
+def to_float_exactly(image: jax.Array) -> jax.Array:
+    """A picture as floats, bit-identical to `media.images.to_float`.
+
+    For animation, where 8-bit frames must give what the same frames give as floats.
 
     Args:
       image: uint8 of any shape; or floats in [0, 1], which keep their values.
