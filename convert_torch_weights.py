@@ -24,7 +24,7 @@ from tpsm_jax.checkpoints.torch import (
     write_torch_file,
 )
 from tpsm_jax.checkpoints.vgg19 import save_vgg19
-from tpsm_jax.cli import ArgumentParser, run_script
+from tpsm_jax.cli import ArgumentParser, add_step_flag, run_script
 from tpsm_jax.config import read_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.interface import Family, Variables
@@ -57,7 +57,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--config", type=Path, help="what it was trained with, as configs/vox256.py")
     add("--vgg19", type=Path, help="torchvision's vgg19-dcbb9e9d.pth, which training needs")
     add("--to_torch", type=Path, metavar="DIR", help="checkpoint folder to write as a PyTorch file")
-    add("--step", metavar="N|best|latest", help="of the checkpoints in a workdir (latest)")
+    add_step_flag(parser, default=None)
     add("--output", type=Path, required=True, help="folder to write; with --to_torch, a file")
     args = parser.parse_args()
     if args.to_torch and (args.checkpoint or args.config or args.vgg19):

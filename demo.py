@@ -1,15 +1,15 @@
-"""The whole way once, without a download: `make demo` runs this.
+"""The whole path once, without a download: `make demo` runs this.
 
 Draws clips of cartoon figures, trains a small model on them, measures how well it reconstructs
 figures that it has never seen, and moves one of those the way another moves. Into runs/demo/:
 
     training/       what train.py writes: checkpoints, metrics.jsonl, pictures
-    metrics.json    l1 of the reconstruction of held-out clips, and l1_static of not moving at all
+    metrics.json    l1 of the reconstruction of held-out clips, and l1_static of a still baseline
     animation.mp4   the held-out figure of source.png, moved by driving.mp4
     strip.png       driving above result, over time
     sheet.png       every step of the model for a few frames
 
-What is there already is not made again: the training goes on where it was, or is done.
+Existing files are not made again: the training resumes, or is done.
 """
 
 import json
@@ -28,8 +28,9 @@ from data.puppets import FRAMES_PER_SECOND, draw_clip, split_identities
 from tpsm_jax.checkpoints.converted import Checkpoint, load_checkpoint
 from tpsm_jax.cli import run_script
 from tpsm_jax.errors import InputError
-from tpsm_jax.evaluation.measures import total
+from tpsm_jax.evaluation.measures import mean_over_frames
 from tpsm_jax.evaluation.reconstruction import Reconstructor
+from tpsm_jax.media.images import to_float
 from tpsm_jax.media.video_reader import open_video
 from tpsm_jax.media.video_writer import FrameWriter
 from tpsm_jax.media.visualize import animation_sheet
@@ -42,13 +43,13 @@ FRAMES = 50
 SHEET_FRAMES = (0, 16, 32)
 STRIP_FRAMES = 10
 BATCH = 16  # frames on a device
-# Of those that no training sees: whose looks, and whose movement.
+# Identities that training never sees: one gives the looks, the other the movement.
 SOURCE_IDENTITY, DRIVING_IDENTITY, DRIVING_MOTION = 1, 4, 9
 
 
 def main() -> None:
-    """Trains, measures, animates, explains."""
-    os.chdir(ROOT)  # where the config's clips are, too
+    """Trains, measures, animates, and draws the pictures."""
+    os.chdir(ROOT)  # the config's clips are relative to it
     use_compilation_cache()
     OUTPUT.mkdir(parents=True, exist_ok=True)
     workdir = OUTPUT / "training"
@@ -74,26 +75,26 @@ def measure(checkpoint: Checkpoint) -> dict[str, Any]:
     """Reconstructs every test clip from its first frame, as the paper's evaluation does.
 
     Args:
-      checkpoint: of the trained model.
+      checkpoint: the trained model.
 
     Returns:
-      l1 and l1_static, the means over all frames of the mean absolute difference in [0, 1] from
-      the true frame, of the reconstruction and of the first frame; and how many were measured.
+      l1 and l1_static, the mean absolute differences in [0, 1] of the reconstruction and of the
+      first frame from the true frames, over all frames; and the numbers of clips and frames.
     """
     batch_size = BATCH * len(jax.local_devices())
     reconstructor = Reconstructor(checkpoint, batch_size=batch_size, l1_only=True)
     clips = clips_for_test(checkpoint.config, resize=True)
     records = [reconstructor.run(clip.frames())._asdict() for clip in clips]
     return {
-        "l1": total(records, "metrics")["l1"],
-        "l1_static": total(records, "static")["l1"],
+        "l1": mean_over_frames(records, "metrics")["l1"],
+        "l1_static": mean_over_frames(records, "static")["l1"],
         "clips": len(records),
         "frames": sum(record["frames"] for record in records),
     }
 
 
 def draw_pictures(output: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Writes source.png and driving.mp4: two puppets that no training has seen.
+    """Writes source.png and driving.mp4: two puppets that training never sees.
 
     Args:
       output: folder to write them to.
@@ -125,15 +126,15 @@ def draw_strip(driving: np.ndarray, output: Path) -> None:
 
 def draw_sheet(checkpoint: Checkpoint, source: np.ndarray, driving: np.ndarray, path: Path) -> None:
     """Writes every step of the model for a few frames of the clip as one picture."""
-    frames = driving[list(SHEET_FRAMES)].astype(np.float32) / 255
-    sources = np.broadcast_to(source.astype(np.float32) / 255, frames.shape)
+    frames = to_float(driving[list(SHEET_FRAMES)])
+    sources = np.broadcast_to(to_float(source), frames.shape)
     outputs = jax.jit(checkpoint.model.apply)(checkpoint.variables, sources, frames)
     sheet = animation_sheet(jax.device_get(outputs), sources, frames, size=96, wrap=12)
     Image.fromarray(sheet).save(path)
 
 
 def run(*arguments: str | Path) -> None:
-    """Runs one of the project's commands as a person would, showing it."""
+    """Prints and runs one of the project's commands."""
     print("$ python", *arguments, flush=True)
     done = subprocess.run([sys.executable, *map(str, arguments)], check=False)
     if done.returncode:

@@ -8,10 +8,8 @@ With --pairs or --random_pairs it moves each clip's first frame by another clip 
 """
 
 import argparse
-import shlex
 import sys
 import time
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +24,26 @@ from data.evaluation_set import (
     read_pairs,
     split_note,
 )
-from tpsm_jax.cli import ArgumentParser, positive, run_script
+from tpsm_jax.cli import (
+    ArgumentParser,
+    add_batch_size_flag,
+    add_cache_flag,
+    add_step_flag,
+    positive,
+    run_script,
+)
 from tpsm_jax.errors import InputError
-from tpsm_jax.evaluation.checkpoints import choose_models
+from tpsm_jax.evaluation.checkpoints import choose_checkpoints
 from tpsm_jax.evaluation.clip_frames import EvaluationClip
-from tpsm_jax.evaluation.detection import Detector
-from tpsm_jax.evaluation.output import METRICS, REPORT
+from tpsm_jax.evaluation.detection import find_detector
 from tpsm_jax.evaluation.published import PUBLISHED
+from tpsm_jax.evaluation.reconstruction import RECONSTRUCTION
 from tpsm_jax.evaluation.report import write_report
-from tpsm_jax.evaluation.run import Settings, evaluate, load_models
-from tpsm_jax.evaluation.summary import as_text, make_table
+from tpsm_jax.evaluation.run import Settings, evaluate, load_checkpoints
+from tpsm_jax.evaluation.summary import print_summary
 from tpsm_jax.parallel.distributed import initialize, on_every_process, on_first_process
-from tpsm_jax.runtime.compilation_cache import add_cache_flag, use_compilation_cache
+from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 from tpsm_jax.runtime.malloc import keep_freed_memory
-
-_ROOT = Path(__file__).resolve().parent
-DETECTORS = {
-    kind: f"make -s -C {shlex.quote(str(_ROOT))} detector-table INPUT={{input}} OUTPUT={{output}} "
-    f"KIND={kind} ARGS=--frame_shape={{height}},{{width}}"
-    for kind in ("face", "body")
-}
 
 
 def main() -> None:
@@ -56,15 +54,15 @@ def main() -> None:
     keep_freed_memory()
     start = time.perf_counter()
     models = on_every_process(
-        lambda: choose_models(args.checkpoint, step=args.step, ema=not args.no_ema)
+        lambda: choose_checkpoints(args.checkpoint, step=args.step, ema=not args.no_ema)
     )
     if jax.process_index() == 0 and (note := split_note(Path(args.data))):
         print(note, file=sys.stderr)
-    loaded = load_models(models)
+    loaded = load_checkpoints(models)
     clips = on_every_process(lambda: find_clips(loaded[0].config, args))
     settings = Settings(
         args.data,
-        mode=args.mode or ("relative" if args.pairs or args.random_pairs else "reconstruction"),
+        mode=args.mode or ("relative" if args.pairs or args.random_pairs else RECONSTRUCTION),
         batch_size=args.batch_size,
         dataset=args.dataset or "",
         vgg19=args.vgg19,
@@ -75,17 +73,11 @@ def main() -> None:
     metrics = evaluate(models, loaded, clips, args.output, settings, resume=args.resume)
     on_first_process(lambda: write_report(args.output, metrics, clips, loaded))
     if jax.process_index() == 0:
-        print(as_text(make_table(metrics)))
-        frames = sum(model["frames"] for model in metrics["models"])
-        left_out = f", {len(metrics['broken'])} clips left out" if metrics["broken"] else ""
-        print(
-            f"wrote {args.output}/{METRICS} and {REPORT}: {frames} frames in "
-            f"{time.perf_counter() - start:.0f} s{left_out}"
-        )
+        print_summary(metrics, args.output, time.perf_counter() - start)
 
 
 def find_clips(config: ConfigDict, args: argparse.Namespace) -> list[EvaluationClip]:
-    """The clips that the flags ask for, of the size that a checkpoint takes."""
+    """The clips that the flags ask for, at the size that a checkpoint takes."""
     config = data_config(config, args.data)
     if args.pairs or args.random_pairs:
         pairs = (
@@ -105,7 +97,7 @@ def data_config(config: ConfigDict, data: str) -> ConfigDict:
     config = config.copy_and_resolve_references()
     with config.unlocked():
         config.dataset = ConfigDict({"path": data})
-        # Those of a demo would be drawn where they are not.
+        # Without the other fields: a demo's would draw its clips where they are missing.
         config.dataset_params = ConfigDict(
             {"frame_shape": config.get("dataset_params", {}).get("frame_shape")}
         )
@@ -113,7 +105,7 @@ def data_config(config: ConfigDict, data: str) -> ConfigDict:
 
 
 def options(args: argparse.Namespace) -> dict[str, Any]:
-    """Those flags that decide which clips there are, or what is done to them."""
+    """The flags that decide which clips there are, or what is done to them."""
     given: dict[str, Any] = {"resize": args.resize}
     if args.pairs:
         given["pairs"] = str(Path(args.pairs).resolve())
@@ -122,15 +114,6 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
     elif args.clips:
         given["limit"] = args.clips
     return given
-
-
-def find_detector(text: str) -> Detector:
-    """One of `DETECTORS`, or a command of the user's own, if it can be called."""
-    command = DETECTORS.get(text, text)
-    name = text if text in DETECTORS else f"{zlib.crc32(text.encode()):08x}"
-    detector = Detector(name, command)
-    detector.words()
-    return detector
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -146,13 +129,13 @@ def parse_arguments() -> argparse.Namespace:
     )
     add("--data", required=True, help="a prepared data set, or a folder of clips with test/")
     add("--output", required=True, type=Path, help="folder to write")
-    add("--step", default="latest", metavar="N|best|latest", help="of workdirs (latest)")
+    add_step_flag(parser)
     add("--no_ema", action="store_true", help="the weights themselves, not their average")
-    add("--batch_size", type=positive, help="frames computed together (CPU 1, otherwise 16)")
+    add_batch_size_flag(parser)
     add("--clips", type=positive, help="only so many of the test clips, spread over their names")
     add("--resize", action="store_true", help="bring frames of another size to the checkpoint's")
-    add("--resume", action="store_true", help="go on with an evaluation that was interrupted")
-    add("--dataset", choices=sorted(PUBLISHED), help="show what papers print of it beside")
+    add("--resume", action="store_true", help="resume an evaluation that was interrupted")
+    add("--dataset", choices=sorted(PUBLISHED), help="show published numbers for this data set too")
     add("--vgg19", metavar="DIR", help="VGG-19's weights, for the perceptual distance")
     add(
         "--detector",

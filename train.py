@@ -15,13 +15,13 @@ import jax
 from data.evaluation_set import clips_for_test
 from data.loader import open_dataset
 from tpsm_jax.checkpoints.converted import load_checkpoint
-from tpsm_jax.cli import ArgumentParser, run_script
+from tpsm_jax.cli import ArgumentParser, add_cache_flag, run_script
 from tpsm_jax.config import apply_overrides, read_config, validate
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.in_training import InTrainingEvaluation
 from tpsm_jax.parallel.distributed import initialize, on_every_process, same_everywhere
 from tpsm_jax.parallel.sharding import Batch, make_mesh
-from tpsm_jax.runtime.compilation_cache import add_cache_flag, use_compilation_cache
+from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 from tpsm_jax.runtime.xla_flags_cpu import prepare_cpu
 from tpsm_jax.runtime.xla_flags_gpu import prepare_gpu
 from tpsm_jax.training.loop import train

@@ -40,10 +40,10 @@ from benchmarks.common.measuring import (
 )
 from tpsm_jax.animation.animator import Animator
 from tpsm_jax.checkpoints.converted import load_checkpoint
-from tpsm_jax.cli import ArgumentParser, positive, run_script
+from tpsm_jax.cli import ArgumentParser, add_cache_flag, positive, run_script
 from tpsm_jax.media.video_reader import ffmpeg_command, open_video
 from tpsm_jax.media.video_writer import FrameWriter
-from tpsm_jax.runtime.compilation_cache import add_cache_flag, use_compilation_cache
+from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 from tpsm_jax.runtime.malloc import keep_freed_memory
 
 VARIANTS = (

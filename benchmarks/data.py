@@ -40,8 +40,7 @@ from data.folder import SPLITS
 from data.loader import ClipDataset, open_dataset
 from data.puppets.data_set import draw_clips
 from data.roots import RootOptions, root_kind
-from tpsm_jax.cli import ArgumentParser
-from tpsm_jax.cli import run_script
+from tpsm_jax.cli import ArgumentParser, run_script
 from tpsm_jax.media.video_writer import FrameWriter
 from tpsm_jax.training.augment import augment
 

@@ -35,12 +35,12 @@ from benchmarks.common.measuring import (
 from data.evaluation_set import clips_for_test
 from data.puppets.data_set import draw_clips
 from eval import data_config
-from tpsm_jax.cli import ArgumentParser, positive, run_script
+from tpsm_jax.cli import ArgumentParser, add_cache_flag, positive, run_script
 from tpsm_jax.errors import InputError
-from tpsm_jax.evaluation.checkpoints import choose_models
+from tpsm_jax.evaluation.checkpoints import choose_checkpoints
 from tpsm_jax.evaluation.reconstruction import Reconstructor
-from tpsm_jax.evaluation.run import Settings, evaluate, load_models
-from tpsm_jax.runtime.compilation_cache import add_cache_flag, use_compilation_cache
+from tpsm_jax.evaluation.run import Settings, evaluate, load_checkpoints
+from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 from tpsm_jax.runtime.malloc import keep_freed_memory
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,8 +86,8 @@ class Evaluation:
     """The project's evaluation of one checkpoint on the clips of a folder."""
 
     def __init__(self, checkpoint: str, data: str):
-        self._models = choose_models([checkpoint])
-        self._loaded = load_models(self._models)
+        self._models = choose_checkpoints([checkpoint])
+        self._loaded = load_checkpoints(self._models)
         self._data = data
         self.clips = clips_for_test(data_config(self._loaded[0].config, data))
         self.frames = sum(1 for clip in self.clips for _ in clip.frames())

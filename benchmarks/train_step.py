@@ -40,7 +40,7 @@ from benchmarks.common.measuring import (
     write_results,
 )
 from benchmarks.common.step_parts import PARTS, StepParts
-from tpsm_jax.cli import ArgumentParser, positive, run_script
+from tpsm_jax.cli import ArgumentParser, add_dtype_flag, positive, run_script
 from tpsm_jax.config import apply_overrides, read_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.parallel.sharding import batch_sharding, make_mesh
@@ -259,7 +259,7 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     add = parser.add_argument
     add("--config", default="configs/vox256.py", help="file with get_config()")
     add("--batch_sizes", type=positive, nargs="+", default=[1], help="over all devices; rising")
-    add("--dtype", choices=["float32", "bfloat16"], default="float32", help="of convolutions, ours")
+    add_dtype_flag(parser, help_text="of convolutions, ours")
     add("--parts", action="store_true", help="forward, backward, optimiser and VGG-19 apart, too")
     add("--rounds", type=positive, default=7, help="turns of each code")
     add("--steps", type=positive, default=1, help="a round; 10 or more on a GPU")

@@ -20,12 +20,8 @@ from data.puppets.appearance import Appearance, appearance
 from data.puppets.canvas import Point, between
 from data.puppets.motion import FRAMES_PER_SECOND, Motion
 from data.puppets.skeleton import Skeleton, skeleton
-from tpsm_jax.media.visualize import (
-    contribution_maps_to_color,
-    draw_keypoints,
-    flow_to_color,
-    to_uint8,
-)
+from tpsm_jax.media.images import to_float, to_uint8
+from tpsm_jax.media.visualize import contribution_maps_to_color, draw_keypoints, flow_to_color
 from tpsm_jax.ops.coordinates import coordinate_grid
 from tpsm_jax.ops.grid_sample import grid_sample
 from tpsm_jax.ops.thin_plate_spline import evaluate_thin_plate_spline, fit_thin_plate_spline
@@ -66,7 +62,7 @@ def draw_row(motion: int, frame: int) -> list[np.ndarray]:
     shares = part_shares(np.asarray(grid), points)
     deformation = np.einsum("hwk,khwc->hwc", shares, grids)
 
-    image = source.astype(np.float32) / 255
+    image = jnp.asarray(to_float(source))
     parts = [
         draw_keypoints(np.asarray(grid_sample(image, grids[number + 1])), points[number], radius=4)
         for _, number in SHOWN_PARTS

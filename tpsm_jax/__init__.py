@@ -7,6 +7,8 @@ reads clips does not import JAX.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from tpsm_jax import renamed
+
 if TYPE_CHECKING:
     from tpsm_jax import ops
     from tpsm_jax.animation.animator import Animator
@@ -21,6 +23,8 @@ _PLACES = {
     "ops": ("tpsm_jax.ops", None),
     "visualize": ("tpsm_jax.media.visualize", None),
 }
+
+renamed.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """Command lines: flags that several scripts share, and how a script ends.
 
 A user's mistake ends a script with one line on stderr and exit code 2, without a traceback.
+Nothing here imports JAX, so --help is quick.
 """
 
 import argparse
@@ -16,13 +17,13 @@ from tpsm_jax.errors import InputError, one_line
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """Tells wrong flags as all bad input is told; shows a script's docstring as it is laid out."""
+    """Raises `InputError` for wrong flags; --help keeps the line breaks of a script's docstring."""
 
     def __init__(self, description: str | None, **options: Any):
         super().__init__(
             description=description,
             formatter_class=argparse.RawDescriptionHelpFormatter,
-            **options,  # which the parsers of subcommands are made with
+            **options,  # argparse passes these to the parsers of subcommands
         )
 
     def error(self, message: str) -> NoReturn:
@@ -31,14 +32,14 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1, as the value of a flag."""
+    """Parses the value of a flag that is a whole number of at least 1."""
     if not text.strip().isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def seconds(text: str) -> float:
-    """The value of a flag that is a time in seconds, more than 0."""
+    """Parses the value of a flag that is a time in seconds, more than 0."""
     try:
         value = float(text)
     except ValueError:
@@ -49,26 +50,83 @@ def seconds(text: str) -> float:
 
 
 def picture_size(text: str) -> tuple[int, int]:
-    """'256' or '256x384' as (height, width), as the value of a flag."""
+    """Parses '256' or '256x384', the value of a flag, to (height, width)."""
     sides = text.lower().split("x")
     if len(sides) > 2 or not all(side.isdecimal() for side in sides):
         raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH or one number")
     return int(sides[0]), int(sides[-1])
 
 
+def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
+    """Adds --checkpoint and --step, whose values are for `load_checkpoint`."""
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        help="folder that convert_torch_weights.py wrote, or a workdir of train.py",
+    )
+    add_step_flag(parser)
+
+
+def add_step_flag(parser: argparse.ArgumentParser, *, default: str | None = "latest") -> None:
+    """Adds --step, one of the steps that a training run saved.
+
+    Args:
+      parser: the parser to extend.
+      default: the value without the flag; None for a script that must see whether it was given.
+    """
+    parser.add_argument(
+        "--step",
+        default=default,
+        metavar="N|best|latest",
+        help="of the checkpoints in a workdir (latest)",
+    )
+
+
+def add_cache_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds --compilation_cache, whose value is for `use_compilation_cache`."""
+    parser.add_argument(
+        "--compilation_cache",
+        help="folder to keep traced and compiled programs in, or 'none' "
+        "(JAX_COMPILATION_CACHE_DIR, else a folder in ~/.cache)",
+    )
+
+
+def add_dtype_flag(parser: argparse.ArgumentParser, *, help_text: str = "of convolutions") -> None:
+    """Adds --dtype, the name of the type that convolutions compute in; float32 without the flag."""
+    parser.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), default="float32", help=help_text
+    )
+
+
+def add_size_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds --size, the size of the pictures as (height, width), or None."""
+    parser.add_argument(
+        "--size",
+        type=picture_size,
+        help="HEIGHTxWIDTH or one number (default: the checkpoint's)",
+    )
+
+
+def add_batch_size_flag(parser: argparse.ArgumentParser) -> None:
+    """Adds --batch_size, the number of frames that are computed together, or None."""
+    parser.add_argument(
+        "--batch_size", type=positive, help="frames computed together (CPU 1, otherwise 16)"
+    )
+
+
 def run_script(main: Callable[[], None]) -> None:
     """Runs a script's `main` and exits: 0 when done, 2 on an `InputError`, 130 when interrupted.
 
-    A SIGTERM ends it by `SystemExit`, so that what is half-written is cleared away.
+    A SIGTERM ends it by `SystemExit`, so that half-written files are removed.
 
     Args:
-      main: the script; raises `InputError` for anything its user can mend.
+      main: the script; raises `InputError` for any mistake that its user can correct.
 
     Raises:
       SystemExit: always.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # of files' names that are not UTF-8
+        sys.stdout.reconfigure(errors="backslashreplace")  # for file names that are not UTF-8
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         main()
@@ -76,7 +134,7 @@ def run_script(main: Callable[[], None]) -> None:
     except InputError as error:
         _fail(str(error))
     except BrokenPipeError:
-        # Whoever read our output has gone. Python would complain once more when it exits.
+        # The reader of our output has gone. Python would complain again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         if error.filename is None:

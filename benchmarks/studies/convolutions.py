@@ -23,7 +23,7 @@ from benchmarks.studies import gpu_forms
 from tpsm_jax.backends.plain_convolution import convolve_plain
 from tpsm_jax.backends.upsample_conv import upsample_conv_by_products, upsample_then_convolve
 from tpsm_jax.backends.winograd import winograd
-from tpsm_jax.cli import ArgumentParser, positive, run_script
+from tpsm_jax.cli import ArgumentParser, add_dtype_flag, positive, run_script
 from tpsm_jax.runtime.malloc import keep_freed_memory
 
 # (side of the input, channels in, channels out): hourglass, mask branch, inpainting decoder.
@@ -51,7 +51,7 @@ def main() -> None:
     """Measures every size, prints tables, and writes them as JSON."""
     parser = ArgumentParser(__doc__)
     parser.add_argument("--batch", type=positive, default=1)
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
+    add_dtype_flag(parser)
     parser.add_argument("--rounds", type=positive, default=9)
     add_output_flag(parser)
     args = parser.parse_args()

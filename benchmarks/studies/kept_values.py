@@ -21,7 +21,7 @@ from benchmarks.common.compiled_step import Step, lower_step
 from benchmarks.common.flops import cpu_device
 from benchmarks.common.measuring import add_output_flag, write_results
 from tpsm_jax.backends.backend import tracing_for
-from tpsm_jax.cli import ArgumentParser, positive, run_script
+from tpsm_jax.cli import ArgumentParser, add_dtype_flag, positive, run_script
 from tpsm_jax.config import apply_overrides, read_config
 from tpsm_jax.training.losses import random_vgg19
 from tpsm_jax.training.schedule import Phase
@@ -94,7 +94,7 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     add("--config", default="configs/vox256.py", help="file with get_config()")
     add("--image_sizes", type=positive, nargs="+", default=[256, 384, 512], help="in pixels")
     add("--samples", type=positive, default=1, help="of a device")
-    add("--dtype", choices=["float32", "bfloat16"], default="float32", help="of convolutions")
+    add_dtype_flag(parser)
     add_output_flag(parser)
     return parser.parse_known_args()
 

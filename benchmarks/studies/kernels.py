@@ -29,7 +29,7 @@ from train_step import Training, step_config
 
 from benchmarks.common.frame_parts import build
 from benchmarks.common.measuring import add_output_flag, describe_machine, write_results
-from tpsm_jax.cli import ArgumentParser, positive, run_script
+from tpsm_jax.cli import ArgumentParser, add_dtype_flag, positive, run_script
 from tpsm_jax.errors import InputError
 from tpsm_jax.runtime.malloc import keep_freed_memory
 from tpsm_jax.runtime.xla_flags_cpu import prepare_cpu
@@ -164,7 +164,7 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     add("--training", action="store_true", help="a training step, not a frame")
     add("--config", default="configs/vox256.py", help="file with get_config()")
     add("--batch_size", type=positive, default=1)
-    add("--dtype", choices=["float32", "bfloat16"], default="float32", help="of convolutions")
+    add_dtype_flag(parser)
     add("--times", type=positive, default=3, help="runs that are profiled")
     add("--depth", type=positive, default=3, help="names of a place in the first table")
     add("--longest", type=positive, default=30, help="kernels in the second table")

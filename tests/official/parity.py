@@ -21,8 +21,8 @@ import numpy as np
 
 from tests.helpers.golden_cases import BOUNDS, FLOW, ROUNDING, number_outputs, stage_of
 from tests.helpers.paths import ROOT
-from tpsm_jax.animation.animator import Animator, Mode
-from tpsm_jax.animation.keypoints import relative_keypoints, relative_scale
+from tpsm_jax.animation.animator import Animator
+from tpsm_jax.animation.keypoints import relative_scale
 from tpsm_jax.checkpoints.torch import read_torch_file, variables_from_torch
 from tpsm_jax.cli import run_script
 from tpsm_jax.config import read_config
@@ -88,9 +88,9 @@ def run_ours(
     stages = number_outputs(chain(variables, source[None], frames[-1:]))
     detector = model.bind(variables).kp_detector
     kp_source, kp_driving = (np.asarray(detector(images)) for images in (source[None], frames))
-    keypoints: dict[Mode, np.ndarray] = {
+    keypoints: dict[str, np.ndarray] = {
         "standard": kp_driving,
-        "relative": relative_keypoints(
+        "relative": model.relative(
             kp_source[0], kp_driving, kp_driving[0], relative_scale(kp_source[0], kp_driving[0])
         ),
     }

@@ -9,7 +9,7 @@ from tests.helpers import golden_cases as cases
 from tests.helpers.golden_model import procedural_model
 from tests.helpers.paths import GOLDEN
 from tpsm_jax.animation.animator import Animator
-from tpsm_jax.animation.keypoints import relative_keypoints, relative_scale
+from tpsm_jax.animation.keypoints import relative_scale
 
 pytestmark = pytest.mark.slow
 
@@ -55,13 +55,13 @@ def test_animated_frames(checkpoint, golden, mode):
 
 @pytest.mark.parametrize("mode", cases.ANIMATION_MODES)
 def test_keypoints_of_each_mode(checkpoint, keypoints, golden, mode):
+    _, model, variables = checkpoint
     kp_source, kp_driving = keypoints
     if mode == "relative":
-        kp_driving = relative_keypoints(
+        kp_driving = model.relative(
             kp_source, kp_driving, kp_driving[0], relative_scale(kp_source, kp_driving[0])
         )
     elif mode == "avd":
-        _, model, variables = checkpoint
         sources = np.broadcast_to(kp_source, kp_driving.shape)
         kp_driving = model.bind(variables).avd_network(sources, kp_driving, train=False)
     np.testing.assert_allclose(

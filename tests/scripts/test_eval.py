@@ -25,7 +25,7 @@ from tests.unit.checkpoints.torch.test_names import vgg19_checkpoint
 from tpsm_jax.checkpoints.converted import load_checkpoint
 from tpsm_jax.checkpoints.torch import read_torch_file, vgg19_from_torch, write_torch_file
 from tpsm_jax.cli import run_script
-from tpsm_jax.evaluation.checkpoints import choose_models
+from tpsm_jax.evaluation.checkpoints import choose_checkpoints
 from tpsm_jax.models.vgg19 import VGG19
 
 script = importlib.import_module("eval")
@@ -284,7 +284,7 @@ def test_vgg19_gives_the_perceptual_distance(run, inputs, tmp_path, monkeypatch)
 
 def test_a_step_is_for_workdirs_alone_whatever_a_folder_is_called(inputs, tmp_path):
     shutil.copytree(inputs / "converted", tmp_path / "a@2")
-    chosen = choose_models([str(tmp_path / "a@2"), str(inputs / "run")], step="best")
+    chosen = choose_checkpoints([str(tmp_path / "a@2"), str(inputs / "run")], step="best")
     assert [(model.name, model.step) for model in chosen] == [("a@2", None), ("run@1", 1)]
 
 

@@ -1,18 +1,15 @@
-"""A source picture moved by a driving clip: frames in, frames out, never the whole clip."""
+"""A source picture moved by a driving clip: a stream of frames in, a stream of frames out."""
 
-import itertools
-import queue
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from tpsm_jax.animation.frames import in_batches
 from tpsm_jax.animation.keypoints import pose_distance, relative_scale
 from tpsm_jax.animation.programs import (
-    Mode,
     animation_variables,
     convert_kernels,
     encode_source,
@@ -23,19 +20,16 @@ from tpsm_jax.animation.programs import (
 from tpsm_jax.backends.backend import backend
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import resize
-from tpsm_jax.models.registry import check_image_size
-from tpsm_jax.models.tpsm import MotionModel
+from tpsm_jax.models.interface import AnimationModel, Pose
+from tpsm_jax.models.registry import check_image_size, family_of
 from tpsm_jax.runtime.kept_programs import KeptPrograms
-
-BATCHES_AHEAD = 2
-_Item = TypeVar("_Item")
 
 
 class BestFrame(NamedTuple):
-    """The driving frame most like the source: its number from 0, and its keypoints [N, 2]."""
+    """The driving frame most like the source: its number from 0, and its pose without a batch."""
 
     number: int
-    keypoints: np.ndarray
+    keypoints: Pose
 
 
 class Animator:
@@ -47,10 +41,10 @@ class Animator:
 
     def __init__(
         self,
-        checkpoint: tuple[Any, MotionModel, Any],
+        checkpoint: tuple[Any, AnimationModel, Any],
         source: np.ndarray,
         *,
-        mode: Mode = "relative",
+        mode: str = "relative",
         size: tuple[int, int] | None = None,
         batch_size: int | None = None,
         output_dtype: type[np.uint8] | type[np.float32] = np.uint8,
@@ -59,17 +53,16 @@ class Animator:
         """Encodes the source.
 
         Args:
-          checkpoint: (config, model, variables), as `tpsm_jax.load` returns them.
+          checkpoint: (config, model, variables), what `tpsm_jax.load` returns.
           source: [H, W, 3], uint8 or floats in [0, 1], of any size: it is resized.
           mode: 'relative' moves the source by the driving motion since its initial frame,
-            'standard' gives it the driving keypoints as they are, 'avd' re-expresses those in
-            the source's identity with the network of that name.
+            'standard' gives it the driving pose as it is, 'avd' gives it the driving pose in the
+            source's identity.
           size: (height, width) to compute in; `config.image_size` if None.
           batch_size: frames computed together; 1 on a CPU and 16 elsewhere if None.
           output_dtype: uint8, rounded to nearest, or float32 in [0, 1].
-          keep_programs: trace nothing that another process traced before, where JAX has a folder
-            to keep compiled programs in, see `KeptPrograms`; not for models with modules of your
-            own.
+          keep_programs: reuse programs that another process traced, if JAX has a folder for
+            compiled programs, see `KeptPrograms`; not for models with modules of your own.
 
         Raises:
           InputError: the mode is unknown or lacks its weights, or the networks cannot take `size`.
@@ -84,19 +77,20 @@ class Animator:
         self._call = (
             KeptPrograms(model, traced_for=backend) if keep_programs else self._call_directly
         )
-        self._variables = jax.device_put(animation_variables(variables, [mode]))
+        family = family_of(config.model_params)
+        self._variables = jax.device_put(animation_variables(model, family, variables, [mode]))
         if set(kernel_types(model, self._variables).values()) != {jnp.dtype(jnp.float32)}:
             self._variables = self._call(convert_kernels, self._variables)
         source = resize(source, *self.size)[None]
         self._encoded = self._call(encode_source, self._variables, source)
 
     @property
-    def kp_source(self) -> np.ndarray:
-        """[N, 2], (x, y) in [-1, 1]: the source's keypoints."""
-        return np.asarray(self._encoded["kp_source"][0])
+    def kp_source(self) -> Pose:
+        """The source's pose, without a batch: for TPSM keypoints [N, 2], (x, y) in [-1, 1]."""
+        return _first(self._encoded["kp_source"])
 
     def animate(
-        self, frames: Iterable[np.ndarray], *, kp_driving_initial: np.ndarray | None = None
+        self, frames: Iterable[np.ndarray], *, kp_driving_initial: Pose | None = None
     ) -> Iterator[np.ndarray]:
         """Turns driving frames into frames of the source.
 
@@ -106,8 +100,8 @@ class Animator:
 
         Args:
           frames: [H, W, 3] each, uint8 or floats in [0, 1], of any sizes.
-          kp_driving_initial: [N, 2], for mode 'relative': the pose to take for the source's. The
-            first frame's if None; `find_best_frame` finds a better one.
+          kp_driving_initial: for mode 'relative', the driving pose, without a batch, that stands
+            for the source's. The first frame's if None; `find_best_frame` finds a better one.
 
         Yields:
           [height, width, 3] of `output_dtype` for every frame, in order.
@@ -115,40 +109,40 @@ class Animator:
         Raises:
           InputError: see `relative_scale`.
         """
-        pending: tuple[jax.Array, int] | None = None
         motion: tuple[Any, Any] | None = None
-        for batch, count in self._batches(frames):
-            keypoints = self._keypoints(batch)
+
+        def compute(batch: np.ndarray) -> jax.Array:
+            nonlocal motion
+            pose = self._find_keypoints(batch)
             if motion is None:
-                motion = self._motion(keypoints, kp_driving_initial)
-            images = self._call(
+                initial = _first(pose) if kp_driving_initial is None else kp_driving_initial
+                motion = self._motion(initial)
+            return self._call(
                 render,
                 self._variables,
                 self._encoded,
-                keypoints,
+                pose,
                 motion,
                 mode=self.mode,
                 dtype=self._output_dtype,
             )
-            if pending is not None:
-                yield from _fetched(*pending)
-            pending = (images, count)
-        if pending is not None:
-            yield from _fetched(*pending)
+
+        for batch, images in in_batches(self._resized(frames), self.batch_size, compute):
+            yield from np.asarray(images)[: batch.used]
 
     def find_best_frame(self, frames: Iterable[np.ndarray]) -> BestFrame:
         """Finds the driving frame most like the source, by the model's own keypoints.
 
         The reference animates from that frame forwards, then backwards, each time with it as the
-        initial one. No frame depends on its neighbours, so one pass in the clip's own order with
-        its keypoints as `kp_driving_initial` gives the same pictures.
+        initial one. No frame depends on its neighbors, so one pass in the clip's own order with
+        its pose as `kp_driving_initial` gives the same pictures.
 
         Args:
-          frames: as for `animate`. They are gone through once, so they must be something that
-            can be gone through again to animate: a list, or what `open_video` returns.
+          frames: see `animate`. They are read once here, and once more to animate, so they
+            must be something that can be read twice: a list, or what `open_video` returns.
 
         Returns:
-          The frame's number and keypoints.
+          The frame's number and pose.
 
         Raises:
           InputError: `frames` is an iterator that can be read only once, or holds nothing.
@@ -159,111 +153,49 @@ class Animator:
                 "give a list or open_video(...), not an iterator"
             )
         best, least = None, float("inf")
-        kp_source, number = self.kp_source, 0
-        for batch, count in self._batches(frames):
-            found = np.asarray(self._keypoints(batch))
-            for keypoints in found[:count]:
-                distance = pose_distance(kp_source, keypoints)
+        source, number = self._points(self._encoded["kp_source"])[0], 0
+        poses = in_batches(self._resized(frames), self.batch_size, self._find_keypoints)
+        for batch, pose in poses:
+            for index, points in enumerate(self._points(pose)[: batch.used]):
+                distance = pose_distance(source, points)
                 if best is None or distance < least:
-                    best, least = BestFrame(number, keypoints), distance
+                    best, least = BestFrame(number, _at(index, pose)), distance
                 number += 1
         if best is None:
             raise InputError("there is no driving frame to choose the best of")
         return best
 
-    def _keypoints(self, batch: np.ndarray) -> jax.Array:
+    def _find_keypoints(self, batch: np.ndarray) -> Pose:
         return self._call(find_keypoints, self._variables, batch)
+
+    def _points(self, pose: Pose) -> np.ndarray:
+        return np.asarray(self._model.points(pose))
 
     def _call_directly(self, function: Callable[..., Any], *arguments: Any, **static: Any) -> Any:
         return function(self._model, *arguments, **static)
 
-    def _motion(self, keypoints: jax.Array, initial: np.ndarray | None) -> tuple[Any, Any]:
-        """The initial driving keypoints [N, 2] and the scale of relative motion (unused if not)."""
-        if initial is None:
-            initial = np.asarray(keypoints)[0]
-        initial = np.asarray(initial, np.float32)
-        scale = relative_scale(self.kp_source, initial) if self.mode == "relative" else 1.0
-        return jnp.asarray(initial), jnp.float32(scale)
+    def _motion(self, initial: Pose) -> tuple[Pose, jax.Array]:
+        """The initial driving pose, without a batch, and the scale of relative motion, or 1."""
+        initial = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), initial)
+        scale = 1.0
+        if self.mode == "relative":
+            with_batch = jax.tree.map(lambda leaf: leaf[None], initial)
+            source = self._points(self._encoded["kp_source"])[0]
+            scale = relative_scale(source, self._points(with_batch)[0])
+        return jax.tree.map(jnp.asarray, initial), jnp.float32(scale)
 
-    def _batches(self, frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, int]]:
+    def _resized(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         def fits(frame: np.ndarray) -> bool:  # it moves to the device as it is: a quarter the bytes
             return frame.dtype == np.uint8 and frame.shape == (*self.size, 3)
 
-        # Copied, for a reader may use its buffer again before the batch is full.
-        resized = (frame.copy() if fits(frame) else resize(frame, *self.size) for frame in frames)
-        return read_ahead(stacked(resized, self.batch_size), BATCHES_AHEAD)
+        # Copied, because a reader may reuse its buffer before the batch is full.
+        return (frame.copy() if fits(frame) else resize(frame, *self.size) for frame in frames)
 
 
-def stacked(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[tuple[np.ndarray, int]]:
-    """Batches of frames, all of one size.
-
-    Args:
-      frames: [H, W, 3] each, uint8 or float32 in [0, 1].
-      batch_size: frames of a batch.
-
-    Yields:
-      [batch_size, H, W, 3], float32 if one of its frames is; and how many frames of it count: the
-      last batch is filled up with its last frame, so that nothing is compiled for it.
-    """
-    remaining = iter(frames)
-    while batch := list(itertools.islice(remaining, batch_size)):
-        count = len(batch)
-        batch += [batch[-1]] * (batch_size - count)
-        if any(frame.dtype != batch[0].dtype for frame in batch):
-            batch = [resize(frame, *frame.shape[:2]) for frame in batch]
-        yield np.stack(batch), count
+def _at(index: int, pose: Pose) -> Pose:
+    """One pose of a batch, as NumPy arrays."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], pose)
 
 
-def _fetched(images: jax.Array, count: int) -> Iterator[np.ndarray]:
-    yield from np.asarray(images)[:count]
-
-
-def read_ahead(items: Iterable[_Item], ahead: int) -> Iterator[_Item]:
-    """Passes items on while a thread already reads further ones.
-
-    Args:
-      items: gone through, and closed if it is a generator, in the thread.
-      ahead: items kept ready at most; one more may be waiting in the thread.
-
-    Yields:
-      The items; what they raise is raised here. Closing the iterator ends the thread.
-    """
-    ready: queue.Queue[tuple[_Item | None, BaseException | None]] = queue.Queue(ahead)
-    stopped = threading.Event()
-
-    def put(item: _Item | None, error: BaseException | None) -> None:
-        while not stopped.is_set():
-            try:
-                ready.put((item, error), timeout=0.1)
-                break
-            except queue.Full:
-                pass
-
-    def read() -> None:
-        iterator = None
-        try:
-            iterator = iter(items)
-            for item in iterator:
-                put(item, None)
-                if stopped.is_set():
-                    return
-            put(None, StopIteration())
-        except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to the reader
-            put(None, error)
-        finally:
-            if isinstance(iterator, Generator):
-                iterator.close()
-
-    thread = threading.Thread(target=read, name="read_ahead", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error = ready.get()
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            yield item  # type: ignore[misc]  # None only beside an error
-    finally:
-        stopped.set()
-        thread.join()
+def _first(pose: Pose) -> Pose:
+    return _at(0, pose)

@@ -1,8 +1,8 @@
-r"""Writes the functions that animate, and the weights, as one file for `jax.export` to read.
+r"""Writes the functions that animate, and the weights, as one file that `jax.export` reads.
 
   python -m tpsm_jax.animation.export --checkpoint checkpoints/vox --output vox.jaxexport
 
-Whoever serves it needs JAX, flatbuffers and NumPy, and nothing of this package: docs/serving.md.
+Serving it needs JAX, flatbuffers and NumPy, and nothing of this package: docs/serving.md.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import json
 import zipfile
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import jax
 import jax.export
@@ -22,23 +22,29 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from tqdm import tqdm
 
 from tpsm_jax.animation.programs import (
-    Mode,
+    MODES,
     animation_variables,
+    available_modes,
     encode_source,
     find_keypoints,
     render,
 )
 from tpsm_jax.backends.backend import tracing_for
-from tpsm_jax.checkpoints.converted import add_checkpoint_flags, load_checkpoint
-from tpsm_jax.cli import ArgumentParser, picture_size, run_script
+from tpsm_jax.checkpoints.converted import load_checkpoint
+from tpsm_jax.cli import (
+    ArgumentParser,
+    add_checkpoint_flags,
+    add_dtype_flag,
+    add_size_flag,
+    run_script,
+)
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.registry import check_image_size
-from tpsm_jax.models.tpsm import MotionModel
+from tpsm_jax.models.interface import AnimationModel
+from tpsm_jax.models.registry import check_image_size, family_of
 from tpsm_jax.runtime.atomic_files import replaced
 
 FORMAT = 1
 PLATFORMS = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}  # jax.default_backend(): for jax.export
-MODES: tuple[Mode, ...] = get_args(Mode)
 
 _FRAMES = "frames [b, height, width, 3] float32 in [0, 1]"
 _PICTURES = "pictures [b, height, width, 3]"
@@ -54,7 +60,7 @@ SIGNATURES = {
 
 
 def export_animation(
-    checkpoint: tuple[Any, MotionModel, Any],
+    checkpoint: tuple[Any, AnimationModel, Any],
     path: str | Path,
     *,
     modes: Collection[str] | None = None,
@@ -63,16 +69,16 @@ def export_animation(
 ) -> list[str]:
     """Writes a file that `numpy.load` opens, with everything that animation needs.
 
-        header.json              what is in the file, as JSON
+        header.json              the file's content, as JSON
         functions/BACKEND/NAME   for `jax.export.deserialize`; see `PLATFORMS` and `SIGNATURES`
         weights/...              arrays: as one dictionary, the first argument of every function
 
     Args:
       checkpoint: (config, model, variables), as `tpsm_jax.load` returns them.
-      path: of the file, which replaces one that is there; missing folders are made.
-      modes: of animation, see `Animator`; all that the checkpoint has weights for if None.
+      path: the file to write, which replaces an older one; missing folders are made.
+      modes: animation modes, see `Animator`; all that the checkpoint has weights for if None.
       size: (height, width) of the pictures; `config.image_size` if None.
-      output_dtype: of the pictures, uint8 or float32 in [0, 1].
+      output_dtype: the pictures' type, uint8 or float32 in [0, 1].
 
     Returns:
       The names of the functions.
@@ -87,9 +93,10 @@ def export_animation(
         raise InputError(f"{path} is a folder; give the name of a file")
     size = size or (config.image_size[0], config.image_size[1])
     check_image_size(config.model_params, *size)
+    family = family_of(config.model_params)
     if modes is None:
-        modes = [mode for mode in MODES if mode != "avd" or "avd_network" in variables["params"]]
-    variables = animation_variables(variables, modes)
+        modes = available_modes(model, family, variables)
+    variables = animation_variables(model, family, variables, modes)
     weights = {f"weights/{name}": x for name, x in flatten_dict(variables, sep="/").items()}
     functions = _functions(model, weights, modes, size, output_dtype)
     header = {
@@ -101,7 +108,7 @@ def export_animation(
         "width": size[1],
         "output_dtype": np.dtype(output_dtype).name,
         "functions": {name: SIGNATURES[name] for name in functions},
-        # No more of it: a path of the machine that trained is nobody's business.
+        # Nothing else: the config may hold paths of the machine that trained.
         "config": {
             "image_size": tuple(config.image_size),
             "model_params": config.model_params.to_dict(),
@@ -123,13 +130,13 @@ def export_animation(
 
 
 def _functions(
-    model: MotionModel,
+    model: AnimationModel,
     weights: dict[str, jax.Array],
     modes: Collection[str],
     size: tuple[int, int],
     dtype: Any,
 ) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
-    """Name -> the function, and its arguments as shapes, those of frames for any batch."""
+    """Name -> the function, and the shapes of its arguments, for any number of frames."""
 
     def encode(weights: Any, source: Any) -> Any:
         return encode_source(model, _variables(weights), source)
@@ -137,12 +144,12 @@ def _functions(
     def find(weights: Any, frames: Any) -> Any:
         return find_keypoints(model, _variables(weights), frames)
 
-    def next_frames(mode: Mode) -> Callable[..., Any]:
+    def next_frames(mode: str) -> Callable[..., Any]:
         def next_frames(weights: Any, encoded: Any, frames: Any, *motion: Any) -> Any:
-            # `Animator` compiles the two apart. Fused they would round differently.
-            keypoints = jax.lax.optimization_barrier(find(weights, frames))
+            # `Animator` compiles the two apart. Fused, they would round differently.
+            pose = jax.lax.optimization_barrier(find(weights, frames))
             variables = _variables(weights)
-            return render(model, variables, encoded, keypoints, motion, mode=mode, dtype=dtype)
+            return render(model, variables, encoded, pose, motion, mode=mode, dtype=dtype)
 
         return next_frames
 
@@ -153,16 +160,16 @@ def _functions(
     source, frames = shape(1, *size, 3), shape(batch, *size, 3)
     shapes = jax.tree.map(lambda array: shape(*array.shape), weights)
     encoded = jax.eval_shape(encode, shapes, source)
-    motion = shape(*encoded["kp_source"].shape[1:]), shape()
+    initial = jax.tree.map(lambda leaf: shape(*leaf.shape[1:]), encoded["kp_source"])
     return {
         "encode_source": (encode, (shapes, source)),
         "find_keypoints": (find, (shapes, frames)),
         **{
             f"next_frames_{mode}": (
                 next_frames(mode),
-                (shapes, encoded, frames, *(motion if mode == "relative" else ())),
+                (shapes, encoded, frames, *((initial, shape()) if mode == "relative" else ())),
             )
-            for mode in MODES
+            for mode in model.modes
             if mode in modes
         },
     }
@@ -173,9 +180,9 @@ def _variables(weights: dict[str, jax.Array]) -> Any:
 
 
 def _program(function: Callable[..., Any], arguments: tuple[Any, ...], backend: str) -> bytearray:
-    """The function as it would be traced on that backend, serialized."""
+    """The serialized function, traced as on that backend."""
     limit = jax.config.jax_traceback_in_locations_limit  # type: ignore[attr-defined]
-    # Or it would name the files that it comes from, as they lie on this machine.
+    # Otherwise it names its source files by their paths on this machine.
     jax.config.update("jax_traceback_in_locations_limit", 0)
     try:
         with tracing_for(backend):
@@ -206,8 +213,8 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--output", required=True, type=Path, help="file to write, as vox.jaxexport")
     add("--modes", nargs="+", choices=MODES, help="(all that the checkpoint has weights for)")
-    add("--size", type=picture_size, help="HEIGHTxWIDTH or one number (default: the checkpoint's)")
-    add("--dtype", choices=("float32", "bfloat16"), default="float32", help="of convolutions")
+    add_size_flag(parser)
+    add_dtype_flag(parser)
     add("--output_dtype", choices=("uint8", "float32"), default="uint8", help="of the pictures")
     return parser.parse_args()
 

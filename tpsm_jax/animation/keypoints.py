@@ -1,14 +1,9 @@
-"""Fitting the motion of one body to another by their keypoints."""
+"""Scales and compares poses by the hulls of their keypoints."""
 
-from typing import TypeVar
-
-import jax
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
 from tpsm_jax.errors import InputError
-
-Array = TypeVar("Array", np.ndarray, jax.Array)
 
 
 def relative_scale(kp_source: np.ndarray, kp_driving_initial: np.ndarray) -> float:
@@ -16,7 +11,7 @@ def relative_scale(kp_source: np.ndarray, kp_driving_initial: np.ndarray) -> flo
 
     Args:
       kp_source: [N, 2], (x, y) in [-1, 1].
-      kp_driving_initial: [N, 2], of the driving frame whose pose is taken for the source's.
+      kp_driving_initial: [N, 2], the driving pose that stands for the source's.
 
     Returns:
       The square root of the ratio of the areas of the keypoints' convex hulls.
@@ -35,25 +30,8 @@ def relative_scale(kp_source: np.ndarray, kp_driving_initial: np.ndarray) -> flo
     return float(np.sqrt(source) / np.sqrt(driving))
 
 
-def relative_keypoints(
-    kp_source: Array, kp_driving: Array, kp_driving_initial: Array, scale: float | Array
-) -> Array:
-    """Moves the source's keypoints as the driving clip's have moved since its initial frame.
-
-    Args:
-      kp_source: [N, 2], (x, y) in [-1, 1].
-      kp_driving: [..., N, 2].
-      kp_driving_initial: [N, 2].
-      scale: of the motion, as `relative_scale` gives it.
-
-    Returns:
-      [..., N, 2]. Reference: `relative_kp` in demo.py.
-    """
-    return (kp_driving - kp_driving_initial) * scale + kp_source
-
-
 def pose_distance(kp_source: np.ndarray, kp_driving: np.ndarray) -> float:
-    """How unlike two poses are, wherever the bodies are and however large.
+    """How unlike two poses are, regardless of the bodies' places and sizes.
 
     Args:
       kp_source: [N, 2].

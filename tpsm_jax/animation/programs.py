@@ -1,49 +1,78 @@
-"""What is compiled to animate: the source encoded, keypoints found, pictures rendered."""
+"""The compiled programs that animate: encode a source, find poses, render pictures.
+
+The `Animator`, `evaluation.Reconstructor` and the exported file all call these. A pose is a pytree
+with the batch in front, see `models.interface`.
+"""
 
 import functools
 from collections.abc import Collection
-from typing import Any, Literal, get_args
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tpsm_jax.animation.keypoints import relative_keypoints
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.interface import Variables
-from tpsm_jax.models.tpsm import MotionModel
+from tpsm_jax.models.interface import AnimationModel, Family, Pose, Variables, without_losses
+from tpsm_jax.models.registry import FAMILIES
+from tpsm_jax.ops.pixels import to_float, to_float_exactly, to_uint8
 
-Mode = Literal["relative", "standard", "avd"]
-# What 8-bit values stand for. Not by a division, in place of which XLA multiplies, which rounds.
-_LEVELS = (np.arange(256) / 255).astype(np.float32)
+# The modes of all families, for flags; a model's own are `AnimationModel.modes`.
+MODES = tuple(
+    dict.fromkeys(
+        mode
+        for family in FAMILIES.values()
+        for network in family.networks
+        for mode in network.modes
+    )
+)
 
 
-def animation_variables(variables: Variables, modes: Collection[str]) -> Variables:
-    """Those of a checkpoint's variables that animation needs.
+def available_modes(model: AnimationModel, family: Family, variables: Variables) -> list[str]:
+    """The animation modes that a checkpoint has all weights for, in the model's order."""
+    return [mode for mode in model.modes if not _missing(family, variables, mode)]
+
+
+def animation_variables(
+    model: AnimationModel, family: Family, variables: Variables, modes: Collection[str]
+) -> Variables:
+    """The variables that animation needs of a checkpoint.
 
     Args:
-      variables: of the checkpoint.
-      modes: what it is to be able to do.
+      model: the checkpoint's model.
+      family: the family that the model is of.
+      variables: all variables of the checkpoint.
+      modes: the modes that they must suffice for.
 
     Raises:
       InputError: a mode is unknown or lacks its weights.
     """
     for mode in modes:
-        if mode not in get_args(Mode):
-            raise InputError(f"there is no mode {mode!r}: choose of {', '.join(get_args(Mode))}")
-    if "avd" in modes and "avd_network" not in variables["params"]:
-        raise InputError(
-            "mode 'avd' needs the weights of avd_network, which this checkpoint does not "
-            "have: use mode 'relative' or 'standard'"
-        )
-    unused = {"bg_predictor"} | ({"avd_network"} if "avd" not in modes else set())
+        if mode not in model.modes:
+            raise InputError(f"there is no mode {mode!r}: choose of {', '.join(model.modes)}")
+        if missing := _missing(family, variables, mode):
+            others = map(repr, available_modes(model, family, variables))
+            raise InputError(
+                f"mode {mode!r} needs the weights of {', '.join(missing)}, which this checkpoint "
+                f"does not have: use mode {' or '.join(others)}"
+            )
+    needed = {network.name for network in family.networks if {*network.modes} & {*modes}}
     return {
-        collection: {name: tree for name, tree in networks.items() if name not in unused}
+        collection: {name: tree for name, tree in networks.items() if name in needed}
         for collection, networks in variables.items()
     }
 
 
-def kernel_types(model: MotionModel, variables: Variables) -> dict[str, Any]:
+def _missing(family: Family, variables: Variables, mode: str) -> list[str]:
+    """The networks that a mode uses and `variables` lack."""
+    return [
+        network.name
+        for network in family.networks
+        if mode in network.modes and network.name not in variables["params"]
+    ]
+
+
+def kernel_types(model: AnimationModel, variables: Variables) -> dict[str, Any]:
     """Network -> the type that it computes convolutions in; those without a `dtype` left out."""
     networks = {name: getattr(model, name) for name in variables["params"]}
     return {
@@ -54,7 +83,7 @@ def kernel_types(model: MotionModel, variables: Variables) -> dict[str, Any]:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def convert_kernels(model: MotionModel, variables: Variables) -> Variables:
+def convert_kernels(model: AnimationModel, variables: Variables) -> Variables:
     """Convolutions' kernels in the types of `kernel_types`, or every frame would convert them."""
     types = kernel_types(model, variables)
 
@@ -66,58 +95,88 @@ def convert_kernels(model: MotionModel, variables: Variables) -> Variables:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def encode_source(model: MotionModel, variables: Variables, source: jax.Array) -> dict[str, Any]:
-    """[1, H, W, 3] float32 in [0, 1] -> what `MotionModel.encode_source` returns."""
-    return model.apply(variables, source, method="encode_source")
+def encode_source(model: Any, variables: Variables, source: jax.Array) -> dict[str, Any]:
+    """[1, H, W, 3], uint8 or float32 in [0, 1] -> what `AnimationModel.encode_source` returns."""
+    return model.apply(variables, to_float_exactly(source), method="encode_source")
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def find_keypoints(model: MotionModel, variables: Variables, frames: jax.Array) -> jax.Array:
-    """[B, H, W, 3], uint8 or float32 in [0, 1] -> [B, N, 2]."""
+def find_keypoints(model: Any, variables: Variables, frames: jax.Array) -> Pose:
+    """[B, H, W, 3], uint8 or float32 in [0, 1] -> the pose in each."""
     # Compiled apart from `render`: the first frame and `find_best_frame` need it alone.
-    if frames.dtype == jnp.uint8:
-        frames = jnp.asarray(_LEVELS)[frames]
-    return model.apply(variables, frames, method=lambda model, image: model.kp_detector(image))
+    return model.apply(variables, to_float_exactly(frames), method="keypoints")
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames=("mode", "dtype"))
 def render(
-    model: MotionModel,
+    model: Any,
     variables: Variables,
     encoded: dict[str, Any],
-    kp_driving: jax.Array,
-    motion: tuple[jax.Array, ...],
+    driving: Pose,
+    motion: tuple[Any, ...],
     *,
-    mode: Mode,
+    mode: str,
     dtype: Any,
 ) -> jax.Array:
     """Pictures of a source in driving poses.
 
     Args:
-      model: of the checkpoint.
+      model: the checkpoint's model.
       variables: see `animation_variables`.
       encoded: what `encode_source` returned.
-      kp_driving: [B, N, 2], as `find_keypoints` found them.
-      motion: for mode 'relative' the initial keypoints [N, 2] and the scale; unused otherwise.
+      driving: the poses of B frames, as `find_keypoints` found them.
+      motion: see `animate`.
       mode: see `Animator`.
       dtype: uint8 or float32, see `Animator`.
 
     Returns:
       [B, H, W, 3].
     """
-    kp_source = encoded["kp_source"]
+    outputs = animate(model, variables, encoded, driving, motion, mode=mode)
+    image = outputs["prediction"].astype(jnp.float32)
+    return to_uint8(image) if np.dtype(dtype) == np.uint8 else image
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def reconstruct(
+    model: Any, variables: Variables, encoded: dict[str, Any], frames: jax.Array
+) -> dict[str, Any]:
+    """Every output that a picture may show, of uint8 driving frames [B, H, W, 3]."""
+    outputs = model.apply(variables, encoded, to_float(frames), method="reconstruct")
+    return without_losses(model, outputs)
+
+
+def animate(
+    model: Any,
+    variables: Variables,
+    encoded: dict[str, Any],
+    driving: Pose,
+    motion: tuple[Any, ...],
+    *,
+    mode: str,
+) -> dict[str, Any]:
+    """Gives a source the poses that a mode makes of the driving ones. A function to be compiled.
+
+    Args:
+      model: the checkpoint's model.
+      variables: see `animation_variables`.
+      encoded: what `encode_source` returned.
+      driving: the poses of B frames.
+      motion: for mode 'relative' the initial pose, without a batch, and the scale []; any tuple
+        for other modes.
+      mode: see `Animator`.
+
+    Returns:
+      As `AnimationModel.generate`; "kp_driving" is the pose that was asked for.
+    """
+    source = encoded["kp_source"]
     if mode == "relative":
         initial, scale = motion
-        kp_driving = relative_keypoints(kp_source, kp_driving, initial[None], scale)
+        initial = jax.tree.map(lambda leaf: leaf[None], initial)
+        pose = model.apply(variables, source, driving, initial, scale, method="relative")
     elif mode == "avd":
-        kp_driving = model.apply(
-            variables,
-            jnp.broadcast_to(kp_source, kp_driving.shape),
-            kp_driving,
-            method=lambda model, source, driving: model.avd_network(source, driving),
-        )
-    outputs = model.apply(variables, encoded, kp_driving, method="generate")
-    image = outputs["prediction"].astype(jnp.float32)
-    if np.dtype(dtype) == np.uint8:
-        return jnp.rint(jnp.clip(image, 0, 1) * 255).astype(jnp.uint8)
-    return image
+        sources = jax.tree.map(lambda one, many: jnp.broadcast_to(one, many.shape), source, driving)
+        pose = model.apply(variables, sources, driving, method="disentangle")
+    else:
+        pose = driving
+    return model.apply(variables, encoded, pose, method="generate")

@@ -1,6 +1,5 @@
 """Save and load checkpoint folders; `files` shows what is in them."""
 
-import argparse
 import contextlib
 import json
 import os
@@ -76,21 +75,6 @@ def save_checkpoint(
             save_tree(partial / VGG19, vgg19)
         elif (folder / VGG19).is_dir():
             shutil.copytree(folder / VGG19, partial / VGG19)
-
-
-def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds --checkpoint and --step, whose values are for `load_checkpoint`."""
-    parser.add_argument(
-        "--checkpoint",
-        required=True,
-        help="folder that convert_torch_weights.py wrote, or a workdir of train.py",
-    )
-    parser.add_argument(
-        "--step",
-        default="latest",
-        metavar="N|best|latest",
-        help="of the checkpoints in a workdir (latest)",
-    )
 
 
 def load_checkpoint(

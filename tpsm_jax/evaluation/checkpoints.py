@@ -1,4 +1,4 @@
-"""The checkpoints of an evaluation: their names, and which weights they are."""
+"""The checkpoints of an evaluation: how they are chosen, named and told apart."""
 
 import json
 import zlib
@@ -16,14 +16,14 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.output import TRUTH
 
 
-class ModelSpec(NamedTuple):
+class ChosenCheckpoint(NamedTuple):
     """A checkpoint to evaluate.
 
     Attributes:
-      name: unique among them; of its folder too.
+      name: unique in the evaluation; the folder of its results has it too.
       folder: a converted checkpoint or the workdir of a training run.
-      step: of a training run; None for a converted checkpoint.
-      ema: take the averaged parameters, where there are any.
+      step: the training run's step; None for a converted checkpoint.
+      ema: take the averaged parameters if there are any.
     """
 
     name: str
@@ -32,23 +32,23 @@ class ModelSpec(NamedTuple):
     ema: bool
 
 
-def choose_models(
+def choose_checkpoints(
     checkpoints: Sequence[str], *, step: str = "latest", ema: bool = True
-) -> list[ModelSpec]:
-    """Finds out which weights are meant.
+) -> list[ChosenCheckpoint]:
+    """Resolves the names of checkpoints, as flags give them.
 
     Args:
-      checkpoints: folders; of a workdir DIR@STEP takes another step than the others.
-      step: of workdirs: a number, "latest" or "best".
-      ema: see `ModelSpec`.
+      checkpoints: folders; DIR@STEP takes another step of a workdir than `step`.
+      step: the step of workdirs: a number, "latest" or "best".
+      ema: see `ChosenCheckpoint`.
 
     Returns:
-      One a checkpoint; "latest" and "best" have become numbers.
+      One entry a checkpoint; "latest" and "best" have become numbers.
 
     Raises:
       InputError: there is no such checkpoint or step, or one is given twice.
     """
-    chosen: dict[str, ModelSpec] = {}
+    chosen: dict[str, ChosenCheckpoint] = {}
     given: set[tuple[Path, int | None]] = set()
     for text in checkpoints:
         folder = Path(text)
@@ -58,7 +58,7 @@ def choose_models(
             folder = Path(path)
         if not folder.is_dir():
             raise InputError(f"there is no checkpoint {folder}")
-        if wanted is None:  # --step is for the workdirs beside a converted checkpoint
+        if wanted is None:  # --step is for workdirs alone
             wanted = "latest" if (folder / "variables").is_dir() else step
         number = find_step(folder, wanted)
         if (folder.resolve(), number) in given:
@@ -69,32 +69,32 @@ def choose_models(
             name = f"{folder.resolve().parent.name}-{name}"
         if name in chosen:
             raise InputError(f"{chosen[name].folder} and {folder} would both be called {name}")
-        chosen[name] = ModelSpec(name, folder, number, ema)
+        chosen[name] = ChosenCheckpoint(name, folder, number, ema)
     return list(chosen.values())
 
 
-def digest(variables: Any) -> str:
-    """A checksum of all weights, which tells checkpoints apart."""
+def weights_crc32(variables: Any) -> str:
+    """A checksum of all weights: equal only for equal checkpoints."""
     checksum = 0
     for leaf in jax.tree.leaves(variables):
         checksum = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8).data, checksum)
     return f"{checksum:08x}"
 
 
-def model_entry(model: ModelSpec, checkpoint: Checkpoint) -> dict[str, Any]:
-    """What metrics.json says of a checkpoint besides the numbers."""
+def checkpoint_entry(model: ChosenCheckpoint, checkpoint: Checkpoint) -> dict[str, Any]:
+    """The entry of a checkpoint in metrics.json, without numbers."""
     return {
         "name": model.name,
         "checkpoint": str(model.folder),
         "step": model.step,
         "ema": model.ema,
-        "weights_crc32": digest(checkpoint.variables),
+        "weights_crc32": weights_crc32(checkpoint.variables),
         "config": checkpoint.config.to_dict(),
     }
 
 
 def identity(entry: Mapping[str, Any], checkpoint: Checkpoint) -> dict[str, Any]:
-    """What tells a checkpoint from all others, wherever it lies."""
+    """The fields that identify a checkpoint, wherever its folder is."""
     config = checkpoint.config.to_dict()
     decide = [config["image_size"], without_added_fields(config["model_params"])]
     decide.append((config.get("dataset_params") or {}).get("frame_shape"))

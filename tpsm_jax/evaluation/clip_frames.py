@@ -1,4 +1,4 @@
-"""What is evaluated: clips that are read as streams, and how one that cannot be read is told."""
+"""Clips to evaluate, read as streams, and the errors of those that cannot be read."""
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -13,13 +13,13 @@ from tpsm_jax.media.video_reader import DEFAULT_FPS
 
 
 class EvaluationClip(NamedTuple):
-    """A clip, or a pair of two.
+    """A clip that drives itself, or a pair: a driving clip and another clip's first frame.
 
     Attributes:
-      name: unique; also of the files that are written.
-      frames: opens the driving clip, and gives [H, W, 3] uint8 frames one after the other.
-      frame_rate: finds the frames a second, of the videos that are written.
-      source: opens the clip whose first frame is the source, where that is another one.
+      name: unique; the files that are written have it too.
+      frames: opens the driving clip and yields [H, W, 3] uint8 frames.
+      frame_rate: returns the frames a second, for the videos that are written.
+      source: opens the clip whose first frame is the source; None if that is the driving clip.
     """
 
     name: str
@@ -39,11 +39,11 @@ class FrameSizeError(InputError):
 def checked_frames(
     frames: Callable[[], Iterator[np.ndarray]], name: str, size: tuple[int, int]
 ) -> Generator[np.ndarray]:
-    """The frames of a clip.
+    """Checks the frames of a clip as they are read.
 
     Args:
       frames: opens the clip.
-      name: of the clip.
+      name: the clip's name.
       size: (height, width) that the frames must have.
 
     Yields:
@@ -74,12 +74,12 @@ def checked_frames(
 
 
 def check_first_frames(clips: Sequence[EvaluationClip], size: tuple[int, int]) -> None:
-    """Reads one frame of each clip, so that a wrong size is told before hours of work.
+    """Reads one frame of each clip, so that a wrong size is reported before hours of work.
 
-    What cannot be read passes: it is left out when its turn comes.
+    Clips that cannot be read pass: they are left out when their turn comes.
 
     Args:
-      clips: to be looked at.
+      clips: the clips to check.
       size: (height, width) that the frames must have.
 
     Raises:

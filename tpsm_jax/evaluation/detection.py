@@ -1,9 +1,10 @@
-"""AKD, MKR and AED of an evaluation, from the tables that a detector makes of its pictures."""
+"""AKD, MKR and AED of an evaluation, from tables that a detector makes of its pictures."""
 
 import contextlib
 import shlex
 import shutil
 import subprocess
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,12 @@ from tpsm_jax.evaluation.output import PNG, TABLES, TRUTH
 from tpsm_jax.evaluation.wide_picture import WidePicture
 
 NAMES = ("akd", "mkr", "aed")
+_ROOT = Path(__file__).resolve().parents[2]
+DETECTORS = {
+    kind: f"make -s -C {shlex.quote(str(_ROOT))} detector-table INPUT={{input}} OUTPUT={{output}} "
+    f"KIND={kind} ARGS=--frame_shape={{height}},{{width}}"
+    for kind in ("face", "body")
+}
 _PLACES = ("{input}", "{output}")
 _STDERR = 2
 
@@ -32,8 +39,8 @@ class Detector(NamedTuple):
     """A command that looks at pictures and writes a table, see `keypoint_tables`.
 
     Attributes:
-      name: of its tables' files.
-      command: a program and its arguments; in them {input} is a folder of wide pictures, {output}
+      name: the name of its tables' files.
+      command: a program and its arguments. In them {input} is a folder of wide pictures, {output}
         the table to write (.jsonl), {height} and {width} the size of a frame.
     """
 
@@ -58,12 +65,25 @@ class Detector(NamedTuple):
         return words
 
 
+def find_detector(text: str) -> Detector:
+    """Makes a detector from a key of `DETECTORS`, or from a command.
+
+    Raises:
+      InputError: it cannot be called, see `Detector.words`.
+    """
+    command = DETECTORS.get(text, text)
+    name = text if text in DETECTORS else f"{zlib.crc32(text.encode()):08x}"
+    detector = Detector(name, command)
+    detector.words()
+    return detector
+
+
 def write_truth(output: Path, clips: Sequence[EvaluationClip], size: tuple[int, int]) -> None:
-    """Writes the real clips as the results are written, so that a detector sees both alike.
+    """Writes the real clips in the form of the results, so that a detector sees both alike.
 
     Args:
       output: the folder of the evaluation.
-      clips: what is to be written; what is there already, and what cannot be read, is passed over.
+      clips: the clips to write; those already there, and those that cannot be read, are skipped.
       size: (height, width) of the frames.
 
     Raises:
@@ -79,12 +99,12 @@ def write_truth(output: Path, clips: Sequence[EvaluationClip], size: tuple[int, 
                     picture.write(frame[None])
 
 
-def make_table(folder: Path, detector: Detector, size: tuple[int, int]) -> Path:
-    """Lets a detector look at all pictures of a folder.
+def run_detector(folder: Path, detector: Detector, size: tuple[int, int]) -> Path:
+    """Makes a table of what a detector finds in the pictures of a folder.
 
     Args:
-      folder: of the truth or of a model; has the pictures in png/ and gets the table in tables/.
-      detector: what looks.
+      folder: the truth's or a model's; it has the pictures in png/ and gets the table in tables/.
+      detector: the command to run.
       size: (height, width) of the frames.
 
     Returns:
@@ -110,7 +130,7 @@ def make_table(folder: Path, detector: Detector, size: tuple[int, int]) -> Path:
         for place, value in values.items():
             word = word.replace(place, str(value))
         words.append(word)
-    # What it prints is not what the evaluation prints.
+    # Its output must not mix with what the evaluation prints on stdout.
     code = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=_STDERR, check=False).returncode
     if code or not partial.is_file():
         why = f"ended with code {code}" if code else f"wrote no {partial}"
@@ -122,15 +142,16 @@ def make_table(folder: Path, detector: Detector, size: tuple[int, int]) -> Path:
 def add_scores(output: Path, models: Sequence[dict[str, Any]], tables: Sequence[Path]) -> None:
     """Adds the numbers of a detector's tables to an evaluation's.
 
-    AKD, MKR and AED go to the models' totals, to those of repeating the source, and to the clips.
+    AKD, MKR and AED go to the models' totals, to the baseline's that repeats the source, and to the
+    clips.
 
     Args:
       output: the folder of the evaluation.
       models: entries of metrics.json.
-      tables: of the truth, and of each model's results. They may hold other clips too.
+      tables: the truth's, and one of each model's results. They may hold other clips too.
 
     Raises:
-      InputError: the tables cannot be read, do not go together or with the clips, or give numbers
+      InputError: the tables cannot be read, do not match each other or the clips, or give numbers
         that another detector has given already.
     """
     truth_path, *result_paths = tables

@@ -1,7 +1,7 @@
 """Distances between two clips, frame by frame, on plain arrays. All of them can be jitted.
 
-Frames are [T, H, W, 3] float32 in [0, 1] and each function gives one number a frame, so that a
-long clip can be measured piece by piece and frames that only fill up a batch can be left out.
+Frames are [T, H, W, 3] float32 in [0, 1] and each function returns one number a frame, so that a
+long clip can be measured piece by piece and frames that only fill a batch can be left out.
 """
 
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Wang et al. 2004: an 11x11 window, a gaussian of this deviation, and what keeps the ratios
-# defined where a window is even.
+# Wang et al. 2004: an 11x11 window, a gaussian of this deviation, and the constants that keep the
+# ratios defined where a window is flat.
 _WINDOW = 11
 _SIGMA = 1.5
 _C1 = 0.01**2
@@ -120,7 +120,7 @@ def perceptual(
 
 
 def change(frames: jax.Array) -> jax.Array:
-    """Mean absolute difference of every frame to the one before.
+    """Mean absolute difference of every frame from the one before.
 
     Args:
       frames: [T, H, W, 3] in [0, 1].
@@ -132,14 +132,14 @@ def change(frames: jax.Array) -> jax.Array:
 
 
 def flicker(prediction: jax.Array, target: jax.Array) -> jax.Array:
-    """How much the error changes from frame to frame: 0 for one that stands still, however large.
+    """How much the error changes from frame to frame: 0 for an error that stays the same.
 
     Args:
       prediction: [T, H, W, 3] in [0, 1].
       target: [T, H, W, 3] in [0, 1].
 
     Returns:
-      [T - 1]. Of a clip measured piece by piece each piece begins with the frame before it.
+      [T - 1]. If a clip is measured piece by piece, each piece begins with the frame before it.
     """
     return change(prediction - target)
 
@@ -159,7 +159,7 @@ def keypoint_distance(kp_a: jax.Array, kp_b: jax.Array) -> jax.Array:
 
 def _similarity(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
     """SSIM, and its contrast and structure alone, each [T, 3]: the mean over all windows."""
-    # Variances do not mind the shift, and float32 loses less of them around 0.
+    # A shift leaves variances unchanged, and float32 loses fewer of their digits around 0.
     a, b = a - 0.5, b - 0.5
     mean_a, mean_b, squares, product = _blurred(jnp.stack([a, b, a * a + b * b, a * b]))
     variances = squares - mean_a**2 - mean_b**2
@@ -179,7 +179,7 @@ def _blurred(frames: jax.Array) -> jax.Array:
 
 
 def _window_matrix(side: int) -> np.ndarray:
-    """[side - 10, side]: what the window gives to the pixels of one axis, as in ops/resample.py."""
+    """[side - 10, side]: the window's weights along one axis, as in ops/resample.py."""
     offsets = np.arange(_WINDOW) - _WINDOW // 2
     profile = np.exp(-0.5 * (offsets / _SIGMA) ** 2)
     rows = np.arange(side - _WINDOW + 1)

@@ -8,7 +8,7 @@ A table is a text file, one JSON object a line and one line a frame:
 
 `value` is a list of key points [x, y] in pixels, [-1, -1] for one that was not found; or an
 identity embedding, a list of numbers; or null where nothing was found in the frame. A field
-`detector` may tell what looked: numbers compare only within one detector, and tables of two are
+`detector` may name the detector: numbers compare only within one detector, and tables of two are
 refused.
 
 The tables that GitHub AliaksandrSiarohin/pose-evaluation writes become this by
@@ -33,8 +33,7 @@ from tpsm_jax.cli import ArgumentParser, run_script
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.video_reader import without_suffix
 
-# (clip, frame number) -> [N, 2] key points or [D] an embedding, float64; None where nothing was
-# found.
+# (clip, frame number) -> key points [N, 2] or an embedding [D], float64; None if nothing was found.
 Frames = dict[tuple[str, int], np.ndarray | None]
 
 _NOT_FOUND = -1.0
@@ -51,7 +50,7 @@ class Table(NamedTuple):
 
     Attributes:
       frames: see `Frames`.
-      detector: its name; "" if the table does not tell.
+      detector: its name; "" if the table has none.
     """
 
     frames: Frames
@@ -59,7 +58,7 @@ class Table(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """What two tables say of each other; None where no frame says anything.
+    """The comparison of two tables; a number is None if no frame gives it.
 
     Attributes:
       akd: average key-point distance in pixels.
@@ -81,7 +80,7 @@ class Scores(NamedTuple):
 
 
 def compare_tables(truth: Table, result: Table) -> Scores:
-    """Compares what was found in the result with what was found in the truth.
+    """Computes AKD, MKR or AED of two tables.
 
     Key points, [N, 2]: of each frame the mean |difference| over x and y of the points found in
     both; AKD is the mean over the frames that have any. Of each frame the share of the points
@@ -131,7 +130,7 @@ def compare_tables(truth: Table, result: Table) -> Scores:
 
 
 def read_table(path: Path) -> Table:
-    """Reads a table as the head of this file describes it.
+    """Reads a table; the head of this file describes the format.
 
     Args:
       path: a text file, compressed if its name ends in .gz.
@@ -267,7 +266,7 @@ def main() -> None:
 
 
 def print_scores(scores: Scores) -> None:
-    """One line a number, with what it is the mean of."""
+    """Prints one line a number, with what it is the mean of."""
     for name in ("akd", "mkr", "aed"):
         value = getattr(scores, name)
         if value is not None:

@@ -1,5 +1,6 @@
 """The numbers of a batch of frames, and their means over clips."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -8,19 +9,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from tpsm_jax.evaluation import frame_metrics as pictures
+from tpsm_jax.models.vgg19 import VGG19
+from tpsm_jax.ops.pixels import to_float
 
 Numbers = dict[str, Any]
+BatchNumbers = dict[str, dict[str, jax.Array]]
 
-# Of all frames but the first, which has none before it, and is the source: repeating that would
-# have no bounded PSNR, and the bound that it is given would lift the mean of every short clip.
+# Means of these leave out the first frame. It has no frame before it, and it is the source: the
+# PSNR of repeating that is unbounded, and its cap would lift the mean of every short clip.
 WITHOUT_FIRST = ("flicker", "change_ratio", "psnr")
 
 
 class Measure(NamedTuple):
-    """How a number is shown: title, digits, whether more is better, meaning.
+    """How a number is shown.
 
-    Where it is None the largest is none the better, nor the smallest; or checkpoints cannot be
-    ranked by it, because each judges itself.
+    Attributes:
+      title: the column's title.
+      digits: digits after the point.
+      more_is_better: None where neither the largest nor the smallest is best, or where checkpoints
+        cannot be ranked because each judges itself.
+      meaning: the explanation in the report.
     """
 
     title: str
@@ -56,11 +64,11 @@ Features = Callable[[jax.Array], Sequence[jax.Array]]
 
 
 def compare(prediction: jax.Array, target: jax.Array, features: Features | None) -> Numbers:
-    """Distances of frames that have a truth.
+    """Compares frames with the truth.
 
     Args:
-      prediction: [B + 1, H, W, 3] in [0, 1]; the first is that before, which only counts for
-        what is between frames.
+      prediction: [B + 1, H, W, 3] in [0, 1]. The first is the frame before the batch, which only
+        measures between frames use.
       target: [B + 1, H, W, 3].
       features: VGG-19's feature maps of [T, H, W, 3], or None.
 
@@ -80,8 +88,66 @@ def compare(prediction: jax.Array, target: jax.Array, features: Features | None)
     return numbers
 
 
+@functools.partial(jax.jit, static_argnames=("with_truth", "l1_only"))
+def measure(
+    vgg19: Any,
+    source: dict[str, jax.Array],
+    frames: jax.Array,
+    before: tuple[jax.Array, jax.Array],
+    outputs: dict[str, jax.Array],
+    *,
+    with_truth: bool,
+    l1_only: bool,
+) -> tuple[BatchNumbers, jax.Array]:
+    """Measures a batch of results, and the baseline that repeats the source, on one device.
+
+    Args:
+      vgg19: variables of `VGG19`, for the perceptual distance, or None.
+      source: "source" [1, H, W, 3] in [0, 1], and "points" [1, N, 2], those of its pose.
+      frames: [B, H, W, 3] uint8, the driving frames.
+      before: the frame before the first of `frames`, [1, H, W, 3] uint8, and its result.
+      outputs: "prediction" [B, H, W, 3] in [0, 1]; "wanted" and "found" [B, N, 2], the points that
+        were asked for and those that the results have.
+      with_truth: whether the driving frames are what the results should be.
+      l1_only: leave out all numbers but L1; "found" is not needed then.
+
+    Returns:
+      {"result": ..., "static": ...}, name -> [B] each; and the last result, for the next batch.
+    """
+    driving, prediction = to_float(frames), outputs["prediction"]
+    results = jnp.concatenate([before[1], prediction])
+    targets = jnp.concatenate([to_float(before[0]), driving])
+    still = jnp.broadcast_to(source["source"], targets.shape)
+    numbers: BatchNumbers = {"result": {}, "static": {}}
+    if l1_only:
+        numbers["result"]["l1"] = pictures.l1(prediction, driving)
+        numbers["static"]["l1"] = pictures.l1(still[1:], driving)
+        return numbers, prediction[-1:]
+    wanted = outputs["wanted"]
+    if with_truth:
+        features: Features | None = None
+        if vgg19 is not None:
+            features = functools.partial(VGG19().apply, vgg19)
+        numbers["result"] |= compare(results, targets, features)
+        numbers["static"] |= compare(still, targets, None)
+        if features is not None:
+            # One picture, which all frames of the baseline repeat.
+            numbers["static"]["perceptual"] = pictures.perceptual(
+                features(source["source"]), features(targets[1:])
+            )
+        numbers["static"]["keypoints"] = pictures.keypoint_distance(
+            jnp.broadcast_to(source["points"], wanted.shape), wanted
+        )
+    numbers["result"] |= {
+        "keypoints": pictures.keypoint_distance(outputs["found"], wanted),
+        "change_result": pictures.change(results),
+        "change_driving": pictures.change(targets),
+    }
+    return numbers, prediction[-1:]
+
+
 class ClipNumbers:
-    """Adds up the numbers of a clip, in float64."""
+    """Adds up the numbers of a clip in float64."""
 
     def __init__(self) -> None:
         """Starts with none."""
@@ -90,7 +156,7 @@ class ClipNumbers:
         self.frames = 0
 
     def add(self, numbers: Mapping[str, np.ndarray], count: int) -> None:
-        """Takes the first `count` of a batch, but see `WITHOUT_FIRST`."""
+        """Adds the first `count` numbers of a batch; see `WITHOUT_FIRST`."""
         for name, values in numbers.items():
             chosen = np.asarray(values, np.float64)[:count]
             if _base(name) in WITHOUT_FIRST and self.frames == 0:
@@ -100,7 +166,7 @@ class ClipNumbers:
         self.frames += count
 
     def means(self) -> dict[str, float]:
-        """Name -> mean over the clip; names without a value are left out."""
+        """Returns name -> mean over the clip, without names that have no value."""
         means = {name: self._sums[name] / n for name, n in sorted(self._counts.items()) if n}
         changes = means.pop("change_result", None), means.pop("change_driving", None)
         if changes[0] is not None and changes[1]:
@@ -108,15 +174,15 @@ class ClipNumbers:
         return means
 
 
-def total(clips: Sequence[Mapping[str, Any]], key: str) -> dict[str, float]:
-    """Means over all frames of all clips, so that a long clip counts for more than a short one.
+def mean_over_frames(clips: Sequence[Mapping[str, Any]], key: str) -> dict[str, float]:
+    """Means over all frames of all clips: the clips' means, weighted by their frames.
 
     Args:
       clips: records of clips, with "frames" and, under `key`, name -> mean over the clip.
       key: "metrics" or "static".
 
     Returns:
-      Name -> mean; of names that no clip has there is none.
+      Name -> mean, for every name that a clip has.
     """
     names = sorted({name for clip in clips for name in clip[key]})
     totals = {}
@@ -130,8 +196,3 @@ def total(clips: Sequence[Mapping[str, Any]], key: str) -> dict[str, float]:
 
 def _base(name: str) -> str:
     return "flicker" if name.startswith("change_") else name
-
-
-def as_float(frames: jax.Array) -> jax.Array:
-    """uint8 -> float32 in [0, 1], as the reference reads pictures."""
-    return frames.astype(jnp.float32) / 255

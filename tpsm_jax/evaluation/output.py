@@ -1,6 +1,6 @@
-"""The folder that an evaluation writes, which can be gone on with after an interruption.
+"""The folder that an evaluation writes; an interrupted evaluation can be resumed in it.
 
-OUTPUT/run.json                 what is evaluated: the settings that cannot change in between
+OUTPUT/run.json                 the settings, which must not change when it is resumed
 OUTPUT/metrics.json             all numbers; there once the run is done
 OUTPUT/report.html              the page to look at
 OUTPUT/MODEL/png/CLIP.png       results side by side, lossless
@@ -30,23 +30,23 @@ from tpsm_jax.runtime.atomic_files import replace_text
 
 RUN, METRICS, REPORT = "run.json", "metrics.json", "report.html"
 PNG, VIDEO, CLIPS, SHEETS, TABLES = "png", "video", "clips", "sheets", "tables"
-TRUTH = "truth"  # beside the models' folders
+TRUTH = "truth"  # a folder next to the models'
 _RECORD = ("name", "frames", "metrics", "static")
-_BATCHES_WAITING = 2  # to be written, while more are computed
+_BATCHES_WAITING = 2  # batches that wait to be written while more are computed
 DIFFERENCE_GAIN = 4
 
 
 def check_output(output: Path, settings: Mapping[str, Any], *, resume: bool) -> None:
-    """Makes sure that there is nothing in the folder, or what can be gone on with.
+    """Checks that the folder is empty, or holds an evaluation that can be resumed.
 
     Args:
       output: the folder.
-      settings: what decides the numbers, plain JSON.
-      resume: whether an evaluation that is there may be gone on with.
+      settings: everything that decides the numbers, as plain JSON.
+      resume: whether to resume an evaluation that is there.
 
     Raises:
-      InputError: it holds something else, or the evaluation of something else, or one that was
-        not to be gone on with.
+      InputError: it holds something else, or an evaluation with other settings, or one and
+        `resume` is False.
     """
     settings = json.loads(json.dumps(settings))
     try:
@@ -74,7 +74,9 @@ def check_output(output: Path, settings: Mapping[str, Any], *, resume: bool) -> 
 
 
 def claim_output(output: Path, settings: Mapping[str, Any]) -> None:
-    """Marks a folder that `check_output` let through; no other process may have begun.
+    """Marks a folder that passed `check_output` as this evaluation's.
+
+    Call it before any other process writes there: it removes unfinished files.
 
     Args:
       output: the folder.
@@ -85,14 +87,14 @@ def claim_output(output: Path, settings: Mapping[str, Any]) -> None:
     """
     if not (output / RUN).exists():
         write_json(output / RUN, settings)
-    # What a run that was killed had in its hands.
+    # Files that a killed run was writing.
     for unfinished in output.glob("*/*/.*"):
         if unfinished.is_file():
             unfinished.unlink()
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a file whole or not at all; what is no number, which JSON has not, as null."""
+    """Writes a file whole or not at all; NaN and infinity, which JSON lacks, become null."""
     replace_text(path, json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
 
 
@@ -115,7 +117,7 @@ def _read_object(path: Path, what_to_do: str, fields: Sequence[str] = ()) -> dic
 
 
 def finished_clip(folder: Path, name: str) -> dict[str, Any] | None:
-    """The record of a clip whose files are all there, or None.
+    """Reads the record of a clip, or returns None if its files are not all there.
 
     Raises:
       InputError: it is damaged.
@@ -131,17 +133,17 @@ def finished_clip(folder: Path, name: str) -> dict[str, Any] | None:
 
 
 class ClipFiles:
-    """Writes the picture and the video of a clip in a thread of its own. A context manager.
+    """Writes the picture and the video of a clip in its own thread. A context manager.
 
-    When its block ends with an exception, neither is there.
+    If its block ends with an exception, it leaves neither.
     """
 
     def __init__(self, folder: Path, name: str, frame_rate: float, source: np.ndarray | None):
         """Opens the files.
 
         Args:
-          folder: of the model.
-          name: of the clip.
+          folder: the model's folder.
+          name: the clip's name.
           frame_rate: frames a second.
           source: [H, W, 3] uint8; the first driving frame if None.
         """
@@ -151,14 +153,16 @@ class ClipFiles:
         self._picture = self._stack.enter_context(WidePicture(folder / PNG / f"{name}.png"))
         video = FrameWriter(folder / VIDEO / f"{name}.mp4", fps=frame_rate)
         self._video = self._stack.enter_context(video)
-        self._stack.push(self._end_thread)  # before the files are moved into place, or discarded
+        self._stack.push(
+            self._end_thread
+        )  # runs before the files are moved into place or discarded
         self._source = source
         self._with_difference = source is None
         self._thread = ThreadPoolExecutor(1, "clip_files")
         self._waiting: deque[Future[None]] = deque()
 
     def write(self, driving: np.ndarray, results: np.ndarray) -> None:
-        """Takes [n, H, W, 3] uint8 each; waits while too much is not written yet."""
+        """Queues [n, H, W, 3] uint8 each; waits while too many batches are queued."""
         if len(self._waiting) == _BATCHES_WAITING:
             self._waiting.popleft().result()
         self._waiting.append(self._thread.submit(self._write, driving, results))
@@ -169,7 +173,7 @@ class ClipFiles:
         self._picture.write(results)
         for frame, result in zip(driving, results, strict=True):
             cells = side_by_side(self._source, frame, result)
-            # A difference between two figures would tell nothing.
+            # The difference between two figures means nothing.
             kept = cells if self._with_difference else cells[:, : 3 * frame.shape[1]]
             self._video.write(kept)
 
@@ -196,12 +200,12 @@ def side_by_side(source: np.ndarray, driving: np.ndarray, result: np.ndarray) ->
 
     Args:
       source: [H, W, 3] uint8.
-      driving: likewise.
-      result: likewise.
+      driving: [H, W, 3] uint8.
+      result: [H, W, 3] uint8.
 
     Returns:
-      [H, 4 W, 3] uint8; the difference of result and driving is made larger `DIFFERENCE_GAIN`
-      times.
+      [H, 4 W, 3] uint8; the difference of result and driving is multiplied by
+      `DIFFERENCE_GAIN`.
     """
     difference = np.abs(result.astype(np.int16) - driving) * DIFFERENCE_GAIN
     cells = [source, driving, result, np.minimum(difference, 255).astype(np.uint8)]
@@ -209,7 +213,7 @@ def side_by_side(source: np.ndarray, driving: np.ndarray, result: np.ndarray) ->
 
 
 def _first_difference(name: str, old: Any, new: Any) -> tuple[str, Any, Any]:
-    """The field in which two differ, and what either has there."""
+    """The first field in which two values differ, and both values there."""
     if isinstance(old, dict) and isinstance(new, dict):
         fields = sorted(old.keys() | new.keys())
         pairs = [(field, old.get(field), new.get(field)) for field in fields]

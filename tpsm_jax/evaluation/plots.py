@@ -1,4 +1,4 @@
-"""Distributions over clips as SVG, drawn by hand: nothing needs to be loaded to show them."""
+"""Distributions over clips as plain SVG, which a page shows without loading anything."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -9,19 +9,19 @@ from tpsm_jax.evaluation.summary import format_number
 
 _BINS = 24
 _WIDTH, _ROW, _LEFT, _BOTTOM = 520, 46, 150, 20
-COLOURS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280")
-STATIC_COLOUR = "#8a8f98"
+COLORS = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280")
+STATIC_COLOR = "#8a8f98"
 
 
 def distribution(
-    name: str, values: Mapping[str, Sequence[float]], colours: Mapping[str, str]
+    name: str, values: Mapping[str, Sequence[float]], colors: Mapping[str, str]
 ) -> str:
-    """Histograms one below the other over one axis, each with a mark at its median.
+    """Draws histograms one below the other over one axis, each with a mark at its median.
 
     Args:
-      name: of the metric.
+      name: the metric's name.
       values: what is measured -> its value for each clip; not empty.
-      colours: what is measured -> its colour.
+      colors: what is measured -> its color.
 
     Returns:
       An <svg> element.
@@ -41,7 +41,7 @@ def distribution(
     for row, (key, numbers) in enumerate(values.items()):
         base = (row + 1) * _ROW
         label = html.escape(key)
-        # A picture within the picture cuts off what is too long.
+        # A nested svg element clips labels that are too long.
         parts.append(
             f'<svg y="{base - _ROW}" width="{_LEFT - 10}" height="{_ROW}">'
             f'<title>{label}</title><text y="{_ROW - 14}">{label}</text></svg>'
@@ -57,7 +57,7 @@ def distribution(
             between = f"{format_number(name, start)} to {format_number(name, end)}"
             parts.append(
                 f'<rect x="{_LEFT + plot * index / _BINS:.1f}" y="{base - tall:.1f}" '
-                f'width="{plot / _BINS - 1:.1f}" height="{tall:.1f}" fill="{colours[key]}">'
+                f'width="{plot / _BINS - 1:.1f}" height="{tall:.1f}" fill="{colors[key]}">'
                 f"<title>{count} of {len(numbers)}: {between}</title></rect>"
             )
         median = float(np.median(numbers))

@@ -1,4 +1,4 @@
-"""Numbers that papers print, to stand beside those measured here."""
+"""Numbers from papers, shown next to those measured here."""
 
 from typing import NamedTuple
 
@@ -7,8 +7,8 @@ class Published(NamedTuple):
     """A row of a paper's table.
 
     Attributes:
-      method: as the paper calls it.
-      source: where it is printed.
+      method: the paper's name for it.
+      source: the paper and its table.
       metrics: name -> number as printed. AKD, MKR and AED compare only within one detector.
     """
 
@@ -27,11 +27,11 @@ def _rows(source: str, names: str, table: str) -> list[Published]:
 
 
 _TPSM = "Zhao and Zhang, CVPR 2022, Table 1"
-# Its FOMM and MRAA are trained and measured anew by these authors.
+# Its authors trained and measured FOMM and MRAA again.
 _MTIA = "Tao et al., ECCV 2022, poster"
 
-# Of the paper's own table only the part on TaiChiHD was at hand to be checked; what follows it on
-# each data set is a later paper's. The poster lies in GitHub JialeTao/MTIA.
+# Of the paper's own table only the part on TaiChiHD could be checked. All other rows are from a
+# later paper, whose poster is in GitHub JialeTao/MTIA.
 PUBLISHED = {
     "taichi": [
         *_rows(

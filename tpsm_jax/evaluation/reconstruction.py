@@ -1,9 +1,9 @@
-"""One clip at a time through a model, in batches of one shape over the devices of this host."""
+"""One clip at a time through a model, in batches of one shape over this host's devices."""
 
 import contextlib
 import functools
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,30 +11,29 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from tpsm_jax.animation.animator import read_ahead, stacked
-from tpsm_jax.animation.keypoints import relative_keypoints, relative_scale
+from tpsm_jax.animation.frames import in_batches
+from tpsm_jax.animation.keypoints import relative_scale
+from tpsm_jax.animation.programs import animate, encode_source, find_keypoints, reconstruct
 from tpsm_jax.errors import InputError
-from tpsm_jax.evaluation import frame_metrics as pictures
-from tpsm_jax.evaluation.measures import ClipNumbers, Features, as_float, compare
+from tpsm_jax.evaluation.measures import BatchNumbers, ClipNumbers, measure
+from tpsm_jax.models.interface import AnimationModel, Pose
 from tpsm_jax.models.registry import check_image_size
-from tpsm_jax.models.tpsm import MotionModel
-from tpsm_jax.models.vgg19 import VGG19
+from tpsm_jax.ops.pixels import to_float, to_uint8
 from tpsm_jax.parallel.sharding import batch_sharding, make_mesh, replicated
 
-Mode = Literal["reconstruction", "relative", "standard"]
-BATCHES_AHEAD = 2
+RECONSTRUCTION = "reconstruction"  # in addition to the animation modes, see `Reconstructor`
 
-# Takes driving frames and results, [n, H, W, 3] uint8 each, in the order of the clip.
+# Called with driving frames and results, [n, H, W, 3] uint8 each, in the order of the clip.
 Sink = Callable[[np.ndarray, np.ndarray], None]
 
 
 class ClipResult(NamedTuple):
-    """What a clip gave.
+    """The numbers of a clip.
 
     Attributes:
-      frames: how many there were.
-      metrics: name -> mean over them, see `measures.MEASURES`.
-      static: the same of repeating the source instead; empty where there is no truth.
+      frames: the number of frames.
+      metrics: name -> mean over the frames, see `measures.MEASURES`.
+      static: the same for the baseline that repeats the source; empty if there is no truth.
     """
 
     frames: int
@@ -43,11 +42,11 @@ class ClipResult(NamedTuple):
 
 
 def frames_at_once(batch_size: int | None, devices: int) -> int:
-    """The frames that are computed together.
+    """The number of frames that are computed together.
 
     Args:
-      batch_size: as asked for; if None, one a device on CPUs and 16 a device elsewhere.
-      devices: of this host.
+      batch_size: the number asked for; if None, one a device on CPUs and 16 a device elsewhere.
+      devices: the number of devices of this host.
 
     Raises:
       InputError: the batch does not divide among the devices.
@@ -61,7 +60,7 @@ def frames_at_once(batch_size: int | None, devices: int) -> int:
 
 
 class Reconstructor:
-    """Drives a source by a clip, and measures what comes out.
+    """Drives a source by a clip, and measures the result.
 
     >>> reconstructor = Reconstructor(tpsm_jax.load("checkpoints/vox"))
     >>> reconstructor.run(open_video("clip.mp4")).metrics["l1"]
@@ -69,9 +68,9 @@ class Reconstructor:
 
     def __init__(
         self,
-        checkpoint: tuple[Any, MotionModel, Any],
+        checkpoint: tuple[Any, AnimationModel, Any],
         *,
-        mode: Mode = "reconstruction",
+        mode: str = RECONSTRUCTION,
         batch_size: int | None = None,
         vgg19: Any = None,
         l1_only: bool = False,
@@ -88,7 +87,7 @@ class Reconstructor:
             `frames_at_once`.
           vgg19: variables of `VGG19`, for the perceptual distance, or None.
           l1_only: leave out all numbers but L1; quicker.
-          devices: to compute on; all of this host if None.
+          devices: the devices to compute on; all of this host if None.
 
         Raises:
           InputError: the batch does not divide among the devices.
@@ -113,7 +112,7 @@ class Reconstructor:
         source: np.ndarray | None = None,
         sink: Sink | None = None,
     ) -> ClipResult:
-        """Goes through one clip, with a few batches of it in memory.
+        """Runs one clip, with a few batches of it in memory.
 
         A thread reads ahead; the devices have the next batch when `sink` gets one.
 
@@ -126,127 +125,123 @@ class Reconstructor:
           The numbers.
 
         Raises:
-          InputError: what reading `frames` raised; or see `relative_scale`.
+          InputError: reading `frames` raised it; or see `relative_scale`.
         """
         result, static = ClipNumbers(), ClipNumbers()
-        encoded = still = initial = before = waiting = None
-        with_truth = self._mode == "reconstruction"
-        batches = read_ahead(stacked(frames, self.batch_size), BATCHES_AHEAD)
-        with contextlib.closing(batches):  # type: ignore[type-var]  # a generator
-            for batch, count in batches:
-                if encoded is None:
-                    picture = batch[:1] if source is None else source[None]
-                    placed = jax.device_put(picture, self._replicated)
-                    encoded = _encode(self._model, self._variables, placed)
-                    still = jax.device_put(
-                        {k: encoded[k] for k in ("source", "kp_source")}, self._first
-                    )
-                    before = batch[:1], still["source"]
-                    if self._mode == "relative":
-                        initial = self._motion(encoded, batch[:1])
-                driving = jax.device_put(batch, self._batch_sharding)
-                outputs = _drive(
-                    self._model,
-                    self._variables,
-                    encoded,
-                    driving,
-                    initial,
-                    mesh=self._mesh,
-                    mode=self._mode,
-                    find=not self._l1_only,
-                )
-                images = outputs.pop("images")
-                numbers, last = _measure(
-                    self._vgg19,
-                    still,
-                    jax.device_put(batch, self._first),
-                    before,
-                    jax.device_put(outputs, self._first),
-                    with_truth=with_truth,
-                    l1_only=self._l1_only,
-                )
-                # Only the last batch of a clip is not full, and nothing comes after it.
-                before = batch[-1:], last
-                if waiting is not None:
-                    _take(*waiting, result, static, sink)
-                waiting = batch, count, images, numbers
-        if waiting is not None:
-            _take(*waiting, result, static, sink)
-        return ClipResult(result.frames, result.means(), static.means() if with_truth else {})
+        encoded = still = before = None
+        motion: tuple[Any, ...] = ()
+
+        def compute(batch: np.ndarray) -> tuple[jax.Array, BatchNumbers]:
+            nonlocal encoded, still, before, motion
+            if encoded is None:
+                picture = batch[:1] if source is None else source[None]
+                placed = jax.device_put(picture, self._replicated)
+                encoded = _encode(self._model, self._variables, placed)
+                points = self._model.points(encoded["kp_source"])
+                still = jax.device_put({"source": encoded["source"], "points": points}, self._first)
+                before = batch[:1], still["source"]
+                if self._mode == "relative":
+                    motion = self._motion(points, batch[:1])
+            outputs = _drive(
+                self._model,
+                self._variables,
+                encoded,
+                jax.device_put(batch, self._batch_sharding),
+                motion,
+                mesh=self._mesh,
+                mode=self._mode,
+                find=not self._l1_only,
+            )
+            images = outputs.pop("images")
+            numbers, last = measure(
+                self._vgg19,
+                still,
+                jax.device_put(batch, self._first),
+                before,
+                jax.device_put(outputs, self._first),
+                with_truth=self._mode == RECONSTRUCTION,
+                l1_only=self._l1_only,
+            )
+            # Only the last batch of a clip is not full, and nothing comes after it.
+            before = batch[-1:], last
+            return images, numbers
+
+        with contextlib.closing(in_batches(frames, self.batch_size, compute)) as batches:
+            for batch, (images, numbers) in batches:
+                found = jax.device_get(numbers)
+                result.add(found["result"], batch.used)
+                static.add(found["static"], batch.used)
+                if sink is not None:
+                    sink(batch.frames[: batch.used], np.asarray(images)[: batch.used])
+        of_static = static.means() if self._mode == RECONSTRUCTION else {}
+        return ClipResult(result.frames, result.means(), of_static)
 
     def sheet(self, source: np.ndarray, driving: np.ndarray) -> dict[str, Any]:
-        """Everything that the model computes for a few frames.
+        """Computes all outputs of the model for a few frames.
 
         Args:
           source: [H, W, 3] uint8.
           driving: [T, H, W, 3] uint8.
 
         Returns:
-          As `MotionModel.__call__`, NumPy arrays.
+          What the model's `__call__` returns, as NumPy arrays, without what only losses need.
         """
         encoded = _encode(self._model, self._variables, source[None])
-        outputs = _reconstruct(self._model, self._variables, encoded, driving)
-        return jax.device_get(outputs)
+        return jax.device_get(reconstruct(self._model, self._variables, encoded, driving))
 
-    def _motion(self, encoded: dict[str, Any], frame: np.ndarray) -> tuple[Any, Any]:
-        """The first driving frame's keypoints [1, N, 2], and the scale of relative motion."""
+    def _motion(self, source: jax.Array, frame: np.ndarray) -> tuple[Pose, jax.Array]:
+        """The first driving frame's pose, without a batch, and the scale of relative motion."""
         placed = jax.device_put(frame, self._replicated)
-        first = np.asarray(_detect(self._model, self._variables, placed))
-        scale = relative_scale(np.asarray(encoded["kp_source"][0]), first[0])
-        return jnp.asarray(first), jnp.float32(scale)
+        first = jax.device_get(_find_keypoints(self._model, self._variables, placed))
+        points = np.asarray(self._model.points(first))
+        scale = relative_scale(np.asarray(source)[0], points[0])
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), first), jnp.float32(scale)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _encode(model: MotionModel, variables: Any, source: jax.Array) -> dict[str, Any]:
-    return model.apply(variables, as_float(source), method="encode_source")
+def _encode(model: Any, variables: Any, source: jax.Array) -> dict[str, Any]:
+    return encode_source(model, variables, to_float(source))
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _detect(model: MotionModel, variables: Any, frames: jax.Array) -> jax.Array:
-    return model.apply(variables, as_float(frames), method="keypoints")
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _reconstruct(model: MotionModel, variables: Any, encoded: Any, frames: jax.Array) -> Any:
-    outputs = model.apply(variables, encoded, as_float(frames), method="reconstruct")
-    # Large, and in no picture.
-    return {name: value for name, value in outputs.items() if name != "warped_encoder_maps"}
+def _find_keypoints(model: Any, variables: Any, frames: jax.Array) -> Pose:
+    return find_keypoints(model, variables, to_float(frames))
 
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames=("mesh", "mode", "find"))
 def _drive(
-    model: MotionModel,
+    model: Any,
     variables: Any,
     encoded: dict[str, Any],
     frames: jax.Array,
-    initial: tuple[jax.Array, jax.Array] | None,
+    motion: tuple[Any, ...],
     *,
     mesh: Mesh,
-    mode: Mode,
+    mode: str,
     find: bool,
 ) -> dict[str, jax.Array]:
-    """Results of uint8 frames, every device its share of them by itself.
+    """Results of uint8 frames; every device computes its share of them by itself.
 
-    prediction [B, H, W, 3]; images, the same in uint8; the keypoints [B, N, 2] that were wanted,
-    and if `find` those that are found in the results.
+    prediction [B, H, W, 3]; images, the same in uint8; wanted [B, N, 2], the points of the poses
+    that were asked for; and if `find`, found [B, N, 2], those that the results have.
     """
 
-    def drive(variables: Any, encoded: Any, frames: Any, initial: Any) -> dict[str, jax.Array]:
-        driving = as_float(frames)
-        if mode == "reconstruction":
+    def drive(variables: Any, encoded: Any, frames: Any, motion: Any) -> dict[str, jax.Array]:
+        driving = to_float(frames)
+        if mode == RECONSTRUCTION:
             outputs = model.apply(variables, encoded, driving, method="reconstruct")
-            wanted = outputs["kp_driving"]
         else:
-            wanted = model.apply(variables, driving, method="keypoints")
-            if initial is not None:
-                wanted = relative_keypoints(encoded["kp_source"], wanted, *initial)
-            outputs = model.apply(variables, encoded, wanted, method="generate")
+            pose = model.apply(variables, driving, method="keypoints")
+            outputs = animate(model, variables, encoded, pose, motion, mode=mode)
         prediction = outputs["prediction"].astype(jnp.float32)
-        images = jnp.rint(jnp.clip(prediction, 0, 1) * 255).astype(jnp.uint8)
-        found = {"prediction": prediction, "images": images, "wanted": wanted}
+        results = {
+            "prediction": prediction,
+            "images": to_uint8(prediction),
+            "wanted": model.points(outputs["kp_driving"]),
+        }
         if find:
-            found["found"] = model.apply(variables, prediction, method="keypoints")
-        return found
+            results["found"] = model.points(model.apply(variables, prediction, method="keypoints"))
+        return results
 
     # Not left to the compiler: no frame needs another, and one device's share compiles sooner.
     return jax.shard_map(
@@ -255,68 +250,4 @@ def _drive(
         in_specs=(P(), P(), P("data"), P()),
         out_specs=P("data"),
         check_vma=False,
-    )(variables, encoded, frames, initial)
-
-
-@functools.partial(jax.jit, static_argnames=("with_truth", "l1_only"))
-def _measure(
-    vgg19: Any,
-    source: dict[str, jax.Array],
-    frames: jax.Array,
-    before: tuple[jax.Array, jax.Array],
-    outputs: dict[str, jax.Array],
-    *,
-    with_truth: bool,
-    l1_only: bool,
-) -> tuple[dict[str, dict[str, jax.Array]], jax.Array]:
-    """Numbers of the results and of standing still, and the last result; on one device.
-
-    `before` is the frame before the first of `frames`, uint8, and its result.
-    """
-    driving, prediction = as_float(frames), outputs["prediction"]
-    results = jnp.concatenate([before[1], prediction])
-    targets = jnp.concatenate([as_float(before[0]), driving])
-    still = jnp.broadcast_to(source["source"], targets.shape)
-    numbers: dict[str, dict[str, jax.Array]] = {"result": {}, "static": {}}
-    if l1_only:
-        numbers["result"]["l1"] = pictures.l1(prediction, driving)
-        numbers["static"]["l1"] = pictures.l1(still[1:], driving)
-        return numbers, prediction[-1:]
-    wanted = outputs["wanted"]
-    if with_truth:
-        features: Features | None = None
-        if vgg19 is not None:
-            features = functools.partial(VGG19().apply, vgg19)
-        numbers["result"] |= compare(results, targets, features)
-        numbers["static"] |= compare(still, targets, None)
-        if features is not None:
-            # One picture, that all of them repeat.
-            numbers["static"]["perceptual"] = pictures.perceptual(
-                features(source["source"]), features(targets[1:])
-            )
-        numbers["static"]["keypoints"] = pictures.keypoint_distance(
-            jnp.broadcast_to(source["kp_source"], wanted.shape), wanted
-        )
-    numbers["result"] |= {
-        "keypoints": pictures.keypoint_distance(outputs["found"], wanted),
-        "change_result": pictures.change(results),
-        "change_driving": pictures.change(targets),
-    }
-    return numbers, prediction[-1:]
-
-
-def _take(
-    batch: np.ndarray,
-    count: int,
-    images: jax.Array,
-    numbers: dict[str, dict[str, jax.Array]],
-    result: ClipNumbers,
-    static: ClipNumbers,
-    sink: Sink | None,
-) -> None:
-    """Waits for a batch, and passes it on."""
-    found = jax.device_get(numbers)
-    result.add(found["result"], count)
-    static.add(found["static"], count)
-    if sink is not None:
-        sink(batch[:count], np.asarray(images)[:count])
+    )(variables, encoded, frames, motion)

@@ -1,4 +1,4 @@
-"""The page of an evaluation: one file that needs nothing else, neither a server nor a network."""
+"""The page of an evaluation: one file that needs neither a server nor a network."""
 
 import base64
 import contextlib
@@ -20,7 +20,7 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clip_frames import EvaluationClip, checked_frames
 from tpsm_jax.evaluation.measures import MEASURES
 from tpsm_jax.evaluation.output import DIFFERENCE_GAIN, REPORT, SHEETS, VIDEO
-from tpsm_jax.evaluation.plots import COLOURS, STATIC_COLOUR, distribution
+from tpsm_jax.evaluation.plots import COLORS, STATIC_COLOR, distribution
 from tpsm_jax.evaluation.reconstruction import Reconstructor
 from tpsm_jax.evaluation.summary import STATIC, Table, format_number, make_table
 from tpsm_jax.media.video_reader import ffmpeg_command
@@ -76,8 +76,8 @@ def write_report(
     Args:
       output: the folder of the evaluation.
       metrics: what `evaluate` returned.
-      clips: as given to it.
-      loaded: likewise.
+      clips: what `evaluate` was given.
+      loaded: what `evaluate` was given.
 
     Raises:
       InputError: a clip can no longer be read, or the page cannot be written.
@@ -86,7 +86,7 @@ def write_report(
     for model, checkpoint in zip(metrics["models"], loaded, strict=True):
         shown = _choose(model)
         folder = output / model["name"]
-        counts: dict[str, int] = {}  # there is a sheet only where there is a truth
+        counts: dict[str, int] = {}  # only clips with a truth have a sheet
         if metrics["mode"] == "reconstruction":
             counts = {clip["name"]: clip["frames"] for _, clip in shown}
             _draw_sheets(checkpoint, clips, counts, folder / SHEETS)
@@ -101,7 +101,7 @@ def write_report(
 
 
 def _choose(model: Mapping[str, Any]) -> list[_Shown]:
-    """The best, median and worst clip, by L1 where there is a truth; of few clips not one twice."""
+    """The best, median and worst clip, by L1 if there is a truth; no clip twice."""
     name = "l1" if "l1" in model["totals"] else "keypoints"
 
     def key(clip: Mapping[str, Any]) -> tuple[bool, float, str]:
@@ -121,7 +121,7 @@ def _draw_sheets(
     counts: Mapping[str, int],
     folder: Path,
 ) -> None:
-    """Draws those of `counts`, the numbers of frames by the clips' names, that are not there."""
+    """Draws the missing sheets of the clips in `counts`: name -> number of frames."""
     places = {name: folder / f"{name}.png" for name in counts}
     missing = [clip for clip in clips if clip.name in counts and not places[clip.name].is_file()]
     if missing:
@@ -160,7 +160,7 @@ def _figure(role: str, clip: Mapping[str, Any], video: Path, sheet: Path | None)
     if clip["static"]:  # there is a truth
         cells.append(f"difference \u00d7 {DIFFERENCE_GAIN}")
     source = base64.b64encode(_small_video(video)).decode()
-    play = "autoplay loop" if clip["frames"] > 1 else ""  # one frame would never stop loading
+    play = "autoplay loop" if clip["frames"] > 1 else ""  # a loop of one frame loads forever
     parts = [
         f"<figure><h3>{role}: {name}</h3>",
         f'<video controls muted playsinline {play} src="data:video/mp4;base64,{source}"></video>',
@@ -179,7 +179,7 @@ def _figure(role: str, clip: Mapping[str, Any], video: Path, sheet: Path | None)
 
 
 def _small_video(path: Path) -> bytes:
-    """The video at the size of a page, its first seconds alone."""
+    """The video's first seconds, at the size of a page."""
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "small.mp4"
         command = [*ffmpeg_command(), "-loglevel", "error", "-i", str(path.resolve())]
@@ -280,8 +280,8 @@ def _explained(table: Table) -> str:
 
 def _plots(metrics: Mapping[str, Any]) -> str:
     models = metrics["models"]
-    colours = {m["name"]: COLOURS[i % len(COLOURS)] for i, m in enumerate(models)}
-    colours[STATIC] = STATIC_COLOUR
+    colors = {m["name"]: COLORS[i % len(COLORS)] for i, m in enumerate(models)}
+    colors[STATIC] = STATIC_COLOR
     plots = []
     for name, measure in MEASURES.items():
         values = {
@@ -293,7 +293,5 @@ def _plots(metrics: Mapping[str, Any]) -> str:
             if (found := _finite(clip[key].get(name, math.nan) for clip in clips))
         }
         if values:
-            plots.append(
-                f"<div><h3>{measure.title}</h3>{distribution(name, values, colours)}</div>"
-            )
+            plots.append(f"<div><h3>{measure.title}</h3>{distribution(name, values, colors)}</div>")
     return "".join(plots)

@@ -1,4 +1,4 @@
-"""A whole evaluation: every checkpoint on every clip, over all hosts, and what is kept of it."""
+"""A whole evaluation: every checkpoint on every clip, over all hosts, to metrics.json."""
 
 import functools
 import importlib.metadata
@@ -14,11 +14,17 @@ import tpsm_jax
 from tpsm_jax.checkpoints.converted import Checkpoint, load_checkpoint
 from tpsm_jax.checkpoints.vgg19 import check_vgg19, load_vgg19
 from tpsm_jax.errors import InputError
-from tpsm_jax.evaluation.checkpoints import ModelSpec, crc32, digest, identity, model_entry
+from tpsm_jax.evaluation.checkpoints import (
+    ChosenCheckpoint,
+    checkpoint_entry,
+    crc32,
+    identity,
+    weights_crc32,
+)
 from tpsm_jax.evaluation.clip_frames import EvaluationClip, check_first_frames
-from tpsm_jax.evaluation.detection import Detector, add_scores, make_table, write_truth
+from tpsm_jax.evaluation.detection import Detector, add_scores, run_detector, write_truth
 from tpsm_jax.evaluation.output import METRICS, TRUTH, check_output, claim_output, write_json
-from tpsm_jax.evaluation.reconstruction import Mode, Reconstructor, frames_at_once
+from tpsm_jax.evaluation.reconstruction import RECONSTRUCTION, Reconstructor, frames_at_once
 from tpsm_jax.evaluation.share import run_share, unfinished, with_numbers
 from tpsm_jax.models.interface import Variables
 from tpsm_jax.models.registry import check_image_size
@@ -26,28 +32,28 @@ from tpsm_jax.parallel.distributed import gathered, on_every_process, on_first_p
 
 SCHEMA_VERSION = 1
 _SOFTWARE = ("jax", "jaxlib", "flax", "numpy", "pillow")
-# Of `run`, what may have another spelling on another host.
+# Fields of `run` that may be spelled differently on another host.
 _PATHS = ("data", "pairs")
 
 
 class Settings(NamedTuple):
-    """What is done with each checkpoint.
+    """What to do with each checkpoint.
 
     Attributes:
       data: the data set's path, as given.
       mode: see `Reconstructor`.
-      batch_size: likewise.
-      dataset: of `published.PUBLISHED`, whose numbers stand beside; or "".
-      vgg19: folder of VGG-19's weights, or None; no perceptual distance then.
-      tables: of detectors, each the truth's table and one for each checkpoint; reconstructions
-        alone have a truth.
-      detectors: which make such tables here, of the pictures that this evaluation writes.
-      options: whatever else decides which clips there are; with "resize", whether their frames
-        come at the checkpoint's size whatever they are on disk.
+      batch_size: frames computed together, see `Reconstructor`.
+      dataset: the key of `published.PUBLISHED` whose numbers are shown too; or "".
+      vgg19: folder of VGG-19's weights; without it there is no perceptual distance.
+      tables: tables of detectors, each the truth's and one for each checkpoint; only
+        reconstructions have a truth.
+      detectors: these make such tables of the pictures that this evaluation writes.
+      options: everything else that decides which clips there are; "resize" is whether their
+        frames are resized to the checkpoint's size.
     """
 
     data: str
-    mode: Mode = "reconstruction"
+    mode: str = RECONSTRUCTION
     batch_size: int | None = None
     dataset: str = ""
     vgg19: str | None = None
@@ -57,7 +63,7 @@ class Settings(NamedTuple):
 
 
 def evaluate(
-    models: Sequence[ModelSpec],
+    models: Sequence[ChosenCheckpoint],
     loaded: Sequence[Checkpoint],
     clips: Sequence[EvaluationClip],
     output: Path,
@@ -68,33 +74,33 @@ def evaluate(
     """Evaluates checkpoints; every process takes its share of the clips.
 
     Args:
-      models: as `choose_models` gives them.
-      loaded: one for each, see `load_models`.
+      models: what `choose_checkpoints` returned.
+      loaded: what `load_checkpoints` returned for them.
       clips: the same in every process.
       output: the folder to write, on a disk that all hosts see.
-      settings: see there.
-      resume: go on with an evaluation that was interrupted; finished clips are kept.
+      settings: see `Settings`.
+      resume: resume an evaluation that was interrupted; finished clips are kept.
 
     Returns:
-      What metrics.json holds; its layout is in docs/evaluation.md. The numbers of detectors are
-        there in the first process only.
+      The content of metrics.json; its layout is in docs/evaluation.md. Only the first process has
+        the numbers of detectors.
 
     Raises:
-      InputError: the input cannot be used. A clip that cannot be read is none: it is told on
-        stderr and listed under "broken".
+      InputError: the input cannot be used. A clip that cannot be read raises nothing: it is
+        reported on stderr and listed under "broken".
     """
     size = on_every_process(lambda: _frame_size(models, loaded))
     batch_size = on_every_process(
         lambda: frames_at_once(settings.batch_size, jax.local_device_count())
     )
     vgg19 = _load_vgg19(settings.vgg19)
-    entries = [model_entry(*pair) for pair in zip(models, loaded, strict=True)]
+    entries = [checkpoint_entry(*pair) for pair in zip(models, loaded, strict=True)]
     run = {
         "schema_version": SCHEMA_VERSION,
         "mode": settings.mode,
         "data": str(Path(settings.data).resolve()),
         "batch_size": batch_size,
-        "vgg19_crc32": vgg19 and digest(vgg19),
+        "vgg19_crc32": vgg19 and weights_crc32(vgg19),
         "dataset": settings.dataset,
         "clips": [clip.name for clip in clips],
         **settings.options,
@@ -141,7 +147,7 @@ def evaluate(
         tables = [*settings.tables]
         for detector in settings.detectors:
             looked_at = [output / TRUTH, *folders]
-            tables.append([make_table(each, detector, size) for each in looked_at])
+            tables.append([run_detector(each, detector, size) for each in looked_at])
         for each in tables:
             add_scores(output, metrics["models"], each)
         write_json(output / METRICS, metrics)
@@ -150,14 +156,14 @@ def evaluate(
     return metrics
 
 
-def load_models(models: Sequence[ModelSpec]) -> list[Checkpoint]:
-    """Reads the checkpoints; to be called by all processes, because Orbax waits for all.
+def load_checkpoints(models: Sequence[ChosenCheckpoint]) -> list[Checkpoint]:
+    """Reads the checkpoints. A collective: Orbax waits for every process.
 
     Args:
-      models: as `choose_models` gives them.
+      models: what `choose_checkpoints` returned.
 
     Returns:
-      One for each.
+      One checkpoint for each.
 
     Raises:
       InputError: one is damaged.
@@ -171,13 +177,13 @@ def load_models(models: Sequence[ModelSpec]) -> list[Checkpoint]:
 
 
 def check_same_run(run: Mapping[str, Any]) -> None:
-    """Makes sure that all processes are about to do the same; to be called by all.
+    """Checks that all processes are about to do the same. A collective.
 
     Args:
-      run: what is evaluated, plain JSON.
+      run: what is evaluated, as plain JSON.
 
     Raises:
-      InputError: they are not.
+      InputError: they differ.
     """
     first, *others = gathered(
         {field: crc32(value) for field, value in run.items() if field not in _PATHS}
@@ -196,8 +202,10 @@ def _load_vgg19(folder: str | None) -> Variables | None:
     return load_vgg19(folder)
 
 
-def _frame_size(models: Sequence[ModelSpec], loaded: Sequence[Checkpoint]) -> tuple[int, int]:
-    """(height, width) of the frames, if all checkpoints take those of one size."""
+def _frame_size(
+    models: Sequence[ChosenCheckpoint], loaded: Sequence[Checkpoint]
+) -> tuple[int, int]:
+    """(height, width) of the frames; an error if the checkpoints take different sizes."""
     sizes = {
         tuple(checkpoint.config.image_size): model.name
         for model, checkpoint in zip(models, loaded, strict=True)

@@ -1,4 +1,4 @@
-"""The clips that one process computes, and what was found in those of all."""
+"""The clips that one process computes, and the records of all processes' clips."""
 
 import contextlib
 import sys
@@ -13,13 +13,13 @@ from tqdm import tqdm
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clip_frames import BrokenClipError, EvaluationClip, checked_frames
-from tpsm_jax.evaluation.measures import total
+from tpsm_jax.evaluation.measures import mean_over_frames
 from tpsm_jax.evaluation.output import CLIPS, ClipFiles, finished_clip, write_json
 from tpsm_jax.evaluation.reconstruction import Reconstructor
 
 
 def unfinished(clips: Sequence[EvaluationClip], folders: Sequence[Path]) -> list[EvaluationClip]:
-    """Those clips that some model, of the folders, has no record of."""
+    """The clips without a record in at least one of the models' folders."""
     return [
         clip for clip in clips if any(finished_clip(each, clip.name) is None for each in folders)
     ]
@@ -28,22 +28,22 @@ def unfinished(clips: Sequence[EvaluationClip], folders: Sequence[Path]) -> list
 def run_share(
     reconstructor: Reconstructor, folder: Path, clips: Sequence[EvaluationClip]
 ) -> dict[str, str]:
-    """Computes those clips that are not finished yet, and writes their files.
+    """Computes the clips that are not finished yet, and writes their files.
 
     Args:
-      reconstructor: of the model.
-      folder: likewise.
-      clips: of this process.
+      reconstructor: computes the model's results.
+      folder: the model's folder.
+      clips: the clips of this process.
 
     Returns:
-      Name -> reason, of clips that cannot be read.
+      Name -> reason, for clips that cannot be read.
 
     Raises:
       InputError: a file cannot be written, or a clip has another size.
     """
     broken = {}
     hidden = jax.process_index() > 0
-    # A clip's picture is packed when its last frame has come; the next clip needs not wait.
+    # A clip's picture is compressed after its last frame; the next clip need not wait for it.
     with ThreadPoolExecutor(1, "end_of_clip") as thread:
         ending: Future[None] | None = None
         for clip in tqdm(clips, folder.name, unit="clip", disable=hidden):
@@ -66,7 +66,7 @@ def run_share(
 def _run_clip(
     reconstructor: Reconstructor, folder: Path, clip: EvaluationClip
 ) -> tuple[contextlib.ExitStack, dict[str, Any]]:
-    """Computes a clip: its files, which are still to be closed, and its record."""
+    """Computes a clip; returns its files, still to be closed, and its record."""
     size = reconstructor.size
     source = None
     if clip.source is not None:
@@ -97,19 +97,19 @@ def with_numbers(
     clips: Sequence[EvaluationClip],
     broken: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Adds to a model's entry what was found in its clips.
+    """Adds the numbers of its clips to a model's entry.
 
     Args:
-      entry: of metrics.json.
-      folder: of the model.
-      clips: all of them, whichever process had them.
-      broken: those that could not be read, and why.
+      entry: the model's entry of metrics.json.
+      folder: the model's folder.
+      clips: the clips of all processes.
+      broken: name -> reason, for clips that could not be read.
 
     Returns:
-      The entry.
+      The extended entry.
 
     Raises:
-      InputError: a clip has neither numbers nor such a reason.
+      InputError: a clip has neither numbers nor a reason.
     """
     records = []
     for clip in clips:
@@ -123,8 +123,8 @@ def with_numbers(
     return {
         **entry,
         "frames": sum(record["frames"] for record in records),
-        "totals": total(records, "metrics"),
-        "static": total(records, "static"),
+        "totals": mean_over_frames(records, "metrics"),
+        "static": mean_over_frames(records, "static"),
         "detections": [],
         "clips": records,
     }

@@ -1,9 +1,11 @@
 """The numbers of all checkpoints as one table."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from tpsm_jax.evaluation.measures import MEASURES
+from tpsm_jax.evaluation.output import METRICS, REPORT
 from tpsm_jax.evaluation.published import PUBLISHED
 
 STATIC = "repeating the source"
@@ -18,10 +20,10 @@ class Table(NamedTuple):
     """Rows of text.
 
     Attributes:
-      titles: of the columns, the first of the names.
+      titles: the columns' titles, the first that of the names.
       rows: a name, and a cell for each further title.
-      names: of the metrics, one for each title but the first.
-      notes: lines to be read with it.
+      names: the metrics' names, one for each title but the first.
+      notes: lines to show below.
     """
 
     titles: list[str]
@@ -31,14 +33,14 @@ class Table(NamedTuple):
 
 
 def make_table(metrics: Mapping[str, Any]) -> Table:
-    """The table of an evaluation.
+    """Makes the table of an evaluation.
 
     Args:
       metrics: what `evaluate` returned.
 
     Returns:
-      A row for each model, for repeating the source where it was measured, and for published
-      numbers of the data set.
+      A row for each model, for the baseline that repeats the source if it was measured, and for
+      published numbers of the data set.
     """
     models = metrics["models"]
     published = PUBLISHED.get(metrics["data"]["dataset"], [])
@@ -57,19 +59,33 @@ def make_table(metrics: Mapping[str, Any]) -> Table:
 
 
 def as_text(table: Table) -> str:
-    """The table with its columns one below the other, and its notes."""
+    """Formats the table with aligned columns, and its notes below."""
     lines = [table.titles, *table.rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join([*(_line(cells, widths) for cells in lines), *table.notes])
 
 
+def print_summary(metrics: Mapping[str, Any], output: Path, seconds: float) -> None:
+    """Prints the table, and a line about what was written.
+
+    Args:
+      metrics: what `evaluate` returned.
+      output: the folder of the evaluation.
+      seconds: how long it took.
+    """
+    print(as_text(make_table(metrics)))
+    frames = sum(model["frames"] for model in metrics["models"])
+    left_out = f", {len(metrics['broken'])} clips left out" if metrics["broken"] else ""
+    print(f"wrote {output}/{METRICS} and {REPORT}: {frames} frames in {seconds:.0f} s{left_out}")
+
+
 def format_number(name: str, value: float | None) -> str:
-    """A metric's value with as many digits as it deserves; empty for None."""
+    """Formats a metric's value with its number of digits; empty for None."""
     return "" if value is None else f"{value:.{MEASURES[name].digits}f}"
 
 
 def _detections(models: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What each detector is, and in how many frames it found nothing."""
+    """A line for each detector: its name, and in how many frames it found nothing."""
     lines = []
     for first, *others in zip(*(model["detections"] for model in models), strict=True):
         gives = ", ".join(name.upper() for name in first["metrics"]) or "No number"

@@ -1,4 +1,4 @@
-"""One wide lossless picture of all frames of a clip side by side, written without holding it."""
+"""One wide lossless picture of all frames of a clip side by side, written in little memory."""
 
 import contextlib
 import os
@@ -20,8 +20,8 @@ _UP = 2  # PNG's filter: the difference from the row above
 class WidePicture:
     """A PNG of frames side by side, as pose-evaluation reads clips. A context manager.
 
-    A row of the picture runs through all frames, so they lie in a temporary file beside it until
-    the last has come. (Pillow, and every other writer here, wants the whole picture in memory:
+    A row of the picture crosses all frames, so a temporary file next to it holds them until the
+    last is written. (Pillow, and every other writer here, needs the whole picture in memory:
     200 MB for a thousand frames of 256 x 256.) It is moved into place at the end.
     """
 
@@ -29,7 +29,7 @@ class WidePicture:
         """Opens the temporary files.
 
         Args:
-          path: of the picture.
+          path: the picture to write.
         """
         self._path = path
         self._frames = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115  # closed by __exit__
@@ -62,7 +62,7 @@ class WidePicture:
         except OSError as failure:
             raise self._failure(failure) from None
         finally:
-            with contextlib.suppress(OSError):  # of a full disk it was told already
+            with contextlib.suppress(OSError):  # a full disk was reported already
                 self._frames.close()
             self._partial.unlink(missing_ok=True)
 
@@ -93,7 +93,7 @@ class WidePicture:
             file.write(_chunk(b"IEND", b""))
 
     def _read_rows(self, top: int, count: int) -> np.ndarray:
-        """[count, width of the picture * 3]; read, as mapped pages would count as memory."""
+        """[count, width of the picture * 3]. Read, because mapped pages would count as memory."""
         height, width, _ = self._shape
         line = width * 3
         rows = np.empty((count, self._count, line), np.uint8)

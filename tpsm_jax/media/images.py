@@ -1,4 +1,4 @@
-"""Pictures from disk as 8-bit RGB, resized as the reference's demo resizes them."""
+"""Pictures from disk as 8-bit RGB, as floats and back, resized as the reference's demo does."""
 
 import functools
 import struct
@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, PngImagePlugin
 
 from tpsm_jax.errors import InputError
 
-# What Pillow raises on broken files, depending on the format.
+# Pillow raises any of these on broken files, depending on the format.
 UNREADABLE = (
     OSError,
     ValueError,
@@ -30,10 +30,10 @@ def read_image(path: str | Path) -> np.ndarray:
     """Reads any picture that Pillow reads, upright.
 
     Args:
-      path: grey, palette, RGB, CMYK, 1-bit or 16-bit; an alpha channel is dropped, not blended.
+      path: gray, palette, RGB, CMYK, 1-bit or 16-bit; an alpha channel is dropped, not blended.
 
     Returns:
-      [H, W, 3] uint8. 16-bit greys are scaled (65535 becomes 255), floats are taken as [0, 1]
+      [H, W, 3] uint8. 16-bit grays are scaled (65535 becomes 255), floats are taken as [0, 1]
       when none exceeds 1 and as [0, 255] otherwise.
 
     Raises:
@@ -45,16 +45,16 @@ def read_image(path: str | Path) -> np.ndarray:
 def read_wide_picture(path: str | Path) -> np.ndarray:
     """Reads a picture of frames side by side, which may be far larger than a single one.
 
-    Pillow takes pictures of more than 180 million pixels, 2,730 frames of 256 x 256, for bombs.
+    Pillow refuses pictures of more than 180 million pixels, 2,730 frames of 256 x 256, as bombs.
 
     Args:
-      path: as `read_image`.
+      path: a picture, see `read_image`.
 
     Returns:
-      As `read_image`.
+      [H, W, 3] uint8, see `read_image`.
 
     Raises:
-      InputError: as `read_image`; or it is a PNG of more than `WIDE_LARGEST` pixels.
+      InputError: see `read_image`; or it is a PNG of more than `WIDE_LARGEST` pixels.
     """
     return _read(path, _open_wide)
 
@@ -64,7 +64,7 @@ def _open_wide(path: str | Path) -> Image.Image:
         is_png = file.read(8) == b"\x89PNG\r\n\x1a\n"
     if not is_png:
         return Image.open(path)
-    image = PngImagePlugin.PngImageFile(path)  # it is Image.open that looks at the size
+    image = PngImagePlugin.PngImageFile(path)  # Image.open is what checks the size
     if image.width * image.height > WIDE_LARGEST:
         image.close()
         raise ValueError(f"{image.width} x {image.height} pixels are more than {WIDE_LARGEST}")
@@ -85,7 +85,7 @@ def _read(path: str | Path, open_picture: Callable[[str | Path], Image.Image]) -
 def rgb_array(image: Image.Image) -> np.ndarray:
     """A decoded Pillow image as [H, W, 3] uint8; see `read_image`."""
     if image.mode.startswith(("I", "F")):
-        return _scaled_grey(np.asarray(image, np.float64), integers=image.mode != "F")
+        return _scaled_gray(np.asarray(image, np.float64), integers=image.mode != "F")
     if image.mode in ("La", "RGBa"):  # premultiplied: Pillow undoes this only towards LA and RGBA
         image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
     if "transparency" in image.info or image.mode == "PA":
@@ -93,19 +93,47 @@ def rgb_array(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def _scaled_grey(values: np.ndarray, integers: bool) -> np.ndarray:
+def _scaled_gray(values: np.ndarray, integers: bool) -> np.ndarray:
     if integers:
-        values = values / 257  # Pillow hands out "I" for 16-bit greys too, already spread to 65535
+        values = values / 257  # Pillow hands out "I" for 16-bit grays too, already spread to 65535
     elif values.max() <= 1:
         values = values * 255
-    grey = np.rint(values.clip(0, 255)).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
+    gray = np.rint(values.clip(0, 255)).astype(np.uint8)
+    return np.repeat(gray[:, :, None], 3, axis=2)
+
+
+def to_float(image: np.ndarray) -> np.ndarray:
+    """A picture as float32; `ops.pixels.to_float_exactly` is equal to the bit.
+
+    Args:
+      image: uint8 of any shape; or floats in [0, 1], which keep their values.
+
+    Returns:
+      float32 in [0, 1] of the same shape.
+    """
+    converted = image.astype(np.float32)
+    return converted / np.float32(255) if image.dtype == np.uint8 else converted
+
+
+def to_uint8(image: np.ndarray) -> np.ndarray:
+    """A picture as 8 bits: clipped to [0, 1] and rounded to nearest; NaN becomes 0.
+
+    Args:
+      image: any kind of number, of any shape; uint8 is returned as it is.
+
+    Returns:
+      uint8 of the same shape.
+    """
+    image = np.asarray(image)
+    if image.dtype == np.uint8:
+        return image
+    return np.round(255 * np.clip(np.nan_to_num(image, nan=0.0), 0, 1)).astype(np.uint8)
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Bilinear resize, blurred first along an axis that shrinks.
 
-    Both are linear and act on each axis alone, so an axis is one sparse matrix, built once a size.
+    Both are linear and separable, so each axis is one sparse matrix, built once a size.
 
     Args:
       image: [H, W, 3], uint8 or floats in [0, 1].
@@ -116,22 +144,22 @@ def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
       [height, width, 3] float32 in [0, 1]. Source: skimage.transform.resize with its defaults
       (order 1, mode 'reflect', anti-aliasing), which the reference's demo.py calls.
     """
-    scale = 1 / 255 if image.dtype == np.uint8 else 1.0
     rows, columns, channels = image.shape
     if (rows, columns) == (height, width):
-        return (image * scale).astype(np.float32)
+        return to_float(image)
     # Each product works down the first axis, the other axis and the channels riding along.
     out = resize_matrix(rows, height) @ image.reshape(rows, -1).astype(np.float32)
     out = out.reshape(height, columns, channels).transpose(1, 0, 2).reshape(columns, -1)
     out = (resize_matrix(columns, width) @ out).reshape(width, height, channels)
-    return np.ascontiguousarray(out.transpose(1, 0, 2)) * np.float32(scale)
+    scale = np.float32(1 / 255 if image.dtype == np.uint8 else 1)  # once only, and last: quicker
+    return np.ascontiguousarray(out.transpose(1, 0, 2)) * scale
 
 
 @functools.lru_cache(maxsize=16)
 def resize_matrix(size_in: int, size_out: int) -> scipy.sparse.csr_array:
     """The matrix [size_out, size_in] that `resize` applies to one axis."""
     step = size_in / size_out
-    position = (np.arange(size_out) + 0.5) * step - 0.5  # pixel centres at (i + 1/2) / size
+    position = (np.arange(size_out) + 0.5) * step - 0.5  # pixel centers at (i + 1/2) / size
     lower = np.floor(position).astype(int)
     taps = np.stack([lower, lower + 1], axis=1)
     weights = np.stack([lower + 1 - position, position - lower], axis=1)
@@ -156,7 +184,7 @@ def _blur_profile(step: float) -> np.ndarray:
 
 
 def _mirrored(index: np.ndarray, size: int) -> np.ndarray:
-    """Indices outside are reflected about the centres of the border pixels, as often as needed."""
+    """Indices outside are reflected about the centers of the border pixels, as often as needed."""
     if size == 1:
         return np.zeros_like(index)
     period = 2 * (size - 1)

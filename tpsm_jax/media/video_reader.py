@@ -16,15 +16,15 @@ from PIL import Image, ImageSequence
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import UNREADABLE, read_image, rgb_array
 
-DEFAULT_FPS = 25.0  # of what does not tell its own, as ffmpeg itself assumes
+DEFAULT_FPS = 25.0  # for clips without their own, as ffmpeg assumes
 VIDEO_SUFFIXES = frozenset((".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
 PICTURE_SUFFIXES = frozenset(
     (".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
 _ANIMATED_PICTURES = frozenset((".apng", ".gif", ".png", ".webp"))
-# ffmpeg tells two digits of these.
+# ffmpeg prints only two digits of these.
 _NTSC = {23.98: 24000 / 1001, 29.97: 30000 / 1001, 59.94: 60000 / 1001}
-# What ffmpeg calls an error of a stream cut out of a longer one, whose frames are all there.
+# ffmpeg reports these for a stream cut out of a longer one, though all frames are there.
 _HARMLESS = re.compile("mmco: unref short failure|Last message repeated")
 
 
@@ -32,7 +32,7 @@ _HARMLESS = re.compile("mmco: unref short failure|Last message repeated")
 class FrameSource:
     """A clip that can be read again and again, one frame in memory at a time.
 
-    Iterating opens it anew and yields [H, W, 3] uint8 frames; closing the iterator early ends
+    Iterating opens it again and yields [H, W, 3] uint8 frames; closing the iterator early ends
     whatever was reading.
 
     Attributes:
@@ -62,11 +62,11 @@ def open_video(path: str | Path, *, fps: float | None = None, whole: bool = Fals
 
     Args:
       path: a video that ffmpeg reads, an animated picture (gif, webp, png), or a folder of
-        pictures, which are taken in the order of their names (plain string order, so numbers
-        want leading zeros); hidden files and those with another suffix are passed over.
+        pictures, which are read in the order of their names (plain string order, so numbers
+        need leading zeros); hidden files and those with another suffix are skipped.
       fps: frames a second of a folder, 25 by default. Every other clip has its own.
       whole: whether a damaged clip is an error, when it is opened or when its damage is reached.
-        Else ffmpeg paints over what it can, and what comes after a break is left out.
+        Otherwise ffmpeg conceals what it can, and everything after a break is left out.
 
     Returns:
       The clip. A video's pixels are those of imageio's reader, which the reference uses.
@@ -122,7 +122,7 @@ def _open_animated_picture(path: Path, whole: bool) -> FrameSource:
     try:
         with Image.open(path) as image:
             for frame in ImageSequence.Iterator(image):
-                frame.load()  # Pillow tells a frame's duration only once it is decoded
+                frame.load()  # Pillow knows a frame's duration only once it is decoded
                 # A duration of zero means "as you like"; browsers take a tenth of a second.
                 milliseconds += frame.info.get("duration") or 100
                 count += 1
@@ -132,7 +132,7 @@ def _open_animated_picture(path: Path, whole: bool) -> FrameSource:
 
     def read() -> Iterator[np.ndarray]:
         with Image.open(path) as image:
-            for index in range(count):  # what comes after a break in the file is left out
+            for index in range(count):  # everything after a break in the file is left out
                 image.seek(index)
                 yield rgb_array(image)
 
@@ -140,7 +140,7 @@ def _open_animated_picture(path: Path, whole: bool) -> FrameSource:
 
 
 def _open_with_ffmpeg(path: Path, whole: bool) -> FrameSource:
-    # Without an output ffmpeg only prints what it found, and complains that it has nothing to do.
+    # Without an output ffmpeg only prints what it found, and an error that it has nothing to do.
     command = [*ffmpeg_command(), "-i", str(path.resolve())]
     found = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
     text = found.stderr.decode(errors="replace")
@@ -211,7 +211,7 @@ def _ffmpeg_frames(path: Path, fps: float | None, whole: bool) -> Iterator[np.nd
 
 
 def _damage(code: int, complaints: IO[bytes]) -> str:
-    """What ffmpeg complained of, if of anything; a file that ends too early does not fail it."""
+    """The first error that ffmpeg printed, or ""; its exit code is 0 for a file that ends early."""
     complaints.seek(0)
     lines = complaints.read().decode(errors="replace").splitlines()
     bad = [line for line in lines if not _HARMLESS.search(line)]

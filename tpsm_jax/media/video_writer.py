@@ -14,17 +14,18 @@ import numpy as np
 from PIL import Image
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.media.images import to_uint8
 from tpsm_jax.media.video_reader import FrameSource, ffmpeg_command
 from tpsm_jax.runtime.atomic_files import replace_folder
 
-# Colours at half the size need even sides: a black row or column where there is an odd one.
+# Chroma at half the size needs even sides: a black row or column where there is an odd one.
 _YUV420 = ["-pix_fmt", "yuv420p", "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2"]
 _X264 = ["-c:v", "libx264", "-crf", "18", *_YUV420, "-movflags", "+faststart"]
 _VP9 = ["-c:v", "libvpx-vp9", "-crf", "24", "-b:v", "0", *_YUV420]
-_VP9 += ["-row-mt", "1", "-cpu-used", "4"]  # else it keeps a fast accelerator waiting
-# A palette of its own for each frame: one for all would need the whole clip first.
+_VP9 += ["-row-mt", "1", "-cpu-used", "4"]  # otherwise it keeps a fast accelerator waiting
+# One palette a frame: one for all frames would need the whole clip first.
 _GIF = ["-vf", "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"]
-_GIF_FPS = 50.0  # viewers take delays below 20 ms for 100 ms
+_GIF_FPS = 50.0  # viewers show delays below 20 ms as 100 ms
 _ENCODERS = {".mp4": _X264, ".mov": _X264, ".mkv": _X264, ".webm": _VP9, ".gif": _GIF}
 # Sound of these codecs is copied as it is; other sound is made into the first of them.
 _AUDIO = {
@@ -36,10 +37,10 @@ _AUDIO = {
 
 
 class FrameWriter:
-    """Writes frames beside the output, under a hidden name, and moves them into place at the end.
+    """Writes frames next to the output, under a hidden name, and moves them into place at the end.
 
-    A context manager: when its block ends with an exception (an interrupt is one), what was
-    written goes and an output of an earlier run stays as it was.
+    A context manager: if its block ends with an exception (an interrupt is one), the written
+    frames are removed and an output of an earlier run stays as it was.
 
     >>> with FrameWriter("result.mp4", fps=25, audio=driving) as writer:
     ...     for frame in animator.animate(driving):
@@ -47,15 +48,15 @@ class FrameWriter:
     """
 
     def __init__(self, path: str | Path, *, fps: float, audio: FrameSource | None = None):
-        """Makes sure that the output can be written.
+        """Checks that the output can be written.
 
         Args:
           path: .mp4, .mov, .mkv (H.264), .webm (VP9) or .gif; or ending in "/", a folder for
             0000.png, 0001.png, ... . An existing folder is replaced if it holds nothing else.
           fps: frames a second of a video; a gif's are rounded to hundredths of a second each, and
             frames are left out beyond 50 a second.
-          audio: the clip whose sound goes along, cut to the length of the frames. Gifs and
-            pictures have none.
+          audio: the clip whose sound is added, cut to the length of the frames. Gifs and pictures
+            have none.
 
         Raises:
           InputError: the suffix is unknown, or nothing can be written there.
@@ -70,9 +71,7 @@ class FrameWriter:
           InputError: the disk is full, or the encoder gave up.
           ValueError: the frames of a video are not all of one shape.
         """
-        if frame.dtype != np.uint8:
-            frame = np.rint(np.clip(frame, 0, 1) * 255).astype(np.uint8)
-        self._frames.write(np.ascontiguousarray(frame))
+        self._frames.write(np.ascontiguousarray(to_uint8(frame)))
 
     def __enter__(self) -> Self:
         return self
@@ -88,6 +87,24 @@ class FrameWriter:
                 self._frames.finish(self._audio)
         finally:
             self._frames.discard()
+
+
+def check_inputs_survive(output: str, *inputs: str) -> None:
+    """Makes sure that writing the output replaces none of the inputs.
+
+    Args:
+      output: the path given to `FrameWriter`.
+      *inputs: paths of the files and folders that are read.
+
+    Raises:
+      InputError: the output is one of them, or a folder/ that holds one.
+    """
+    place = Path(output).resolve()
+    for path in inputs:
+        if place == Path(path).resolve() or (
+            output.endswith("/") and place in Path(path).resolve().parents
+        ):
+            raise InputError(f"writing {output} would replace {path}: name another output")
 
 
 class _PictureFolder:
@@ -181,7 +198,7 @@ class _VideoFile:
         os.replace(self._temporary, self._path)
 
     def _add_audio(self, audio: FrameSource) -> None:
-        """Only now is the length known to which the sound must be cut."""
+        """Adds the sound at the end, when the length to cut it to is known."""
         codecs = _AUDIO[self._suffix]
         encoders = [{"opus": "libopus"}.get(codecs[0], codecs[0])]
         if audio.audio_codec in codecs:
@@ -207,8 +224,8 @@ class _VideoFile:
 
     def discard(self) -> None:
         if self._encoder is not None and self._encoder.stdin is not None:
-            self._encoder.kill()  # nothing happens to one that is done
-            with contextlib.suppress(OSError):  # nobody is left to take what is still buffered
+            self._encoder.kill()  # does nothing if it has ended
+            with contextlib.suppress(OSError):  # no process is left to read the buffer
                 self._encoder.stdin.close()
             self._encoder.wait()
         self._errors.close()
@@ -239,7 +256,7 @@ def _reserve(path: Path, suffix: str, *, folder: bool = False) -> Path:
 
 
 def _is_frame(file: Path) -> bool:
-    # Hidden files are the system's, as .DS_Store.
+    # Hidden files belong to the system, such as .DS_Store.
     return file.name.startswith(".") or (file.suffix == ".png" and file.stem.isdigit())
 
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from tpsm_jax.media.images import to_uint8
+
 _SUPERSAMPLING = 4
 _LABEL_HEIGHT = 14
 _GAP = 2
@@ -18,8 +20,8 @@ _WHITE = (255, 255, 255)
 _POINTS_A_SPLINE = 5
 
 
-def spline_colours(count: int) -> np.ndarray:
-    """Colours for `count` splines, evenly round the wheel from red to violet.
+def spline_colors(count: int) -> np.ndarray:
+    """Colors for `count` splines, evenly round the wheel from red to violet.
 
     Args:
       count: how many.
@@ -28,23 +30,8 @@ def spline_colours(count: int) -> np.ndarray:
       [count, 3] uint8.
     """
     hues = [0.85 * index / max(1, count - 1) for index in range(count)]
-    colours = [colorsys.hsv_to_rgb(hue, 0.95, 1.0) for hue in hues]
-    return np.round(255 * np.array(colours).reshape(-1, 3)).astype(np.uint8)
-
-
-def to_uint8(image: np.ndarray) -> np.ndarray:
-    """A picture as uint8: floats count from 0 to 1 and are rounded to nearest; NaN becomes 0.
-
-    Args:
-      image: [..., 3], [..., 1] (grey) or [...] of any kind of number; uint8 is returned as it is.
-
-    Returns:
-      uint8 of the same shape.
-    """
-    image = np.asarray(image)
-    if image.dtype == np.uint8:
-        return image
-    return np.round(255 * np.clip(np.nan_to_num(image, nan=0.0), 0, 1)).astype(np.uint8)
+    colors = [colorsys.hsv_to_rgb(hue, 0.95, 1.0) for hue in hues]
+    return to_uint8(np.array(colors).reshape(-1, 3))
 
 
 def draw_keypoints(
@@ -54,35 +41,35 @@ def draw_keypoints(
     radius: float = 3.0,
     points_a_spline: int = _POINTS_A_SPLINE,
 ) -> np.ndarray:
-    """Draws a disc at each keypoint, in the colour of the spline that owns it.
+    """Draws a disc at each keypoint, in the color of the spline that owns it.
 
     Args:
       image: [H, W, 3], uint8 or float in [0, 1].
       keypoints: [N, 2], (x, y) in [-1, 1]; those outside or not finite are not drawn.
       radius: of the discs, in pixels.
-      points_a_spline: consecutive keypoints that share a colour.
+      points_a_spline: consecutive keypoints that share a color.
 
     Returns:
       A new [H, W, 3] uint8 picture.
     """
     picture = to_uint8(image)
     height, width = picture.shape[:2]
-    colours = spline_colours(math.ceil(len(keypoints) / points_a_spline))
+    colors = spline_colors(math.ceil(len(keypoints) / points_a_spline))
     scale = _SUPERSAMPLING
     layer = Image.new("RGBA", (width * scale, height * scale), (0, 0, 0, 0))
     draw = ImageDraw.Draw(layer)
     for index, (x, y) in enumerate(np.asarray(keypoints, dtype=np.float64)):
         if not (abs(x) <= 1 and abs(y) <= 1):
             continue
-        # -1 and 1 are the middles of the outermost pixels.
+        # -1 and 1 are the centers of the outermost pixels.
         cx = ((x + 1) / 2 * (width - 1) + 0.5) * scale
         cy = ((y + 1) / 2 * (height - 1) + 0.5) * scale
-        for size, colour in (
+        for size, color in (
             (radius, (20, 20, 20)),
-            (0.75 * radius, tuple(int(part) for part in colours[index // points_a_spline])),
+            (0.75 * radius, tuple(int(part) for part in colors[index // points_a_spline])),
         ):
             reach = size * scale
-            draw.ellipse((cx - reach, cy - reach, cx + reach, cy + reach), fill=(*colour, 255))
+            draw.ellipse((cx - reach, cy - reach, cx + reach, cy + reach), fill=(*color, 255))
     drawn = Image.alpha_composite(
         Image.fromarray(picture).convert("RGBA"), layer.reduce(_SUPERSAMPLING)
     )
@@ -96,7 +83,7 @@ def identity_grid(height: int, width: int) -> np.ndarray:
 
 
 def flow_to_color(flow: np.ndarray, *, largest: float | None = None) -> np.ndarray:
-    """A flow as colours: the hue is the direction, the saturation the length, still is white.
+    """A flow as colors: the hue is the direction, the saturation the length, still is white.
 
     Args:
       flow: [H, W, 2], (x, y), for instance a deformation minus `identity_grid`.
@@ -118,7 +105,7 @@ def flow_to_color(flow: np.ndarray, *, largest: float | None = None) -> np.ndarr
 
 
 def contribution_maps_to_color(maps: np.ndarray) -> np.ndarray:
-    """Contribution maps in one picture: each place mixes the colours of what it is taken from.
+    """Contribution maps in one picture: each pixel mixes the colors of its sources.
 
     Args:
       maps: [H, W, K+1], summing to 1; the first is the background and is drawn black.
@@ -127,8 +114,8 @@ def contribution_maps_to_color(maps: np.ndarray) -> np.ndarray:
       [H, W, 3] uint8.
     """
     maps = np.asarray(maps, dtype=np.float64)
-    colours = np.concatenate([np.zeros((1, 3)), spline_colours(maps.shape[-1] - 1) / 255])
-    return to_uint8(maps @ colours)
+    colors = np.concatenate([np.zeros((1, 3)), spline_colors(maps.shape[-1] - 1) / 255])
+    return to_uint8(maps @ colors)
 
 
 def animation_sheet(
@@ -150,7 +137,7 @@ def animation_sheet(
       source: [B, H, W, 3] or [1, H, W, 3], uint8 or float in [0, 1].
       driving: [B, H, W, 3].
       size: height of a cell in pixels; its width follows from the pictures' shape.
-      wrap: cells in a row, after which a frame's go on in the next; by default all in one.
+      wrap: cells in a row; a frame's further cells go to the next row. By default all in one.
       largest_flow: see `flow_to_color`; the longest vector of the whole sheet by default.
 
     Returns:

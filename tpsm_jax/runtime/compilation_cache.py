@@ -3,7 +3,6 @@
 Other results that depend on this package's code are kept in the same folder: see `kept_path`.
 """
 
-import argparse
 import contextlib
 import hashlib
 import importlib.metadata
@@ -23,15 +22,6 @@ TRACED = ("animation", "backends", "models", "nn", "ops")
 def default_cache_folder() -> Path:
     """A folder of the user's own: under $XDG_CACHE_HOME, or ~/.cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tpsm_jax" / "xla"
-
-
-def add_cache_flag(parser: argparse.ArgumentParser) -> None:
-    """Adds --compilation_cache, whose value is for `use_compilation_cache`."""
-    parser.add_argument(
-        "--compilation_cache",
-        help="folder to keep traced and compiled programs in, or 'none' "
-        "(JAX_COMPILATION_CACHE_DIR, else a folder in ~/.cache)",
-    )
 
 
 def use_compilation_cache(folder: str | Path | None = None) -> None:

@@ -11,8 +11,9 @@ from ml_collections import ConfigDict
 
 from tests.helpers.compilations import compilations
 from tests.helpers.small import model_params, pictures, small_model
-from tpsm_jax.animation.animator import BATCHES_AHEAD, Animator, read_ahead, stacked
-from tpsm_jax.animation.keypoints import pose_distance, relative_keypoints, relative_scale
+from tpsm_jax.animation.animator import Animator
+from tpsm_jax.animation.frames import BATCHES_AHEAD
+from tpsm_jax.animation.keypoints import pose_distance, relative_scale
 from tpsm_jax.animation.programs import (
     convert_kernels,
     encode_source,
@@ -26,6 +27,7 @@ from tpsm_jax.models.registry import build_model
 
 FRAMES = pictures(7, 128, 128, seed=1)
 SOURCE = pictures(1, 128, 128, seed=2)[0]
+RELATIVE = build_model(model_params()).relative
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +65,8 @@ def frame_by_frame(functions, frames, mode):
     for frame in frames:
         keypoints = detect(frame)
         if mode == "relative":
-            keypoints = relative_keypoints(
-                kp_source, keypoints, kp_initial, relative_scale(kp_source, kp_initial)
-            )
+            scale = relative_scale(kp_source, kp_initial)
+            keypoints = RELATIVE(kp_source, keypoints, kp_initial, scale)
         elif mode == "avd":
             keypoints = translate(kp_source, keypoints)
         images.append(paint(keypoints))
@@ -141,16 +142,6 @@ def test_8_bit_frames_give_what_floats_give_to_the_bit(checkpoint):
     np.testing.assert_array_equal(list(animator.animate(mixed)), expected)
 
 
-def test_8_bit_frames_that_fit_are_moved_as_they_are():
-    frames = [np.full((4, 4, 3), value, np.uint8) for value in (0, 51, 255)]
-    batches = list(stacked([*frames, frames[0] / np.float32(255)], 3))
-    assert [(batch.dtype, count) for batch, count in batches] == [(np.uint8, 3), (np.float32, 1)]
-    ((batch, count),) = stacked([frames[1], frames[2] / np.float32(255)], 3)
-    assert count == 2
-    assert batch.dtype == np.float32
-    np.testing.assert_array_equal(batch[:, 0, 0, 0], np.float32([0.2, 1, 1]))
-
-
 @pytest.mark.slow
 def test_another_size_than_the_checkpoints(checkpoint):
     (frame,) = make(checkpoint, size=(128, 256), batch_size=1).animate(FRAMES[:1])
@@ -204,32 +195,6 @@ def test_an_endless_clip_is_read_only_a_few_batches_ahead(checkpoint):
     total = read
     assert not any(thread.name == "read_ahead" for thread in threading.enumerate())
     assert read == total
-
-
-def test_read_ahead_closes_what_it_read_and_passes_errors_on():
-    closed = threading.Event()
-
-    def numbers():
-        try:
-            yield from range(5)
-            raise ValueError("broken frame")
-        finally:
-            closed.set()
-
-    passed = read_ahead(numbers(), 1)
-    assert [next(passed) for _ in range(5)] == [0, 1, 2, 3, 4]
-    with pytest.raises(ValueError, match="broken frame"):
-        next(passed)
-    assert closed.is_set()
-
-    closed.clear()
-    passed = read_ahead(numbers(), 1)
-    assert next(passed) == 0
-    passed.close()
-    assert closed.is_set()
-    assert list(read_ahead([], 3)) == []
-    with pytest.raises(TypeError):
-        list(read_ahead(5, 1))
 
 
 def test_no_frames_in_no_frames_out(checkpoint):

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 
-from tpsm_jax.animation.keypoints import pose_distance, relative_keypoints, relative_scale
+from tests.helpers.small import model_params
+from tpsm_jax.animation.keypoints import pose_distance, relative_scale
 from tpsm_jax.errors import InputError
+from tpsm_jax.models.registry import build_model
 
 SQUARE = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0.5, 0.5]], np.float32) - 0.5
 LINE = np.stack([np.linspace(-1, 1, 5), np.linspace(0, 0.5, 5)], axis=1).astype(np.float32)
@@ -20,7 +22,8 @@ def test_the_scale_is_that_of_the_hull_not_of_the_bounding_box():
 
 def test_the_initial_pose_gives_the_source_and_motion_is_scaled():
     driving = np.stack([SQUARE, SQUARE + np.float32([0.1, 0])])
-    moved = relative_keypoints(SQUARE * 0.5, driving, SQUARE, relative_scale(SQUARE * 0.5, SQUARE))
+    relative = build_model(model_params()).relative
+    moved = relative(SQUARE * 0.5, driving, SQUARE, relative_scale(SQUARE * 0.5, SQUARE))
     np.testing.assert_array_equal(moved[0], SQUARE * 0.5)
     np.testing.assert_allclose(moved[1], SQUARE * 0.5 + [0.05, 0], atol=1e-7)
     assert moved.dtype == np.float32

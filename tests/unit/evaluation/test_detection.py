@@ -7,9 +7,8 @@ import pytest
 
 from tests.unit.evaluation.test_keypoint_tables import PRINTED, TABLES, row, write
 from tpsm_jax.errors import InputError
-from tpsm_jax.evaluation.detection import Detector, add_scores, make_table
-from tpsm_jax.evaluation.summary import as_text
-from tpsm_jax.evaluation.summary import make_table as table_of_numbers
+from tpsm_jax.evaluation.detection import Detector, add_scores, run_detector
+from tpsm_jax.evaluation.summary import as_text, make_table
 
 COUNTS = {"id10#a.mp4": 4, "id2#b.mp4": 3, "id10#a_2.mp4": 3}
 
@@ -29,7 +28,7 @@ def golden(name):
 
 
 def text(*models, dataset=""):
-    return as_text(table_of_numbers({"models": models, "data": {"dataset": dataset}}))
+    return as_text(make_table({"models": models, "data": {"dataset": dataset}}))
 
 
 def test_numbers_of_key_points_and_embeddings(tmp_path):
@@ -152,7 +151,7 @@ def folder(tmp_path):
 
 
 def test_a_command_makes_the_table(folder, capfd):
-    table = make_table(folder, command(WRITE + "; print('looking')"), (24, 32))
+    table = run_detector(folder, command(WRITE + "; print('looking')"), (24, 32))
     assert table == folder / "tables" / "dots.jsonl"
     assert table.read_text() == f"{folder / 'png'} 24x32"
     assert capfd.readouterr() == ("", "looking\n")
@@ -160,16 +159,16 @@ def test_a_command_makes_the_table(folder, capfd):
 
 
 def test_a_table_is_kept_until_a_picture_is_newer(folder):
-    table = make_table(folder, command(), (24, 32))
+    table = run_detector(folder, command(), (24, 32))
     failing = command("import sys; sys.exit(3)")
-    assert make_table(folder, failing, (24, 32)) == table
+    assert run_detector(folder, failing, (24, 32)) == table
     os.utime(folder / "png" / "clip.png")
     os.utime(table, (0, 0))
     with pytest.raises(InputError, match="the detector ended with code 3; it was called as"):
-        make_table(folder, failing, (24, 32))
+        run_detector(folder, failing, (24, 32))
     with pytest.raises(InputError, match=r"the detector wrote no .*dots\.jsonl; it was called"):
-        make_table(folder, command("0"), (24, 32))
-    assert make_table(folder, command(), (9, 9)).read_text().endswith("9x9")
+        run_detector(folder, command("0"), (24, 32))
+    assert run_detector(folder, command(), (9, 9)).read_text().endswith("9x9")
 
 
 @pytest.mark.parametrize(

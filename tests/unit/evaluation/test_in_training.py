@@ -160,7 +160,7 @@ def test_parameters_that_are_cut_and_programs_that_are_kept(monkeypatch):
     monkeypatch.setattr(in_training, "build_model", lambda _: model)
     mesh = make_mesh(jax.devices()[:4])
     evaluate = InTrainingEvaluation(tiny_config(), mesh, [grey("a", 0, 0), grey("b", *range(9))])
-    compiled = (reconstruction._encode, reconstruction._drive, reconstruction._measure)
+    compiled = (reconstruction._encode, reconstruction._drive, reconstruction.measure)
     weight = np.float32([0, 0.25, 0.5, 0.25])
     before = {}
     for layout in (P(), P("data")):

@@ -7,10 +7,11 @@ from tests.helpers.compilations import compilations
 from tests.helpers.halfway import Halfway
 from tests.helpers.small import model_params
 from tests.helpers.tiny_training import SIZE, tiny_config
+from tpsm_jax.animation.frames import BATCHES_AHEAD
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clip_frames import BrokenClipError, FrameSizeError, checked_frames
-from tpsm_jax.evaluation.measures import total
-from tpsm_jax.evaluation.reconstruction import BATCHES_AHEAD, Reconstructor
+from tpsm_jax.evaluation.measures import mean_over_frames
+from tpsm_jax.evaluation.reconstruction import Reconstructor
 from tpsm_jax.models.registry import build_model
 
 BATCH = 8  # as many as there are devices
@@ -112,7 +113,7 @@ def test_totals_weigh_clips_by_their_frames():
         {"frames": 3, "metrics": {"l1": 0.5, "flicker": 0.2, "psnr": 20}},
         {"frames": 5, "metrics": {"l1": 0.0, "flicker": 0.5, "psnr": 32}},
     ]
-    totals = total(clips, "metrics")
+    totals = mean_over_frames(clips, "metrics")
     assert totals["l1"] == pytest.approx((0.1 + 1.5) / 9)
     assert totals["flicker"] == pytest.approx((2 * 0.2 + 4 * 0.5) / 6)
     assert totals["psnr"] == pytest.approx((2 * 20 + 4 * 32) / 6)

@@ -7,7 +7,14 @@ from PIL import Image
 from tests.helpers.paths import GOLDEN
 from tpsm_jax.errors import InputError
 from tpsm_jax.media import images as pictures
-from tpsm_jax.media.images import read_image, read_wide_picture, resize, resize_matrix
+from tpsm_jax.media.images import (
+    read_image,
+    read_wide_picture,
+    resize,
+    resize_matrix,
+    to_float,
+    to_uint8,
+)
 
 ARRAYS = dict(np.load(GOLDEN / "resize.npz"))
 Y, X = np.mgrid[0:12, 0:16]
@@ -23,7 +30,7 @@ def written(folder, image, name="picture.png", **options):
     return read_image(path)
 
 
-def test_colour_with_and_without_alpha(tmp_path):
+def test_color_with_and_without_alpha(tmp_path):
     rgba = Image.fromarray(np.dstack([RGB, ALPHA]))
     for image, name in ((Image.fromarray(RGB), "a.bmp"), (rgba, "a.png"), (rgba, "a.tif")):
         read = written(tmp_path, image, name)
@@ -119,3 +126,18 @@ def test_wide_pictures_may_be_larger_than_others(tmp_path, monkeypatch):
         read_wide_picture(tmp_path / "none.png")
     monkeypatch.undo()
     assert read_wide_picture(tmp_path / "jpeg.png").shape == RGB.shape
+
+
+def test_to_uint8_rounds_to_nearest_and_clips() -> None:
+    values = np.array([-1.0, 0.0, 0.5, 0.4999 / 255, 0.5001 / 255, 1.0, 7.0, np.nan, np.inf])
+    np.testing.assert_array_equal(to_uint8(values), [0, 0, 128, 0, 1, 255, 255, 0, 255])
+    ready = np.array([3, 200], np.uint8)
+    np.testing.assert_array_equal(to_uint8(ready), ready)
+
+
+def test_to_float_is_a_division_by_255():
+    levels = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(to_float(levels), (np.arange(256) / 255).astype(np.float32))
+    np.testing.assert_array_equal(to_uint8(to_float(levels)), levels)
+    np.testing.assert_array_equal(to_float(np.array([0.25, 1.0])), np.float32([0.25, 1]))
+    assert to_float(np.array([0.25, 1.0])).dtype == np.float32

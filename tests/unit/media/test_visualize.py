@@ -1,35 +1,28 @@
-"""Pictures of the model's steps, on inputs whose colours and places are known."""
+"""Pictures of the model's steps, on inputs whose colors and places are known."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tpsm_jax.media.images import to_uint8
 from tpsm_jax.media.visualize import (
     animation_sheet,
     contribution_maps_to_color,
     draw_keypoints,
     flow_to_color,
     identity_grid,
-    spline_colours,
-    to_uint8,
+    spline_colors,
 )
 
 LABEL, GAP = 14, 2
 
 
-def test_to_uint8_rounds_to_nearest_and_clips() -> None:
-    values = np.array([-1.0, 0.0, 0.5, 0.4999 / 255, 0.5001 / 255, 1.0, 7.0, np.nan, np.inf])
-    np.testing.assert_array_equal(to_uint8(values), [0, 0, 128, 0, 1, 255, 255, 0, 255])
-    ready = np.array([3, 200], np.uint8)
-    np.testing.assert_array_equal(to_uint8(ready), ready)
-
-
-def test_spline_colours_are_distinct_and_start_at_red() -> None:
-    colours = spline_colours(10).astype(int)
-    assert colours[0, 0] == 255
-    assert colours[0, 1:].max() < 20
-    distances = np.abs(colours[:, None] - colours[None]).sum(-1) + 1000 * np.eye(10, dtype=int)
+def test_spline_colors_are_distinct_and_start_at_red() -> None:
+    colors = spline_colors(10).astype(int)
+    assert colors[0, 0] == 255
+    assert colors[0, 1:].max() < 20
+    distances = np.abs(colors[:, None] - colors[None]).sum(-1) + 1000 * np.eye(10, dtype=int)
     assert distances.min() > 60
 
 
@@ -41,18 +34,18 @@ def test_keypoints_stand_where_they_say(point: tuple[float, float], row: int, co
     """33 x 49 pixels: (-1, -1) is the first pixel's middle, (1, 1) the last one's."""
     image = np.zeros((33, 49, 3), np.uint8)
     drawn = draw_keypoints(image, np.array([point]), radius=3)
-    np.testing.assert_array_equal(drawn[row, column], spline_colours(1)[0])
+    np.testing.assert_array_equal(drawn[row, column], spline_colors(1)[0])
     ys, xs = np.nonzero(drawn.max(-1) > 100)
     assert np.hypot(ys - row, xs - column).max() < 3.5
     assert image.max() == 0, "the input was drawn on"
 
 
-def test_keypoints_of_one_spline_share_a_colour() -> None:
+def test_keypoints_of_one_spline_share_a_color() -> None:
     xs = np.linspace(-0.9, 0.9, 10)
     keypoints = np.stack([xs, np.zeros(10)], axis=1)
     drawn = draw_keypoints(np.zeros((21, 201, 3)), keypoints, radius=4)
     at = np.round((xs + 1) / 2 * 200).astype(int)
-    np.testing.assert_array_equal(drawn[10, at], np.repeat(spline_colours(2), 5, axis=0))
+    np.testing.assert_array_equal(drawn[10, at], np.repeat(spline_colors(2), 5, axis=0))
 
 
 def test_keypoints_outside_and_not_finite_are_left_out() -> None:
@@ -69,7 +62,7 @@ def test_identity_grid() -> None:
 
 
 @pytest.mark.parametrize(
-    ("vector", "colour"),
+    ("vector", "color"),
     [
         ((0, 0), (255, 255, 255)),
         ((1, 0), (255, 0, 0)),  # hue 0
@@ -80,9 +73,9 @@ def test_identity_grid() -> None:
         ((2, 0), (255, 0, 0)),  # longer than the largest: as the largest
     ],
 )
-def test_flow_colours(vector: tuple[float, float], colour: tuple[int, int, int]) -> None:
+def test_flow_colors(vector: tuple[float, float], color: tuple[int, int, int]) -> None:
     flow = np.array(vector, np.float32).reshape(1, 1, 2)
-    difference = flow_to_color(flow, largest=1.0)[0, 0].astype(int) - colour
+    difference = flow_to_color(flow, largest=1.0)[0, 0].astype(int) - color
     assert np.abs(difference).max() <= 1
 
 
@@ -93,17 +86,17 @@ def test_flow_scales_to_its_longest_vector_and_still_is_white() -> None:
     np.testing.assert_array_equal(flow_to_color(flow)[0, 1], (255, 0, 0))
 
 
-def test_contribution_maps_mix_the_colours_of_their_splines() -> None:
+def test_contribution_maps_mix_the_colors_of_their_splines() -> None:
     maps = np.zeros((1, 4, 4))
     maps[0, 0, 0] = maps[0, 1, 1] = maps[0, 2, 3] = 1
     maps[0, 3, 1:3] = 0.5
-    colours = spline_colours(3).astype(float)
-    expected = [np.zeros(3), colours[0], colours[2], (colours[0] + colours[1]) / 2]
+    colors = spline_colors(3).astype(float)
+    expected = [np.zeros(3), colors[0], colors[2], (colors[0] + colors[1]) / 2]
     np.testing.assert_allclose(contribution_maps_to_color(maps)[0], expected, atol=1)
 
 
 def outputs_of(frames: int, splines: int = 2, side: int = 8) -> dict[str, Any]:
-    """As MotionModel returns them, each in a colour of its own."""
+    """As MotionModel returns them, each in a color of its own."""
     maps = np.zeros((frames, side, side, splines + 1), np.float32)
     maps[..., 1] = 1
     warps = np.zeros((frames, splines + 1, side, side, 3), np.float32)
@@ -142,15 +135,15 @@ def test_sheet_has_every_step_in_its_place() -> None:
         4: (0, 255, 0),
         5: (0, 0, 0),
         6: (255, 255, 255),
-        8: tuple(spline_colours(2)[0]),
+        8: tuple(spline_colors(2)[0]),
         9: (255, 255, 255),
         10: (51, 51, 51),
         11: (51, 51, 51),
         12: (0, 0, 255),
         13: (255, 255, 0),
     }
-    for column, colour in expected.items():
-        np.testing.assert_array_equal(cell(sheet, 0, column, 40)[corner], colour, str(column))
+    for column, color in expected.items():
+        np.testing.assert_array_equal(cell(sheet, 0, column, 40)[corner], color, str(column))
     np.testing.assert_array_equal(cell(sheet, 2, 1, 40)[corner], (191, 191, 191))
     keypoint = cell(sheet, 1, 0, 40)[18:22, 18:22]
     assert (keypoint != 64).any(), "keypoints are drawn over the source"

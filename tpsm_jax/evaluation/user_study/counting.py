@@ -1,4 +1,4 @@
-"""What the participants' answers come to."""
+"""The shares of answers for either method, with intervals."""
 
 import json
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ class Preference(NamedTuple):
     """How often the first method was preferred.
 
     Attributes:
-      share: of the answers, in [0, 1].
-      low: of Wilson's interval at `CONFIDENCE`.
-      high: of it.
-      answers: in all.
+      share: the share of the answers, in [0, 1].
+      low: the lower end of Wilson's interval at `CONFIDENCE`.
+      high: the upper end.
+      answers: the number of answers.
     """
 
     share: float
@@ -34,10 +34,11 @@ class Count(NamedTuple):
 
     Attributes:
       a: the first method's name.
-      b: the second's.
-      participants: how many.
+      b: the second method's name.
+      participants: the number of participants.
       preferences: question -> how often `a` was preferred.
-      left: how often the clip on the left was; about one half unless people clicked blindly.
+      left: how often the clip on the left was preferred; about one half unless people clicked
+        blindly.
     """
 
     a: str
@@ -83,18 +84,18 @@ def count_answers(paths: Sequence[Path]) -> Count:
     )
 
 
-def preference(favourable: int, answers: int) -> Preference:
-    """A share with Wilson's interval, which stays within [0, 1] and is fair for few answers.
+def preference(favorable: int, answers: int) -> Preference:
+    """Computes a share and Wilson's interval, which stays within [0, 1] even for few answers.
 
     Args:
-      favourable: answers.
-      answers: in all, at least one.
+      favorable: answers for the method.
+      answers: all answers, at least one.
 
     Returns:
       The share. The interval takes answers as independent.
     """
-    interval = binomtest(favourable, answers).proportion_ci(CONFIDENCE, method="wilson")
-    return Preference(favourable / answers, float(interval.low), float(interval.high), answers)
+    interval = binomtest(favorable, answers).proportion_ci(CONFIDENCE, method="wilson")
+    return Preference(favorable / answers, float(interval.low), float(interval.high), answers)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.user_study import FORMAT, QUESTIONS, VERSION
 from tpsm_jax.runtime.atomic_files import replace_text
 
-# What browsers play.
+# Formats that browsers play.
 _MEDIA_TYPES = {
     ".mp4": "video/mp4",
     ".webm": "video/webm",
@@ -30,9 +30,9 @@ def make_page(
     Args:
       a: folder of one method's clips: .mp4 (H.264), .webm, .gif, .webp or .apng.
       b: folder of the other's, with the same names but for the suffix.
-      output: folder for index.html; what else it holds is left alone.
-      names: of the two methods in the count, which participants do not see; if None the last
-        parts of the folders' paths that differ.
+      output: folder for index.html; its other files are left alone.
+      names: the two methods' names for the count, which participants do not see. If None, the
+        last parts of the folders' paths that differ.
 
     Returns:
       The page, and the number of pairs. Equal clips make an equal page.
@@ -91,7 +91,7 @@ def _data_url(path: Path) -> str:
 
 
 def _distinct(a: Path, b: Path) -> tuple[str, str]:
-    """The last parts of both paths that differ: of a/video and b/video a and b."""
+    """The last parts of both paths that differ: a and b for a/video and b/video."""
     parts_a, parts_b = a.resolve().parts[::-1], b.resolve().parts[::-1]
     both = zip(parts_a, parts_b, strict=False)
     same = next(index for index, (one, other) in enumerate(both) if one != other)

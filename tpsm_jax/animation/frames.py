@@ -1,0 +1,125 @@
+"""Streams of frames: read ahead in a thread, computed in batches of one shape, a few in memory."""
+
+import contextlib
+import itertools
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from tpsm_jax.media.images import to_float
+
+BATCHES_AHEAD = 2
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+class Batch(NamedTuple):
+    """Consecutive frames of a clip.
+
+    Attributes:
+      frames: [batch_size, H, W, 3], uint8 or float32 in [0, 1].
+      used: how many of them belong to the clip. The last batch is filled up with copies of its
+        last frame, so that nothing is compiled for it.
+    """
+
+    frames: np.ndarray
+    used: int
+
+
+def in_batches(
+    frames: Iterable[np.ndarray], batch_size: int, compute: Callable[[np.ndarray], _Result]
+) -> Generator[tuple[Batch, _Result]]:
+    """Computes something of each batch of a clip, without waiting for the devices.
+
+    A thread reads ahead, by a few batches at most. A result is handed out only when the devices
+    have the next batch already, so whoever fetches it does not keep them idle.
+
+    Args:
+      frames: see `stacked`.
+      batch_size: frames of a batch.
+      compute: called in order with each batch's `frames`; starts a computation and returns arrays
+        that are still being computed.
+
+    Yields:
+      Each batch and what `compute` returned for it.
+    """
+    previous: list[tuple[Batch, _Result]] = []
+    with contextlib.closing(read_ahead(stacked(frames, batch_size), BATCHES_AHEAD)) as batches:
+        for batch in batches:
+            result = compute(batch.frames)
+            yield from previous
+            previous = [(batch, result)]
+    yield from previous
+
+
+def stacked(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[Batch]:
+    """Batches of frames, all of one size.
+
+    Args:
+      frames: [H, W, 3] each, uint8 or float32 in [0, 1].
+      batch_size: frames of a batch.
+
+    Yields:
+      Batches, float32 where one of their frames is.
+    """
+    remaining = iter(frames)
+    while batch := list(itertools.islice(remaining, batch_size)):
+        count = len(batch)
+        batch += [batch[-1]] * (batch_size - count)
+        if any(frame.dtype != batch[0].dtype for frame in batch):
+            batch = [to_float(frame) for frame in batch]
+        yield Batch(np.stack(batch), count)
+
+
+def read_ahead(items: Iterable[_Item], ahead: int) -> Generator[_Item]:
+    """Passes items on while a thread already reads further ones.
+
+    Args:
+      items: the thread iterates over them, and closes them if they are a generator.
+      ahead: items kept ready at most; one more may be waiting in the thread.
+
+    Yields:
+      The items. What they raise is raised here. Closing the iterator ends the thread.
+    """
+    ready: queue.Queue[tuple[_Item | None, BaseException | None]] = queue.Queue(ahead)
+    stopped = threading.Event()
+
+    def put(item: _Item | None, error: BaseException | None) -> None:
+        while not stopped.is_set():
+            try:
+                ready.put((item, error), timeout=0.1)
+                break
+            except queue.Full:
+                pass
+
+    def read() -> None:
+        iterator = None
+        try:
+            iterator = iter(items)
+            for item in iterator:
+                put(item, None)
+                if stopped.is_set():
+                    return
+            put(None, StopIteration())
+        except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to the reader
+            put(None, error)
+        finally:
+            if isinstance(iterator, Generator):
+                iterator.close()
+
+    thread = threading.Thread(target=read, name="read_ahead", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item  # type: ignore[misc]  # None only with an error
+    finally:
+        stopped.set()
+        thread.join()

@@ -1,0 +1,60 @@
+"""A whole clip through an `Animator`, from a reader to a writer, with progress on stderr."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+from tpsm_jax.animation.animator import Animator
+from tpsm_jax.media.video_reader import FrameSource
+from tpsm_jax.media.video_writer import FrameWriter
+
+
+def animate_clip(
+    animator: Animator,
+    driving: FrameSource,
+    writer: FrameWriter,
+    *,
+    find_best_frame: bool = False,
+    start: float | None = None,
+) -> str:
+    """Writes a frame of the source for every driving frame.
+
+    Args:
+      animator: holds the source.
+      driving: the driving clip.
+      writer: gets the frames.
+      find_best_frame: in mode 'relative', measure motion from the driving frame most like the
+        source instead of from the first.
+      start: `time.perf_counter()` when the first frame began to be waited for; now if None.
+
+    Returns:
+      How many frames there were and how long they took, for people to read.
+
+    Raises:
+      InputError: see `Animator.animate`, `open_video` and `FrameWriter.write`.
+    """
+    start = time.perf_counter() if start is None else start
+    initial = None
+    if find_best_frame and animator.mode != "relative":
+        print(f"the best frame makes no difference to mode {animator.mode}; not looked for")
+    elif find_best_frame:
+        best = animator.find_best_frame(
+            tqdm(driving, "looking for the best frame", driving.frame_count, unit="frame")
+        )
+        print(f"best frame: {best.number}")
+        initial = best.keypoints
+    first, count = start, 0
+    frames = animator.animate(driving, kp_driving_initial=initial)
+    for count, frame in enumerate(tqdm(frames, "animating", driving.frame_count, unit="frame"), 1):
+        if count == 1:
+            first = time.perf_counter()
+        writer.write(frame)
+    if driving.frame_count and count < 0.9 * driving.frame_count:
+        print(
+            f"warning: {driving.path} announces {driving.frame_count} frames and gave {count}: "
+            "is it cut short?",
+            file=sys.stderr,
+        )
+    rest = f", then {(count - 1) / (time.perf_counter() - first):.2f} frames/s" * (count > 1)
+    return f"{count} frame{'s' * (count > 1)}, the first after {first - start:.2f} s{rest}"
