@@ -30,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
         jax.config.update(f"jax_{name}", value)
         os.environ[f"JAX_{name.upper()}"] = str(value)
 
+
 # A folder of compiled programs larger than this, in bytes, is emptied before a session.
 MOST_CACHED = 2**31
 
