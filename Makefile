@@ -1,11 +1,15 @@
 # Every target makes the environment it needs: Python 3.11 or newer and make are enough.
 PYTHON ?= python3
+PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+# The newest JAX needs Python 3.12.
+CONSTRAINTS := $(if $(filter 3.11,$(PYTHON_VERSION)),constraints.txt,constraints-py312.txt)
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+# Another Python makes another environment.
+STAMP := $(VENV)/.installed-$(PYTHON_VERSION)
 # A second environment, with PyTorch, for the targets that run the official code.
 TORCH_VENV := .venv-torch
-TORCH_STAMP := $(TORCH_VENV)/.installed
+TORCH_STAMP := $(TORCH_VENV)/.installed-$(PYTHON_VERSION)
 # A third, with Apache Beam, which wants older releases of some things.
 BEAM_VENV := .venv-beam
 BEAM_STAMP := $(BEAM_VENV)/.installed
@@ -14,13 +18,13 @@ DETECTOR_VENV := .venv-detector
 DETECTOR_STAMP := $(DETECTOR_VENV)/.installed
 # A fifth, for an NVIDIA GPU: in the first, scripts would no longer take the machine for a CPU alone.
 CUDA_VENV := .venv-cuda
-CUDA_STAMP := $(CUDA_VENV)/.installed
-PIP_FLAGS := --disable-pip-version-check --quiet --constraint constraints.txt
+CUDA_STAMP := $(CUDA_VENV)/.installed-$(PYTHON_VERSION)
+PIP_FLAGS := --disable-pip-version-check --quiet --constraint $(CONSTRAINTS)
 # Files are handed out in the order of tests/conftest.py.
 PYTEST_FLAGS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-beam test-browser test-detector test-gpu check format detector-table parity roundtrip bench bench-animate bench-evaluate bench-train bench-data bench-ops bench-parts golden clean
+.PHONY: help demo check test test-long test-beam test-browser test-detector test-gpu format detector-table parity roundtrip bench bench-animate bench-evaluate bench-train bench-data bench-ops bench-parts golden clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -28,8 +32,18 @@ help: ## list the targets
 demo: $(STAMP) ## draw puppets, train on them, animate one it has not seen: runs/demo/
 	$(BIN)/python demo.py
 
-test: $(STAMP) ## every test
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+check: $(STAMP) ## formatting, lint, types, layers and the fast tests: 2 minutes
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -m "not slow and not long" $(PYTEST_FLAGS)
+
+test: $(STAMP) ## all that must hold: 10 minutes
+	$(BIN)/python -m pytest -m "not long" $(PYTEST_FLAGS)
+
+test-long: $(STAMP) ## the same with more seeds, sizes, interruptions and processes: 20 minutes
+	$(BIN)/python -m pytest -m long $(PYTEST_FLAGS)
 
 test-beam: $(BEAM_STAMP) ## data.prepare --beam, on Beam's own runner here
 	$(BEAM_VENV)/bin/python -m pytest -W default tests/optional/check_beam.py
@@ -46,12 +60,6 @@ test-gpu: $(CUDA_STAMP) ## the comparisons with the official code's arrays, on a
 	  $(CUDA_VENV)/bin/python -m pytest --numprocesses 4 -W default tests/official/test_ops.py \
 	  tests/official/test_networks.py tests/official/test_chain.py tests/official/test_gradients.py \
 	  tests/official/test_animation.py
-
-check: $(STAMP) ## formatting, lint, types and the fast tests
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_FLAGS)
 
 format: $(STAMP) ## put the sources into their format
 	$(BIN)/ruff check --fix --exit-zero --quiet .
@@ -126,19 +134,19 @@ need-%:
 	@test -n "$($*)" || { echo "error: give $*=..., see make help" >&2; exit 2; }
 
 clean: ## remove environments, caches and runs/
-	rm -rf $(VENV) $(TORCH_VENV) $(BEAM_VENV) $(DETECTOR_VENV) $(CUDA_VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(TORCH_VENV) $(BEAM_VENV) $(DETECTOR_VENV) $(CUDA_VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # An environment is made anew when what it is made from has changed; the stamp comes last, so an
 # interrupted installation is not taken for a finished one.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed; name it with make PYTHON=..."; exit 2; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install $(PIP_FLAGS) --editable '.[test]'
 	@touch $@
 
-$(TORCH_STAMP): pyproject.toml constraints.txt tests/official/requirements.txt
+$(TORCH_STAMP): pyproject.toml $(CONSTRAINTS) tests/official/requirements.txt
 	$(PYTHON) -m venv --clear $(TORCH_VENV)
 	$(TORCH_VENV)/bin/python -m pip install $(PIP_FLAGS) --editable . -r tests/official/requirements.txt
 	$(TORCH_VENV)/bin/python -m pip install $(PIP_FLAGS) --no-deps torchvision==0.28.0
@@ -146,10 +154,10 @@ $(TORCH_STAMP): pyproject.toml constraints.txt tests/official/requirements.txt
 
 $(BEAM_STAMP): pyproject.toml constraints-beam.txt
 	$(PYTHON) -m venv --clear $(BEAM_VENV)
-	$(BEAM_VENV)/bin/python -m pip install $(subst constraints.txt,constraints-beam.txt,$(PIP_FLAGS)) --editable '.[beam]' pytest
+	$(BEAM_VENV)/bin/python -m pip install --disable-pip-version-check --quiet --constraint constraints-beam.txt --editable '.[beam]' pytest
 	@touch $@
 
-$(CUDA_STAMP): pyproject.toml constraints.txt
+$(CUDA_STAMP): pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv --clear $(CUDA_VENV)
 	$(CUDA_VENV)/bin/python -m pip install $(PIP_FLAGS) --editable '.[test,cuda]'
 	@touch $@

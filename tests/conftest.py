@@ -4,6 +4,7 @@
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,25 @@ import pytest
 jax.config.update("jax_platforms", os.environ.get("TPSM_TEST_PLATFORM", "cpu"))
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Shares one folder of compiled programs between all workers and the processes they start.
+
+    It outlives the session: JAX's keys name the program, its options and the versions, so only
+    what changed is compiled again.
+    """
+    folder = config.cache.mkdir("xla")
+    if sum(path.stat().st_size for path in folder.iterdir()) > MOST_CACHED:
+        shutil.rmtree(folder)
+    settings = {"compilation_cache_dir": str(folder), "persistent_cache_min_compile_time_secs": 0}
+    for name, value in settings.items():
+        jax.config.update(f"jax_{name}", value)
+        os.environ[f"JAX_{name.upper()}"] = str(value)
+
+
+# A folder of compiled programs larger than this, in bytes, is emptied before a session.
+MOST_CACHED = 2**31
 
 # Of minutes each. They begin first, so that at the end no worker is left alone with one of them.
 LONGEST = (

@@ -17,6 +17,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
+from tests.helpers.waiting import wait_until
 from tpsm_jax.parallel.sharding import Batch, make_mesh
 from tpsm_jax.training.state import TrainState
 
@@ -174,21 +175,28 @@ def evaluation(
 
 
 def lines(workdir: Path) -> list[dict[str, Any]]:
-    """What metrics.jsonl holds."""
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    """What metrics.jsonl holds; nothing where there is none yet.
+
+    Its last line may be half written: then it does not count.
+    """
+    path = workdir / "metrics.jsonl"
+    text = path.read_text() if path.exists() else ""
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
 def losses(workdir: Path) -> dict[int, float]:
     """Step -> loss; fails if a step stands twice."""
-    found = {line["step"]: line["loss"] for line in lines(workdir)}
-    assert len(found) == len(lines(workdir))
+    every = lines(workdir)
+    found = {line["step"]: line["loss"] for line in every}
+    assert len(found) == len(every)
     return found
 
 
 def main() -> None:
-    """Trains: WORKDIR [FIELD=NUMBER ...] [delay=SECONDS] [width=NUMBER] [full=STEP].
+    """Trains: WORKDIR [FIELD=NUMBER ...] [delay=SECONDS] [width=NUMBER] [full=STEP] [hold=STEP].
 
-    `full` is the step at which the disk is full. An evaluation takes twenty times the delay.
+    `full` is the step at which the disk is full. An evaluation takes twenty times the delay. Before
+    the step `hold`, the batches wait until there is a file WORKDIR.go.
     """
     # Here, for conftest.py has set it for tests already.
     jax.config.update("jax_platforms", "cpu")
@@ -199,7 +207,7 @@ def main() -> None:
     jax.config.update("jax_num_cpu_devices", int(given.pop("devices", 1)))
     initialize()
     delay, width = float(given.pop("delay", 0)), int(given.pop("width", 8))
-    full = f"clip{given.pop('full', 0)}_"
+    full, hold = (f"clip{given.pop(name, 0)}_" for name in ("full", "hold"))
     config = loop_config(**{name: int(value) for name, value in given.items()})
     rows = BATCH // jax.process_count()
     share = slice(jax.process_index() * rows, (jax.process_index() + 1) * rows)
@@ -209,6 +217,8 @@ def main() -> None:
         for batch in batches(start, share=share, delay=delay):
             if batch["name"][0].startswith(full):
                 shutil.disk_usage = lambda _: usage
+            if batch["name"][0].startswith(hold):
+                wait_until(Path(f"{sys.argv[1]}.go").exists)
             yield batch
 
     evaluate = evaluation(itertools.count(1.0), rounds=20, delay=delay)

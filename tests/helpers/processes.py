@@ -1,10 +1,14 @@
 """Commands run as processes of their own."""
 
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from tests.helpers.paths import ROOT
+from tests.helpers.waiting import LIMIT, wait_until
 from tpsm_jax.runtime.quick_compile import QUICK_OPTIONS
 
 # What compiles in a fraction of the time, for whole models.
@@ -20,6 +24,10 @@ LIKE_A_QUICK_TEST = {
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
 }
 
+# A process that is to be killed only reads the programs that tests share: JAX does not write them
+# at once, and others would find half of one.
+DOOMED = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9"}
+
 
 def start_python(*arguments: str, **environ: str) -> subprocess.Popen[str]:
     """Starts Python in the project's root, in a group of its own, with one pipe for all it says."""
@@ -32,3 +40,51 @@ def start_python(*arguments: str, **environ: str) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
+
+
+def output_of(process: subprocess.Popen[str]) -> str:
+    """All that a process says, once it has ended; one that does not end is killed, and fails."""
+    try:
+        return process.communicate(timeout=LIMIT)[0]
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise AssertionError(process.communicate()[0]) from None
+
+
+def wait_for(condition: Callable[[], Any], process: subprocess.Popen[str]) -> None:
+    """Returns once `condition()` is true; fails if the process ends before that."""
+
+    def met() -> Any:
+        # Asked first: what an ended process has left does not change.
+        ended = process.poll() is not None
+        return condition() or (ended and _fail(process))
+
+    wait_until(met)
+
+
+def kill_while(
+    condition: Callable[[], Any], process: subprocess.Popen[str], *, alone: bool = False
+) -> None:
+    """Kills a process (kill -9) at a moment when `condition()` is true.
+
+    It is stopped for a second look, so that the state is still the one it is killed in.
+
+    Args:
+      condition: about what it leaves on disk.
+      process: of `start_python`.
+      alone: leave the processes that it started alive; they then must end by themselves.
+    """
+    send = os.kill if alone else os.killpg
+    while True:
+        wait_for(condition, process)
+        send(process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        if condition():
+            send(process.pid, signal.SIGKILL)
+            process.communicate()
+            return
+        send(process.pid, signal.SIGCONT)
+
+
+def _fail(process: subprocess.Popen[str]) -> None:
+    raise AssertionError(f"it ended before: {process.communicate()[0]}")

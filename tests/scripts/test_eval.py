@@ -2,13 +2,11 @@
 
 import importlib
 import json
-import os
 import re
 import shutil
 import signal
 import socket
 import sys
-import time
 
 import jax
 import numpy as np
@@ -19,7 +17,14 @@ import convert_torch_weights
 from tests.helpers.brightest import Brightest
 from tests.helpers.eval_files import COUNTS, eval_words, write_clips, write_inputs
 from tests.helpers.prepare_files import contents, prepare
-from tests.helpers.processes import LIKE_A_QUICK_TEST, QUICKLY, start_python
+from tests.helpers.processes import (
+    DOOMED,
+    LIKE_A_QUICK_TEST,
+    QUICKLY,
+    kill_while,
+    output_of,
+    start_python,
+)
 from tests.helpers.tiny_training import SIZE
 from tests.unit.checkpoints.torch.test_names import vgg19_checkpoint
 from tpsm_jax.checkpoints.converted import load_checkpoint
@@ -132,15 +137,10 @@ def test_killed_in_mid_clip_it_goes_on_to_the_same_bytes(run, inputs, tmp_path):
     assert run(tmp_path / "whole", **data)[0] == 0
     killed = tmp_path / "killed"
     words = eval_words(inputs, killed, **data)
-    process = start_python(*words, **LIKE_A_QUICK_TEST)
+    process = start_python(*words, **LIKE_A_QUICK_TEST, **DOOMED)
     videos = killed / "converted" / "video"
-    try:
-        while len(list(videos.glob("*.mp4"))) < 1 or not list(videos.glob(".b.*")):
-            assert process.poll() is None, process.communicate()[0]
-            time.sleep(0.002)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)  # and its ffmpeg, as when a machine dies
-    process.communicate()
+    # And its ffmpeg, as when a machine dies.
+    kill_while(lambda: list(videos.glob("*.mp4")) and list(videos.glob(".b.*")), process)
     assert list(videos.glob(".b.*"))
     assert not (killed / "converted/clips/b.json").exists()
     assert run(killed, "--resume", **data)[0] == 0
@@ -373,7 +373,7 @@ def test_two_processes_equal_one(run, inputs, tmp_path):
         start_python(*map(str, words), **environ, JAX_PROCESS_ID=f"{number}") for number in (0, 1)
     ]
     try:
-        said = [process.communicate(timeout=300)[0] for process in started]
+        said = [output_of(process) for process in started]
     finally:
         for process in started:
             process.kill()

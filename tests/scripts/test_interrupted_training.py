@@ -1,18 +1,18 @@
 """Training killed, terminated and continued, as processes of their own."""
 
+import functools
 import json
-import os
 import random
 import signal
 import socket
-import time
 
 import jax
 import numpy as np
 import pytest
 
-from tests.helpers.fake_trainer import losses
-from tests.helpers.processes import start_python
+from tests.helpers.fake_trainer import lines, losses
+from tests.helpers.processes import DOOMED, kill_while, output_of, start_python, wait_for
+from tests.helpers.waiting import wait_until
 from tpsm_jax.checkpoints.orbax_io import load_tree
 from tpsm_jax.checkpoints.steps import finished_steps
 
@@ -21,25 +21,15 @@ LONG = ["total_steps=60", "checkpoint_every=3", f"width={WIDTH}"]
 
 
 def start(workdir, *arguments, **environ):
-    # The cache makes starting faster, and must not change a bit.
-    cache = {
-        "JAX_COMPILATION_CACHE_DIR": str(workdir.parent / "cache"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    }
+    # They share what they compile (conftest.py), which must not change a bit.
     module = ("-W", "error", "-m", "tests.helpers.fake_trainer")
-    return start_python(*module, str(workdir), *arguments, **{**cache, **environ})
+    return start_python(*module, str(workdir), *arguments, **environ)
 
 
 def finish(process):
-    output = process.communicate(timeout=300)[0]
+    output = output_of(process)
     assert "Traceback" not in output
     return process.returncode, output
-
-
-def wait_for(condition, process):
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.002)
 
 
 def unfinished(workdir):
@@ -60,25 +50,33 @@ def undisturbed(tmp_path_factory):
     return workdir
 
 
+def in_mid_save(workdir, saved):
+    """Whether it has saved a step later than `saved`, and is saving the next."""
+    return finished_steps(workdir)[-1:] > saved and unfinished(workdir)
+
+
+def beyond(workdir, step):
+    return any(line["step"] > step for line in lines(workdir))
+
+
 @pytest.mark.slow
-def test_killed_at_any_moment(undisturbed):
-    workdir = undisturbed.parent / "killed"
-    rng = random.Random(0)
-    in_mid_save = 0
-    for kill in range(6):
-        process = start(workdir, *LONG)
-        before = len(finished_steps(workdir)) and finished_steps(workdir)[-1]
+@pytest.mark.parametrize(
+    ("seed", "kills"), [(0, 2), *(pytest.param(seed, 6, marks=pytest.mark.long) for seed in (1, 2))]
+)
+def test_killed_at_any_moment(undisturbed, seed, kills):
+    """Half of the kills come at some step, the others while a checkpoint is written."""
+    workdir = undisturbed.parent / f"killed_{seed}"
+    rng = random.Random(seed)
+    for kill in range(kills):
+        saved, made = finished_steps(workdir)[-1:], [line["step"] for line in lines(workdir)][-1:]
         if kill % 2:
-            # While a checkpoint is written, after one that is whole.
-            wait_for(lambda: finished_steps(workdir)[-1:] > [before], process)  # noqa: B023
-            wait_for(lambda: unfinished(workdir), process)
+            process = start(workdir, *LONG, **DOOMED)
+            kill_while(functools.partial(in_mid_save, workdir, saved or [0]), process)
+            assert unfinished(workdir)
         else:
-            wait_for(lambda: (workdir / "metrics.jsonl").exists(), process)
-            time.sleep(rng.uniform(0, 1))
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-        in_mid_save += bool(unfinished(workdir))
-    assert in_mid_save
+            at = max([*made, rng.randrange(36 * kill // kills, 36 * (kill + 1) // kills)])
+            process = start(workdir, *LONG, f"hold={at + 4}", **DOOMED)
+            kill_while(functools.partial(beyond, workdir, at), process)
     assert finish(start(workdir, *LONG))[0] == 0
     assert not unfinished(workdir)
     assert_same_end(workdir, undisturbed)
@@ -87,9 +85,10 @@ def test_killed_at_any_moment(undisturbed):
 @pytest.mark.slow
 def test_terminated_it_saves_exits_0_and_goes_on(undisturbed):
     workdir = undisturbed.parent / "terminated"
-    process = start(workdir, *LONG, "delay=0.05")
-    wait_for(lambda: (workdir / "metrics.jsonl").exists() and losses(workdir), process)
+    process = start(workdir, *LONG, "hold=30")
+    wait_for(lambda: losses(workdir), process)
     process.terminate()
+    workdir.with_suffix(".go").touch()
     code, output = finish(process)
     assert code == 0
     step = finished_steps(workdir)[-1]
@@ -102,9 +101,10 @@ def test_terminated_it_saves_exits_0_and_goes_on(undisturbed):
 @pytest.mark.slow
 def test_interrupted_by_hand_it_ends_in_one_line(undisturbed):
     workdir = undisturbed.parent / "interrupted"
-    process = start(workdir, *LONG, "delay=0.05")
-    wait_for(lambda: (workdir / "metrics.jsonl").exists() and losses(workdir), process)
+    process = start(workdir, *LONG, "hold=30")
+    wait_for(lambda: losses(workdir), process)
     process.send_signal(signal.SIGINT)
+    workdir.with_suffix(".go").touch()
     code, output = finish(process)
     assert code == 130
     assert output.splitlines()[-1] == "interrupted; nothing was left half-written"
@@ -140,11 +140,13 @@ def test_what_stops_one_process_stops_both(tmp_path):
 @pytest.mark.slow
 def test_a_disk_that_is_full_for_the_first_process_stops_both(tmp_path):
     settings = ("total_steps=9", "checkpoint_every=3", "full=6")
-    begin = time.monotonic()
-    for code, output in map(finish, start_two([tmp_path / "run"] * 2, *settings)):
+    processes = start_two([tmp_path / "run"] * 2, *settings)
+    wait_for(lambda: finished_steps(tmp_path / "run"), processes[0])
+    # What hangs waits for minutes.
+    wait_until(lambda: None not in [process.poll() for process in processes], seconds=60)
+    for code, output in map(finish, processes):
         assert code == 2, output
         assert "0 MiB are free on the disk); the newest whole one is of step 3" in output
-    assert time.monotonic() - begin < 60
     assert finished_steps(tmp_path / "run") == [3]
 
 

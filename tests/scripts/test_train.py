@@ -4,7 +4,6 @@ import json
 import os
 import re
 import sys
-import time
 
 import jax
 import numpy as np
@@ -15,7 +14,7 @@ import train
 from convert_torch_weights import export_checkpoint
 from data.evaluation_set import clips_for_test
 from tests.helpers.fake_trainer import lines, losses
-from tests.helpers.processes import QUICKLY, start_python
+from tests.helpers.processes import QUICKLY, output_of, start_python, wait_for
 from tpsm_jax.checkpoints.converted import load_checkpoint
 from tpsm_jax.checkpoints.orbax_io import load_tree
 from tpsm_jax.checkpoints.steps import finished_steps
@@ -125,14 +124,13 @@ def test_an_evaluation_without_test_clips(folder, tmp_path, monkeypatch):
 
 
 def start(folder, workdir, *arguments, **environ):
-    # They share what they compile, which must not change a bit.
-    cache = ["--compilation_cache", str(folder / "cache")]
+    # They share what they compile (conftest.py), which must not change a bit.
     environ |= {"JAX_PLATFORMS": "cpu", **QUICKLY}
-    return start_python(*command(folder, workdir, *arguments), *cache, **environ)
+    return start_python(*command(folder, workdir, *arguments), **environ)
 
 
 def finish(process):
-    output = process.communicate(timeout=600)[0]
+    output = output_of(process)
     assert process.returncode == 0, output
     assert "Traceback" not in output
     assert "WARNING" not in output
@@ -141,7 +139,7 @@ def finish(process):
 
 def finish_and_list_compilations(process):
     """What it said, its JAX_LOG_COMPILES being on, and the names of all that was compiled."""
-    output = process.communicate(timeout=600)[0]
+    output = output_of(process)
     assert process.returncode == 0, output
     return output, re.findall(r"Finished XLA compilation of jit\((.+)\) in ", output)
 
@@ -151,10 +149,7 @@ def interrupted(folder):
     """A run that was terminated, and went on for three more steps; and what those compiled."""
     workdir = folder / "interrupted"
     process = start(folder, workdir, "--config.ema_decay=0.5")
-    metrics = workdir / "metrics.jsonl"
-    while not metrics.exists() or not losses(workdir):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.01)
+    wait_for(lambda: losses(workdir), process)
     process.terminate()
     said = finish(process)
     assert f"{folder / 'clips'}: folder of clips, 4 clips, 2 identities\n" in said

@@ -26,6 +26,7 @@ from tests.helpers.clip_files import (
     write_folder,
     write_video,
 )
+from tests.helpers.waiting import wait_until
 from tpsm_jax.errors import InputError
 
 
@@ -319,12 +320,25 @@ def test_the_threads_end(
     pair = FolderClip.pair
     monkeypatch.setattr(FolderClip, "pair", lambda *a: (time.sleep(0.02), pair(*a))[1])
     dataset = open_dataset(small_config(root))
-    batches = [dataset.batches(batch_size=21, num_repeats=7, seed=1)]
+    batches = [dataset.batches(batch_size=21, num_repeats=7, seed=1, workers=2)]
     next(batches[0])
     end(batches)
     count = len(samples)
-    time.sleep(0.3)
-    assert len(samples) == count
+    wait_until_steady(samples)
+    # What the two threads had begun is finished; a batch would be more.
+    assert len(samples) - count <= 2
+
+
+def wait_until_steady(samples: list[int]) -> None:
+    """Returns once none is added any more, for far longer than reading one takes."""
+    seen = [-1] * 4
+
+    def steady() -> bool:
+        time.sleep(0.1)
+        seen.append(len(samples))
+        return len(set(seen[-4:])) == 1
+
+    wait_until(steady)
 
 
 def test_a_crop_of_another_size_is_reported(root: Path) -> None:

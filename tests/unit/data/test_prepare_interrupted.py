@@ -2,8 +2,6 @@
 
 import os
 import resource
-import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +11,7 @@ import pytest
 
 from data.prepare import open_prepared
 from tests.helpers.prepare_files import contents, prepare, write_noise_set
-from tests.helpers.processes import start_python
+from tests.helpers.processes import kill_while, start_python
 from tpsm_jax.errors import InputError
 
 # Every way in which the preparation changes what is on disk.
@@ -86,11 +84,8 @@ def test_kill_9_and_the_same_command_with_other_workers(
     process = start_python(
         *("-m", "data.prepare", "--output", str(killed), *puppets, "--workers", workers)
     )
-    while len(list(killed.glob("unfinished/*.json"))) < 3:
-        assert process.poll() is None
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)  # the workers end by themselves
-    process.communicate()
+    # The workers end by themselves.
+    kill_while(lambda: len(list(killed.glob("unfinished/*.json"))) > 2, process, alone=True)
     assert (killed / "unfinished").is_dir()
     with pytest.raises(InputError, match="is unfinished"):
         open_prepared(killed, "train")
