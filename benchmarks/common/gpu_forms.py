@@ -1,7 +1,7 @@
-"""Forms of convolutions that a GPU may compute faster than the library's; for convolutions.py.
+"""Forms of convolutions that a GPU may compute faster than the library's.
 
-A profile on an H100 (docs/benchmarks.md) says where its time goes, and these go at that. They are
-not in the library, for they have not been measured yet.
+A profile on an H100 (docs/benchmarks.md) shows where its time goes, and these forms address that.
+They are not in the library, because nobody has measured them yet: studies/convolutions.py does.
 """
 
 import jax
@@ -24,7 +24,7 @@ def convolve(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
       padding: zeros on each side.
 
     Returns:
-      [B, H + 2 padding - k + 1, likewise, features], in the type of `x`.
+      [B, H + 2 padding - k + 1, W + 2 padding - k + 1, features], in the type of `x`.
     """
     size, features = kernel.shape[0], kernel.shape[-1]
     if size >= LARGE and features <= FEW:
