@@ -218,7 +218,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--data", type=Path, help="clips to measure on, as for training; else puppets are drawn")
     add("--folder", type=Path, help="where the forms are written and kept (runs/bench_data/NAME)")
     add("--clips", type=int, default=20, help="puppets to draw")
-    add("--frames", type=int, default=128, help="of each puppet")
+    add("--frames", type=int, default=128, help="frames of each puppet")
     add("--size", type=int, default=256, help="side in pixels")
     add("--workers", type=int, default=2, help="threads, and processes of the reference")
     add("--batch_size", type=int, default=8)

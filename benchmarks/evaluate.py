@@ -183,7 +183,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--checkpoint", required=True, help="folder that convert_torch_weights.py wrote")
     add("--data", help="folder of clips with test/ and train/; else puppets are drawn")
     add("--clips", type=positive, default=2, help="puppets to draw")
-    add("--frames", type=positive, default=16, help="of each puppet")
+    add("--frames", type=positive, default=16, help="frames of each puppet")
     add("--size", type=positive, default=256, help="side in pixels")
     add("--batch_sizes", type=positive, nargs="+", default=[1, 2, 4, 8])
     add("--l1_batch_sizes", type=positive, nargs="*", default=[1], help="for L1 alone, no files")

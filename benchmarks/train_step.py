@@ -149,7 +149,12 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     add = parser.add_argument
     add("--config", default="configs/vox256.py", help="file with get_config()")
     add("--batch_sizes", type=positive, nargs="+", default=[1], help="over all devices; rising")
-    add("--dtype", choices=["float32", "bfloat16"], default="float32", help="of our convolutions")
+    add(
+        "--dtype",
+        choices=["float32", "bfloat16"],
+        default="float32",
+        help="type of our convolutions",
+    )
     add("--rounds", type=positive, default=7, help="turns of each code")
     add("--steps", type=positive, default=1, help="a round; 10 or more on a GPU")
     add("--warm_up", type=positive, default=1, help="steps of each code before the first round")
@@ -158,8 +163,8 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
         "--variants",
         nargs="+",
         default=["eager"],
-        help="of the reference: 'eager', as published, or several of channels_last, compile and "
-        "bfloat16 (autocast), with commas between",
+        help="ways to run the reference: 'eager', as published, or several of channels_last, "
+        "compile and bfloat16 (autocast), with commas between",
     )
     add_output_flag(parser)
     args, overrides = parser.parse_known_args()

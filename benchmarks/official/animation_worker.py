@@ -25,11 +25,9 @@ def main() -> None:
     parser.add_argument("--batch_size", type=int, default=1)
     args = parser.parse_args()
     use_checkout(args.reference)
-    built = build_networks(read_yaml(args.config)["model_params"], args.torch_checkpoint)
-    detector, dense_motion, inpainting = (
-        built[name].to(DEVICE).eval()
-        for name in ("kp_detector", "dense_motion_network", "inpainting_network")
-    )
+    params = read_yaml(args.config)["model_params"]
+    built = build_networks(params, args.torch_checkpoint, background=False)
+    detector, dense_motion, inpainting = (network.to(DEVICE).eval() for network in built.values())
     networks = detector, dense_motion, inpainting
     source, driving = smooth_pictures(*args.size)
     driving = np.repeat(driving[None], args.batch_size, axis=0)

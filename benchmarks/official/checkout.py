@@ -49,13 +49,14 @@ def read_yaml(path: str) -> dict[str, Any]:
 
 
 def build_networks(
-    model_params: dict[str, Any], checkpoint: str | None = None
+    model_params: dict[str, Any], checkpoint: str | None = None, *, background: bool = True
 ) -> dict[str, torch.nn.Module]:
     """The networks that are trained, in training mode, on the CPU.
 
     Args:
       model_params: the section of the YAML file.
       checkpoint: x.pth.tar with their weights; they keep their own initial weights without it.
+      background: whether the background predictor is among them, if the config has it.
     """
     from modules.bg_motion_predictor import BGMotionPredictor
     from modules.dense_motion import DenseMotionNetwork
@@ -68,11 +69,10 @@ def build_networks(
         "dense_motion_network": DenseMotionNetwork(**common, **model_params["dense_motion_params"]),
         "inpainting_network": InpaintingNetwork(**model_params["generator_params"], **common),
     }
-    if common["bg"]:
+    if common["bg"] and background:
         networks["bg_predictor"] = BGMotionPredictor()
     if checkpoint:
         state = torch.load(checkpoint, map_location="cpu")
         for name, network in networks.items():
-            if name in state:  # a checkpoint for animation may lack the background predictor
-                network.load_state_dict(state[name])
+            network.load_state_dict(state[name])
     return networks

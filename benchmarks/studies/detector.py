@@ -27,7 +27,9 @@ def main() -> None:
     parser = ArgumentParser(__doc__)
     parser.add_argument("--input", type=Path, required=True, help="folder of clips")
     parser.add_argument("--kind", choices=sorted(KINDS), default="face")
-    parser.add_argument("--frames", type=int, default=60, help="of each clip, from its start (60)")
+    parser.add_argument(
+        "--frames", type=int, default=60, help="frames of each clip, from its start (60)"
+    )
     add_output_flag(parser)
     args = parser.parse_args()
     detector = make_detector(KINDS[args.kind])

@@ -87,7 +87,7 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     add("--config", default="configs/vox256.py", help="file with get_config()")
     add("--image_sizes", type=positive, nargs="+", default=[256, 384, 512], help="in pixels")
     add("--samples", type=positive, default=1, help="samples a device")
-    add("--dtype", choices=["float32", "bfloat16"], default="float32", help="of convolutions")
+    add("--dtype", choices=["float32", "bfloat16"], default="float32", help="type of convolutions")
     add_output_flag(parser)
     return parser.parse_known_args()
 

@@ -163,7 +163,7 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     add("--training", action="store_true", help="a training step, not a frame")
     add("--config", default="configs/vox256.py", help="file with get_config()")
     add("--batch_size", type=positive, default=1)
-    add("--dtype", choices=["float32", "bfloat16"], default="float32", help="of convolutions")
+    add("--dtype", choices=["float32", "bfloat16"], default="float32", help="type of convolutions")
     add("--times", type=positive, default=3, help="runs that are profiled")
     add("--depth", type=positive, default=3, help="names of a place in the first table")
     add("--longest", type=positive, default=30, help="kernels in the second table")
