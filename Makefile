@@ -65,30 +65,32 @@ format: $(STAMP) ## put the sources into their format
 	$(BIN)/ruff check --fix --exit-zero --quiet .
 	$(BIN)/ruff format .
 
-# What each benchmark is told where the official code is to be timed beside.
-BESIDE := $(if $(REFERENCE),--reference "$(REFERENCE)" --reference_python $(TORCH_VENV)/bin/python)
+# Makes a benchmark time the official code, too.
+REFERENCE_FLAGS := $(if $(REFERENCE),--reference "$(REFERENCE)" --reference_python $(TORCH_VENV)/bin/python)
+# Where `make bench` writes; RESULTS=benchmarks/results keeps a run.
+RESULTS ?= runs/bench
 
-bench: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) runs/procedural ## one run of each of the below, in a quarter of an hour: runs/bench/; with REFERENCE=official-checkout docs/images/speed.png
+bench: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) runs/procedural ## short runs of all benchmarks, in a quarter of an hour, into RESULTS (runs/bench); with REFERENCE=official-checkout draw docs/images/speed.png
 	$(BIN)/python -m benchmarks.animate --checkpoint runs/procedural --batch_sizes 1 --rounds 4 \
-	  --frames 4 --memory_frames --output runs/bench/animate.json $(BESIDE)
-	$(BIN)/python -m benchmarks.train_step --rounds 4 --output runs/bench/train_step.json $(BESIDE)
+	  --frames 4 --memory_frames --output $(RESULTS)/animate.json $(REFERENCE_FLAGS)
+	$(BIN)/python -m benchmarks.train_step --rounds 4 --output $(RESULTS)/train_step.json $(REFERENCE_FLAGS)
 	$(BIN)/python -m benchmarks.evaluate --checkpoint runs/procedural --clips 1 --frames 8 --rounds 2 \
-	  --batch_sizes 1 --l1_batch_sizes --output runs/bench/evaluate.json $(BESIDE) \
+	  --batch_sizes 1 --l1_batch_sizes --output $(RESULTS)/evaluate.json $(REFERENCE_FLAGS) \
 	  $(if $(REFERENCE),--torch_checkpoint runs/procedural.pth.tar)
 	$(BIN)/python -m benchmarks.data --clips 10 --frames 32 --folder runs/bench_data/few --rounds 3 --seconds 2 \
-	  --output runs/bench/data.json $(BESIDE)
-	$(BIN)/python -m benchmarks.ops --rounds 2 --output runs/bench/ops.json $(BESIDE)
-	$(BIN)/python -m benchmarks.parts --rounds 2 --output runs/bench/parts.json $(BESIDE)
-	$(if $(REFERENCE),$(BIN)/python docs/make_benchmark_plot.py runs/bench)
+	  --output $(RESULTS)/data.json $(REFERENCE_FLAGS)
+	$(BIN)/python -m benchmarks.ops --rounds 2 --output $(RESULTS)/ops.json $(REFERENCE_FLAGS)
+	$(BIN)/python -m benchmarks.parts --rounds 2 --output $(RESULTS)/parts.json $(REFERENCE_FLAGS)
+	$(if $(REFERENCE),$(BIN)/python docs/make_benchmark_plot.py $(RESULTS))
 
-bench-animate: $(if $(VARIANTS),need-REFERENCE) $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) $(if $(CHECKPOINT),,runs/procedural) ## time animation; REFERENCE=official-checkout beside it, VARIANTS="eager onnxruntime" in these ways
-	$(if $(VARIANTS),$(TORCH_VENV)/bin/python -m pip install $(PIP_FLAGS) -r benchmarks/requirements.txt)
+bench-animate: $(if $(VARIANTS),need-REFERENCE) $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) $(if $(CHECKPOINT),,runs/procedural) ## time animation; REFERENCE=official-checkout compares with it, VARIANTS="eager onnxruntime" in these ways
+	$(if $(VARIANTS),$(TORCH_VENV)/bin/python -m pip install $(PIP_FLAGS) -r benchmarks/official/requirements.txt)
 	$(BIN)/python -m benchmarks.animate --checkpoint "$(or $(CHECKPOINT),runs/procedural)" $(ARGS) \
-	  $(BESIDE) $(if $(VARIANTS),--variants $(VARIANTS))
+	  $(REFERENCE_FLAGS) $(if $(VARIANTS),--variants $(VARIANTS))
 
-bench-evaluate: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) runs/procedural ## time evaluation; REFERENCE=official-checkout beside it
+bench-evaluate: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) runs/procedural ## time evaluation; REFERENCE=official-checkout compares with it
 	$(BIN)/python -m benchmarks.evaluate --checkpoint runs/procedural $(if $(DATA),--data "$(DATA)") $(ARGS) \
-	  $(BESIDE) $(if $(REFERENCE),--torch_checkpoint runs/procedural.pth.tar)
+	  $(REFERENCE_FLAGS) $(if $(REFERENCE),--torch_checkpoint runs/procedural.pth.tar)
 
 # Weights made from a seed, as an official file and converted; speed does not depend on them.
 runs/procedural: | $(STAMP)
@@ -96,17 +98,17 @@ runs/procedural: | $(STAMP)
 	$(BIN)/python convert_torch_weights.py --checkpoint runs/procedural.pth.tar \
 	  --config configs/vox256.py --output runs/procedural
 
-bench-train: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time a training step, forward and backward apart with ARGS=--parts; REFERENCE=official-checkout beside it
-	$(BIN)/python -m benchmarks.train_step $(ARGS) $(BESIDE)
+bench-train: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time a training step; REFERENCE=official-checkout compares with it
+	$(BIN)/python -m benchmarks.train_step $(ARGS) $(REFERENCE_FLAGS)
 
-bench-data: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time the reader of clips; REFERENCE=official-checkout beside it
-	$(BIN)/python -m benchmarks.data $(if $(DATA),--data "$(DATA)") $(ARGS) $(BESIDE)
+bench-data: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time the reader of clips; REFERENCE=official-checkout compares with it
+	$(BIN)/python -m benchmarks.data $(if $(DATA),--data "$(DATA)") $(ARGS) $(REFERENCE_FLAGS)
 
-bench-ops: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time each operation, beside the machine's limits; REFERENCE=official-checkout beside it
-	$(BIN)/python -m benchmarks.ops $(ARGS) $(BESIDE)
+bench-ops: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time each operation, as a share of the machine's limits; REFERENCE=official-checkout compares with it
+	$(BIN)/python -m benchmarks.ops $(ARGS) $(REFERENCE_FLAGS)
 
-bench-parts: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time the parts of a frame, of a step with ARGS=--training, likewise
-	$(BIN)/python -m benchmarks.parts $(ARGS) $(BESIDE)
+bench-parts: $(STAMP) $(if $(REFERENCE),$(TORCH_STAMP)) ## time the parts of a frame, of a training step with ARGS=--training; REFERENCE=official-checkout compares with it
+	$(BIN)/python -m benchmarks.parts $(ARGS) $(REFERENCE_FLAGS)
 
 parity: need-REFERENCE need-CHECKPOINT $(TORCH_STAMP) ## compare with the official code: REFERENCE=checkout CHECKPOINT=file
 	$(TORCH_VENV)/bin/python -m tests.official.parity --reference "$(REFERENCE)" --checkpoint "$(CHECKPOINT)" \

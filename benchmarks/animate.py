@@ -1,4 +1,4 @@
-r"""How long an animated frame takes, the first one too, and how much memory a clip needs.
+r"""How long does an animated frame take, the first one too, and how much memory does a clip need?
 
   python -m benchmarks.animate --checkpoint DIR
   python -m benchmarks.animate --checkpoint DIR --reference CHECKOUT --reference_python PYTHON \
@@ -12,7 +12,6 @@ the project's. Speed does not depend on what the pictures show, so ours are nois
 import argparse
 import contextlib
 import json
-import shlex
 import statistics
 import subprocess
 import sys
@@ -27,15 +26,19 @@ import imageio_ffmpeg
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.common.measuring import (
+from benchmarks.common.memory import peak_rss_mib
+from benchmarks.common.reference import (
     ReferenceProcess,
-    add_output_flag,
+    absolute,
     add_reference_flags,
+    official_config,
+    reference_command,
+)
+from benchmarks.common.results import (
+    add_output_flag,
     describe_machine,
     headline,
-    official_config,
-    peak_rss_mib,
-    reference_command,
+    spread,
     write_results,
 )
 from tpsm_jax.animation.animator import Animator
@@ -55,7 +58,7 @@ VARIANTS = (
     "openvino bfloat16",
 )
 
-# Animates so many frames; gives seconds, and those of all cores together, of each.
+# Takes a number of frames, animates as many; returns seconds a frame, and CPU seconds a frame.
 Timed = Callable[[int], tuple[float, float]]
 
 
@@ -76,12 +79,11 @@ def main() -> None:
             f"{run['name']:28}  {run['frames']:4} frames, the first after "
             f"{run['first_frame']:6.2f} s, peak memory {run['peak_rss_mib']:6.0f} MiB"
         )
-    command = f"python {shlex.join(sys.argv)}"
-    write_results(args.output, command=command, rows=headlines(rows) + rows + runs)
+    write_results(args.output, headlines(rows) + rows + runs)
 
 
 def time_frames(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row of the table for each batch size, and each variant of the reference, in turns."""
+    """Times each batch size and each variant of the reference in turns; a row for each."""
     with contextlib.ExitStack() as stack:
         timed = {}
         for name, dtype, sizes in (
@@ -105,14 +107,13 @@ def time_frames(args: argparse.Namespace) -> list[dict[str, Any]]:
                 times[name].append(animate(args.frames))
     for row in rows:
         seconds, of_processors = zip(*times[row["name"]], strict=True)
-        row |= {"seconds_a_frame": statistics.median(seconds), "rounds": list(seconds)}
-        row |= {"low": min(seconds), "high": max(seconds)}
+        row |= spread("seconds_a_frame", seconds) | {"rounds": list(seconds)}
         row["processor_seconds_a_frame"] = statistics.median(of_processors)
     return rows
 
 
 def time_ours(checkpoint: Any, batch_size: int) -> Timed:
-    """The project, compiled already."""
+    """The project's animator with its programs compiled."""
     height, width = checkpoint.config.image_size
     source, driving = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), np.uint8)
     animator = Animator(checkpoint, source, batch_size=batch_size, mode="standard")
@@ -130,7 +131,7 @@ def time_ours(checkpoint: Any, batch_size: int) -> Timed:
 
 
 def time_reference(process: ReferenceProcess, batch_size: int) -> Timed:
-    """A variant of the official code."""
+    """A variant of the official code, which its process times."""
 
     def animate(frames: int) -> tuple[float, float]:
         count = -(-frames // batch_size) * batch_size
@@ -141,7 +142,7 @@ def time_reference(process: ReferenceProcess, batch_size: int) -> Timed:
 
 
 def variants(args: argparse.Namespace) -> Iterator[tuple[str, int]]:
-    """Those of the reference, each with its batch size: only compiled ones take several frames."""
+    """The reference's variants and batch sizes: only compiled ones take several frames at once."""
     for variant in args.variants if args.reference else ():
         sizes = args.compiled_batch_sizes if variant.startswith("compiled") else [1]
         yield from ((variant, size) for size in sizes)
@@ -150,17 +151,17 @@ def variants(args: argparse.Namespace) -> Iterator[tuple[str, int]]:
 def command_of(
     args: argparse.Namespace, image_size: Sequence[int], variant: str, batch_size: int
 ) -> list[str]:
-    """How to start the official code."""
+    """The command that starts a variant of the official code."""
     command = reference_command(args, "animation_worker")
     command += ["--config", official_config(args), "--size", *map(str, image_size)]
     command += ["--variant", variant, "--batch_size", str(batch_size)]
     if args.torch_checkpoint:
-        command += ["--torch_checkpoint", args.torch_checkpoint]
+        command += ["--torch_checkpoint", absolute(args.torch_checkpoint)]
     return command
 
 
 def print_speed(rows: list[dict[str, Any]]) -> None:
-    """Medians, extremes, and how much faster than the reference as published."""
+    """Prints medians, extremes, and how many times as fast as the reference as published."""
     eager = [row for row in rows if row["name"] == "reference, eager"]
     for row in rows:
         line = (
@@ -173,13 +174,13 @@ def print_speed(rows: list[dict[str, Any]]) -> None:
 
 
 def ratios(row: dict[str, Any], reference: dict[str, Any]) -> list[float]:
-    """How many times as fast, round by round."""
+    """How many times as fast a row is as the reference's, round by round."""
     pairs = zip(reference["rounds"], row["rounds"], strict=True)
     return [theirs / ours for theirs, ours in pairs]
 
 
 def headlines(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Our fastest size beside each variant; in float32 beside those in float32 alone."""
+    """Our fastest batch size compared with each variant; float32 with float32 variants only."""
     shown = []
     for ours, precision in (("ours, batch", ""), ("ours, bfloat16", " in bfloat16")):
         sizes = [row for row in rows if row["name"].startswith(ours)]
@@ -188,16 +189,16 @@ def headlines(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             if not sizes or variant == row["name"] or ("bfloat16" in variant and not precision):
                 continue
             fastest = min(sizes, key=lambda row: row["seconds_a_frame"])
-            question = f"an animated frame{precision}" + f", beside {variant}" * (
-                variant != "eager"
-            )
+            question = f"an animated frame{precision}"
+            if variant != "eager":
+                question += f", compared with {variant}"
             seconds = (each["seconds_a_frame"] for each in (fastest, row))
             shown.append(headline(question, "s", *seconds, ratios(fastest, row)))
     return shown
 
 
 def measure_processes(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Whole runs in processes of their own: first without compiled programs, then with."""
+    """Times whole runs in new processes: first without compiled programs, then with them."""
     runs = []
     with tempfile.TemporaryDirectory() as folder:
         plan = {"nothing compiled yet": 2, "compiled before": 2}
@@ -215,7 +216,7 @@ def measure_processes(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def animate_clip(args: argparse.Namespace) -> None:
-    """What animate.py does, with the time since the process was started and the peak memory."""
+    """Does what animate.py does; prints the time since the process started and peak memory."""
     clip, started, cache = args.child
     use_compilation_cache(cache)
     keep_freed_memory()
@@ -238,10 +239,10 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--checkpoint", required=True, help="folder that convert_torch_weights.py wrote")
     add("--frames", type=positive, default=4, help="frames a round")
-    add("--rounds", type=positive, default=6)
+    add("--rounds", type=positive, default=6, help="turns of each code")
     add("--batch_sizes", type=positive, nargs="+", default=[1, 2, 4, 8])
     add("--bfloat16_batch_sizes", type=positive, nargs="*", default=[])
-    add("--frames_only", action="store_true", help="no processes that are timed from their start")
+    add("--frames_only", action="store_true", help="time no processes from their start")
     add("--memory_frames", type=positive, nargs="*", default=[50, 500], help="lengths of clips")
     add_reference_flags(parser)
     add("--torch_checkpoint", help="x.pth.tar for the reference; random weights without")
@@ -254,7 +255,7 @@ def parse_arguments() -> argparse.Namespace:
         help=", ".join(VARIANTS),
     )
     sizes = {"type": positive, "nargs": "+", "default": [1]}
-    add("--compiled_batch_sizes", **sizes, help="of the variants that PyTorch compiles")
+    add("--compiled_batch_sizes", **sizes, help="for variants that PyTorch compiles")
     add_output_flag(parser)
     add_cache_flag(parser)
     add("--child", nargs=3, help=argparse.SUPPRESS)

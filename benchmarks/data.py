@@ -1,18 +1,17 @@
-r"""How many samples a second the reader of clips hands out: prepared, from PNG folders, from mp4.
+r"""How many samples a second does the reader hand out: prepared, from PNG folders, from mp4?
 
   python -m benchmarks.data
   python -m benchmarks.data --data DIR --reference CHECKOUT --reference_python PYTHON
 
 The same clips in each form: puppets drawn here, or those of --data, at one size. A sample is two
-frames of a clip, decoded; batches go to the consumer, as in training. The official code augments
-its pictures in the loader, this one on the accelerator within the training step: so there is a
-second figure, for which this machine's processor does that too. With a checkout of the official
-PyTorch code, and a Python that has torch, its reader is timed beside, in turns.
+decoded frames of a clip; batches go to the consumer, as in training. The official code augments
+its pictures in the loader, this one on the accelerator within the training step. So there is a
+second figure, for which this machine's processor augments too. With a checkout of the official
+PyTorch code, and a Python that has torch, the official reader is timed in turns with ours.
 """
 
 import argparse
 import contextlib
-import shlex
 import statistics
 import subprocess
 import sys
@@ -23,15 +22,20 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from benchmarks.common.measuring import (
+from benchmarks.common.memory import peak_rss_mib
+from benchmarks.common.reference import (
+    ROOT,
     ReferenceProcess,
-    add_output_flag,
+    absolute,
     add_reference_flags,
+    official_config,
+    reference_command,
+)
+from benchmarks.common.results import (
+    add_output_flag,
     describe_machine,
     headline,
-    official_config,
-    peak_rss_mib,
-    reference_command,
+    spread,
     write_results,
 )
 from configs.base import get_base_config
@@ -43,8 +47,6 @@ from data.roots import RootOptions, root_kind
 from tpsm_jax.cli import ArgumentParser, run_script
 from tpsm_jax.media.video_writer import FrameWriter
 from tpsm_jax.training.augment import augment
-
-ROOT = Path(__file__).resolve().parent.parent
 
 FORMS = ("prepared", "png", "mp4")  # the reference reads the last two
 FPS = 25
@@ -71,7 +73,7 @@ def main() -> None:
         rows.append({"name": f"{form} on disk", "mib": size})
     rows.append({"name": "peak memory of ours", "mib": peak_rss_mib()})
     rows += headlines(rates)
-    write_results(args.output, command=f"python {shlex.join(sys.argv)}", rows=rows)
+    write_results(args.output, rows)
 
 
 class Reader:
@@ -90,15 +92,15 @@ class Reader:
         self._augment = jax.jit(lambda rng, *pair: augment(rng, *pair, params))
 
     def rate(self, seconds: float, *, augmented: bool) -> float:
-        """Samples a second over so many seconds.
+        """Reads for a while, and returns samples a second.
 
         Args:
-          seconds: to read for; the threads start before.
+          seconds: how long to read; the threads start before.
           augmented: whether flips and jitter follow, on JAX's device.
         """
         given = {"seed": 0, "start_step": self._step, "workers": self._workers}
         with self.dataset.batches(**self._sizes, **given) as batches:
-            self._take(batches, augmented)  # the threads are there, and the program is compiled
+            self._take(batches, augmented)  # starts the threads, compiles the program
             start, samples = time.perf_counter(), 0
             while time.perf_counter() - start < seconds:
                 samples += self._take(batches, augmented)
@@ -116,7 +118,7 @@ class Reader:
 def measure(
     ours: dict[str, Reader], theirs: dict[str, ReferenceProcess], args: argparse.Namespace
 ) -> dict[str, list[float]]:
-    """Samples a second of every row of the table, a round after the other."""
+    """Times every reader in turns; returns samples a second of every row, a value a round."""
     rates: dict[str, list[float]] = {}
     for _ in range(args.rounds):
         for form, reader in ours.items():
@@ -130,7 +132,7 @@ def measure(
 
 
 def make_forms(args: argparse.Namespace) -> None:
-    """Writes the clips as PNG folders, as mp4, and prepared; what is there is kept."""
+    """Writes the clips as PNG folders, as mp4, and prepared; keeps what is there already."""
     png, mp4, prepared = (args.folder / form for form in ("png", "mp4", "prepared"))
     if not png.exists():
         if args.data is None:
@@ -160,19 +162,19 @@ def write_clips(root: Path, split: str, output: Path, ending: str, size: int) ->
 
 
 def folder_bytes(folder: Path) -> int:
-    """Of all files in it."""
+    """The bytes of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def command_of(args: argparse.Namespace, form: str) -> list[str]:
-    """How to start the official reader."""
+    """The command that starts the official reader."""
     command = reference_command(args, "data_worker")
-    command += ["--config", official_config(args), "--data", str(args.folder / form)]
+    command += ["--config", official_config(args), "--data", absolute(args.folder / form)]
     return [*command, "--batch_size", str(args.batch_size), "--workers", str(args.workers)]
 
 
 def print_table(rates: dict[str, list[float]]) -> None:
-    """Medians, extremes, and how much faster than the reference."""
+    """Prints medians, extremes, and how many times as fast as the reference."""
     for name, values in rates.items():
         median = statistics.median(values)
         line = f"{name:20} {median:8.1f} samples/s ({min(values):.1f} to {max(values):.1f})"
@@ -184,13 +186,10 @@ def print_table(rates: dict[str, list[float]]) -> None:
 
 
 def row(name: str, rates: list[float], args: argparse.Namespace) -> dict[str, Any]:
-    """Of the JSON file."""
+    """A row of the JSON file."""
     return {
         "name": name,
-        "samples_a_second": statistics.median(rates),
-        "low": min(rates),
-        "high": max(rates),
-        "rounds": len(rates),
+        **spread("samples_a_second", rates),
         "workers": args.workers,
         "batch_size": args.batch_size,
         "size": args.size,
@@ -198,14 +197,14 @@ def row(name: str, rates: list[float], args: argparse.Namespace) -> dict[str, An
 
 
 def headlines(rates: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """How many times as fast ours reads what the reference reads, and the prepared form."""
+    """How many times as fast as the reference ours reads the same form, and the prepared one."""
     found = []
     for ours, form in (("prepared", "png"), ("png", "png"), ("mp4", "mp4")):
         if f"reference {form}" not in rates:
             continue
         theirs = rates[f"reference {form}"]
         ratios = [a / b for a, b in zip(rates[ours], theirs, strict=True)]
-        question = f"reading clips: {ours}, beside {form}"
+        question = f"reading clips: {ours}, compared with {form}"
         medians = statistics.median(rates[ours]), statistics.median(theirs)
         found.append(headline(question, "samples/s", *medians, ratios))
     return found
@@ -218,12 +217,12 @@ def parse_arguments() -> argparse.Namespace:
     add("--data", type=Path, help="clips to measure on, as for training; else puppets are drawn")
     add("--folder", type=Path, help="where the forms are written and kept (runs/bench_data/NAME)")
     add("--clips", type=int, default=20, help="puppets to draw")
-    add("--frames", type=int, default=128, help="of each")
+    add("--frames", type=int, default=128, help="frames of each puppet")
     add("--size", type=int, default=256, help="side in pixels")
     add("--workers", type=int, default=2, help="threads, and processes of the reference")
     add("--batch_size", type=int, default=8)
     add("--rounds", type=int, default=5, help="turns of each reader")
-    add("--seconds", type=float, default=3, help="a turn; twice that for the reference")
+    add("--seconds", type=float, default=3, help="length of a turn; twice that for the reference")
     add_reference_flags(parser)
     add_output_flag(parser)
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-r"""Frames a second of a reconstruction with its files and numbers, beside the official code's.
+r"""How many frames a second does evaluation reconstruct, measure and write?
 
   python -m benchmarks.evaluate --checkpoint DIR
   python -m benchmarks.evaluate --checkpoint DIR --torch_checkpoint x.pth.tar \
@@ -13,23 +13,25 @@ Loading the weights and compiling are left out on both sides.
 
 import argparse
 import contextlib
-import shlex
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.common.measuring import (
+from benchmarks.common.memory import peak_rss_mib
+from benchmarks.common.reference import (
     ReferenceProcess,
-    add_output_flag,
+    absolute,
     add_reference_flags,
+    official_config,
+    reference_command,
+)
+from benchmarks.common.results import (
+    add_output_flag,
     describe_machine,
     headline,
-    official_config,
-    peak_rss_mib,
-    reference_command,
+    spread,
     write_results,
 )
 from data.evaluation_set import clips_for_test
@@ -43,13 +45,11 @@ from tpsm_jax.evaluation.run import Settings, evaluate, load_checkpoints
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 from tpsm_jax.runtime.malloc import keep_freed_memory
 
-ROOT = Path(__file__).resolve().parent.parent
-
 PUBLISHED, NO_SHEETS = "reference as published", "reference without its sheets"
 
 
 class Pass(NamedTuple):
-    """All clips, once: frames a second, and the mean L1 over all frames."""
+    """One pass over all clips: frames a second, and the mean L1 over all frames."""
 
     speed: float
     l1: float
@@ -79,7 +79,7 @@ def main() -> None:
     print_table(table)
     print(f"peak memory of ours, all batch sizes {peak_rss_mib():.0f} MiB")
     rows = headlines(table) + [row(name, passes) for name, passes in table.items()]
-    write_results(args.output, command=f"python {shlex.join(sys.argv)}", rows=rows)
+    write_results(args.output, rows)
 
 
 class Evaluation:
@@ -93,7 +93,7 @@ class Evaluation:
         self.frames = sum(1 for clip in self.clips for _ in clip.frames())
 
     def run(self, batch_size: int) -> Pass:
-        """What eval.py does between loading the weights and writing its page."""
+        """Does what eval.py does between loading the weights and writing its page."""
         settings = Settings(self._data, batch_size=batch_size)
         with tempfile.TemporaryDirectory() as folder:
             start = time.perf_counter()
@@ -102,7 +102,7 @@ class Evaluation:
         return Pass(self.frames / seconds, metrics["models"][0]["totals"]["l1"])
 
     def run_l1_alone(self, batch_size: int) -> Pass:
-        """The same clips without any other number, and without files."""
+        """Computes the same clips' L1, no other number, and writes no files."""
         start, total = time.perf_counter(), 0.0
         reconstructor = Reconstructor(self._loaded[0], batch_size=batch_size, l1_only=True)
         for clip in self.clips:
@@ -114,7 +114,7 @@ class Evaluation:
 def measure(
     ours: Evaluation, reference: ReferenceProcess | None, args: argparse.Namespace
 ) -> Table:
-    """Every row's passes, in turns; the first turn, in which ours compiles, does not count."""
+    """Runs every row's passes in turns; the first turn, in which ours compiles, does not count."""
     table: Table = {}
     for turn in range(1 + args.rounds):
         passes = {f"ours, batch {size}": ours.run(size) for size in args.batch_sizes}
@@ -131,16 +131,17 @@ def measure(
 
 
 def command_of(args: argparse.Namespace) -> list[str]:
-    """How to start the official code."""
+    """The command that starts the official code."""
     if not args.torch_checkpoint:
-        raise InputError("--reference is to have the same weights: give --torch_checkpoint")
+        raise InputError("--reference needs the same weights: give --torch_checkpoint")
     command = reference_command(args, "evaluation_worker")
-    command += ["--config", official_config(args), "--torch_checkpoint", args.torch_checkpoint]
-    return [*command, "--data", args.data]
+    command += ["--config", official_config(args)]
+    command += ["--torch_checkpoint", absolute(args.torch_checkpoint)]
+    return [*command, "--data", absolute(args.data)]
 
 
 def print_table(table: Table) -> None:
-    """Medians, extremes, how much faster than the reference, and L1, which all agree on."""
+    """Prints medians, extremes, how many times as fast as the reference, and the common L1."""
     for name, passes in table.items():
         speeds = [each.speed for each in passes]
         line = f"{name:36} {statistics.median(speeds):6.3f} frames/s"
@@ -153,26 +154,19 @@ def print_table(table: Table) -> None:
 
 
 def ratios(table: Table, name: str, reference: str) -> list[float]:
-    """How many times as fast, turn by turn."""
+    """How many times as fast a row is as a reference, turn by turn."""
     pairs = zip(table[name], table[reference], strict=True)
     return [ours.speed / theirs.speed for ours, theirs in pairs]
 
 
 def row(name: str, passes: list[Pass]) -> dict[str, Any]:
-    """Of the JSON file."""
+    """A row of the JSON file."""
     speeds = [each.speed for each in passes]
-    return {
-        "name": name,
-        "frames_a_second": statistics.median(speeds),
-        "low": min(speeds),
-        "high": max(speeds),
-        "rounds": len(speeds),
-        "l1": passes[0].l1,
-    }
+    return {"name": name, **spread("frames_a_second", speeds), "l1": passes[0].l1}
 
 
 def headlines(table: Table) -> list[dict[str, Any]]:
-    """Our fastest size beside the reference."""
+    """Our fastest batch size compared with the reference."""
     if PUBLISHED not in table:
         return []
     speeds = {name: row(name, passes)["frames_a_second"] for name, passes in table.items()}
@@ -189,7 +183,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--checkpoint", required=True, help="folder that convert_torch_weights.py wrote")
     add("--data", help="folder of clips with test/ and train/; else puppets are drawn")
     add("--clips", type=positive, default=2, help="puppets to draw")
-    add("--frames", type=positive, default=16, help="of each")
+    add("--frames", type=positive, default=16, help="frames of each puppet")
     add("--size", type=positive, default=256, help="side in pixels")
     add("--batch_sizes", type=positive, nargs="+", default=[1, 2, 4, 8])
     add("--l1_batch_sizes", type=positive, nargs="*", default=[1], help="for L1 alone, no files")

@@ -1,4 +1,4 @@
-r"""How long each operation takes that matters, beside the official code's, and beside the limits.
+r"""How long does each operation take, and how near does it come to the machine's limits?
 
   python -m benchmarks.ops
   python -m benchmarks.ops --reference CHECKOUT --reference_python PYTHON --only "grid sample"
@@ -9,23 +9,19 @@ official PyTorch code, and a Python that has torch, theirs is timed in turns wit
 
 import argparse
 import contextlib
-import shlex
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from benchmarks.common.measuring import (
-    ReferenceProcess,
-    add_output_flag,
-    add_reference_flags,
-    describe_machine,
-    reference_command,
-    write_results,
-)
 from benchmarks.common.op_cases import CASES, Case, flow, keypoints, noise
+from benchmarks.common.reference import (
+    ReferenceProcess,
+    add_reference_flags,
+    reference_command,
+)
+from benchmarks.common.results import add_output_flag, describe_machine, write_results
 from benchmarks.common.roofline import Work, compiled, measure, print_rows, with_gradient
 from tpsm_jax.cli import ArgumentParser, positive, run_script, seconds
 from tpsm_jax.errors import InputError
@@ -59,11 +55,11 @@ def main() -> None:
         timing = {"rounds": args.rounds, "seconds": args.seconds}
         rows = measure(works, reference, numbers, **timing)
     print_rows(rows)
-    write_results(args.output, command=f"python {shlex.join(sys.argv)}", rows=rows)
+    write_results(args.output, rows)
 
 
 def work_of(case: Case) -> Work:
-    """The operation, and its gradient where the case wants that."""
+    """The operation, with its gradient if the case asks for it."""
     function, arguments = make(case)
     if not case.gradient:
         return compiled(function, *arguments)
@@ -72,7 +68,7 @@ def work_of(case: Case) -> Work:
 
 
 def make(case: Case) -> tuple[Callable[..., Any], list[Any]]:
-    """The operation, and what it is differentiated with respect to."""
+    """The operation, and its arguments, which it may be differentiated with respect to."""
     side, channels = case.side, case.channels
     picture = noise(0, 1, side, side, channels)
     if case.kind == "grid sample":
@@ -105,7 +101,7 @@ def make(case: Case) -> tuple[Callable[..., Any], list[Any]]:
 
 
 def make_layer(case: Case, picture: Any) -> tuple[Callable[..., Any], list[Any]]:
-    """What has weights."""
+    """A layer with weights, and its arguments."""
     relu: Callable[[Any], Any] = jax.nn.relu
     options: dict[str, Any] = {}
     if case.kind == "batch norm, relu":
@@ -133,7 +129,7 @@ def parse_arguments() -> argparse.Namespace:
     """The flags."""
     parser = ArgumentParser(__doc__)
     add = parser.add_argument
-    add("--only", default="", help="of the operations whose name holds this")
+    add("--only", default="", help="run only operations with this in their name")
     add("--rounds", type=positive, default=7, help="turns of each code")
     add("--seconds", type=seconds, default=0.05, help="a turn lasts at least")
     add_reference_flags(parser, config=False)

@@ -1,4 +1,4 @@
-r"""What a frame, or a training step, is made of: each part alone, beside the official code's.
+r"""What does a frame, or a training step, consist of, and how long does each part take alone?
 
   python -m benchmarks.parts
   python -m benchmarks.parts --training --reference CHECKOUT --reference_python PYTHON
@@ -6,25 +6,23 @@ r"""What a frame, or a training step, is made of: each part alone, beside the of
 Float32, batch 1, random weights, on whatever backend is there: time, and counted work as a share of
 what the machine can do at most. A part's bytes are those that all operations of its compiled
 program read and write. In training each part is run with its gradient, to its weights and to what
-other parts give it; train_step.py times the whole. What is within another part is indented.
-The official code is as published: for each frame it encodes the source anew, and warps twice.
+other parts give it, and the step's losses as a whole without and with their gradient;
+train_step.py times whole steps. A part of another part is indented. The official code runs as
+published: it encodes the source again for each frame, and warps twice.
 """
 
 import argparse
 import contextlib
-import shlex
 import sys
 
 from benchmarks.common.frame_parts import frame_parts
-from benchmarks.common.measuring import (
+from benchmarks.common.reference import (
     ReferenceProcess,
-    add_output_flag,
     add_reference_flags,
-    describe_machine,
     official_config,
     reference_command,
-    write_results,
 )
+from benchmarks.common.results import add_output_flag, describe_machine, write_results
 from benchmarks.common.roofline import measure, print_rows
 from benchmarks.common.training_parts import training_parts
 from tpsm_jax.cli import ArgumentParser, positive, run_script, seconds
@@ -63,11 +61,11 @@ def main() -> None:
     whole = "step" if args.training else "frame"
     total = sum(row["ours_s"] * row["count"] for row in rows)
     print(f"all parts, as often as a {whole} needs them: {1e3 * total:.1f} ms")
-    write_results(args.output, command=f"python {shlex.join(sys.argv)}", rows=rows)
+    write_results(args.output, rows)
 
 
 def command_of(args: argparse.Namespace, parts: list[str]) -> list[str]:
-    """How to start the official code."""
+    """The command that starts the official code."""
     command = reference_command(args, "parts_worker")
     command += ["--config", official_config(args, args.config)]
     command += ["--size", *map(str, read_config(args.config).image_size)]
@@ -78,7 +76,7 @@ def parse_arguments() -> argparse.Namespace:
     """The flags."""
     parser = ArgumentParser(__doc__)
     add = parser.add_argument
-    add("--training", action="store_true", help="of a training step, not of a frame")
+    add("--training", action="store_true", help="the parts of a training step, not of a frame")
     add("--config", default="configs/vox256.py", help="file with get_config()")
     add("--rounds", type=positive, default=5, help="turns of each code")
     add("--seconds", type=seconds, default=0.1, help="a turn lasts at least")

@@ -15,6 +15,7 @@ import numpy as np
 
 from data.sample_reader import ArraySpec, Sample
 from tpsm_jax.errors import InputError
+from tpsm_jax.runtime.cores import available_cores
 
 BATCHES_AHEAD = 2
 _END = 2**62  # more samples than any run reads
@@ -74,7 +75,7 @@ class Batches(Iterator[dict[str, Any]]):
           InputError: TensorFlow is not installed.
         """
         tf = import_tensorflow()
-        workers = workers or _cores()
+        workers = workers or available_cores()
         self._name, self._number, self._batch_size, self._next = name, number, batch_size, start
         reader = _Reader(read, number, spec)
         self._errors = reader.errors
@@ -134,11 +135,6 @@ class Batches(Iterator[dict[str, Any]]):
 
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def _cores() -> int:
-    has_affinity = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
 
 
 class _Reader:

@@ -1,10 +1,10 @@
-"""Makes the README's table and picture of speed from what the benchmarks measured.
+"""Makes the README's table and picture of speed from the benchmarks' results.
 
   python docs/make_benchmark_plot.py runs/bench
 
-FOLDER holds the JSON files that `make bench REFERENCE=...` writes. Their headline rows, each of a
-question that ours and the official code were both asked, become a table, which is printed as
-Markdown, and bars, docs/images/speed.png.
+FOLDER holds the JSON files that `make bench REFERENCE=...` writes. Their headline rows, each with
+our time and the official code's for one question, become a table, which is printed as Markdown, and
+bars, docs/images/speed.png.
 """
 
 import json
@@ -20,11 +20,11 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.runtime.atomic_files import replaced
 
 PATH = Path(__file__).parent / "images" / "speed.png"
-ORDER = ("animate", "train", "evaluate", "data")  # of the files; others after them
+ORDER = ("animate", "train", "evaluate", "data")  # the first files; others come after them
 WIDTH, ROW, GAP, RIGHT, TOP, BOTTOM = 760, 34, 14, 60, 14, 34
 INK, PALE, LINE = (40, 40, 48), (120, 120, 130), (215, 218, 224)
 FASTER, SLOWER = (43, 108, 176), (192, 86, 33)
-SCALE = 3  # drawn so much larger, then made smaller, which smooths the edges
+SCALE = 3  # drawn three times as large, then reduced, which smooths the edges
 
 Row = dict[str, Any]
 
@@ -45,10 +45,10 @@ def main() -> None:
 
 
 def read_headlines(folder: Path) -> tuple[list[str], list[Row]]:
-    """The machines that measured, and the headline rows of all files.
+    """Reads the machines that measured, and the headline rows of all files.
 
     Raises:
-      InputError: if the folder holds no such row, or a file of it is none of a benchmark.
+      InputError: the folder holds no such row, or a file that no benchmark wrote.
     """
 
     def place(path: Path) -> tuple[int, str]:
@@ -66,13 +66,13 @@ def read_headlines(folder: Path) -> tuple[list[str], list[Row]]:
         rows += found
     if not rows:
         raise InputError(
-            f"{folder} holds no results beside the official code's: make bench REFERENCE=..."
+            f"{folder} compares nothing with the official code: make bench REFERENCE=..."
         )
     return list(dict.fromkeys(machines)), rows
 
 
 def table(rows: list[Row]) -> str:
-    """In Markdown."""
+    """Formats the rows as a Markdown table."""
     lines = ["| | ours | official code | times as fast |", "|---|---|---|---|"]
     for row in rows:
         ours, reference = (f"{row[key]:.3g} {row['unit']}" for key in ("ours", "reference"))
@@ -83,12 +83,12 @@ def table(rows: list[Row]) -> str:
 
 
 def number(value: float) -> str:
-    """A ratio with as many digits as say something."""
+    """Formats a ratio: two decimals below 10, none above."""
     return f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
 def draw(rows: list[Row]) -> Image.Image:
-    """Bars from 1, as fast as the official code, on a logarithmic axis, with the rounds' spread."""
+    """Draws bars from 1 (as fast as the official code) on a log axis, with the rounds' spread."""
     height = TOP + ROW * len(rows) + BOTTOM
     picture = Image.new("RGB", (WIDTH * SCALE, height * SCALE), "white")
     pen = ImageDraw.Draw(picture)
@@ -120,8 +120,8 @@ def draw(rows: list[Row]) -> Image.Image:
         pen.rounded_rectangle(bar, 2 * SCALE, fill=FASTER if ratio >= 1 else SLOWER)
         spread = (x(row["ratio_low"]), middle, x(row["ratio_high"]), middle)
         pen.line(spread, fill=INK, width=2 * SCALE)
-        beside = (max(ends[1], spread[2]) + 8 * SCALE, middle)
-        pen.text(beside, f"{number(ratio)}x", fill=INK, font=font, anchor="lm")
+        label_at = (max(ends[1], spread[2]) + 8 * SCALE, middle)
+        pen.text(label_at, f"{number(ratio)}x", fill=INK, font=font, anchor="lm")
     return picture.resize((WIDTH, height), Image.Resampling.LANCZOS)
 
 

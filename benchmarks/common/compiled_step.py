@@ -1,5 +1,6 @@
-"""The training step as it is compiled for devices that need not be there."""
+"""The training step, lowered and compiled for devices that need not be present."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 from unittest import mock
 
@@ -19,9 +20,9 @@ class Step(NamedTuple):
     """A step that is traced and lowered, but not compiled.
 
     Attributes:
-      trainer: whose step it is.
-      lowered: of `jax`.
-      devices: how many it is for.
+      trainer: the step's trainer.
+      lowered: what `jax.jit(...).lower` returned.
+      devices: how many devices it is for.
     """
 
     trainer: Trainer
@@ -29,10 +30,10 @@ class Step(NamedTuple):
     devices: int
 
     def compile(self, *, joined: bool = True) -> Any:
-        """Compiles it; on simulated devices quickly, for what is exchanged is the same.
+        """Compiles the step; quickly on simulated devices, as that exchanges the same arrays.
 
         Args:
-          joined: whether XLA may sum several arrays by one all-reduce; for simulated devices alone.
+          joined: whether XLA may sum several arrays by one all-reduce; only for simulated devices.
         """
         if self._counted() is None:
             return self.lowered.compile()
@@ -42,9 +43,9 @@ class Step(NamedTuple):
         return self.lowered.compile(options)
 
     def flops(self, compiled: Any) -> float:
-        """Of one device's share: XLA's count of the step as it is written.
+        """FLOP of one device's share, by XLA's count of the step as it is written.
 
-        A TPU's compiler counts only what it made of it.
+        A TPU's compiler counts only the program that it made of it.
         """
         counted = self._counted()
         if counted is None:
@@ -56,12 +57,12 @@ class Step(NamedTuple):
 
 
 def lower_step(config: ConfigDict, devices: list[jax.Device], *, samples: int) -> Step:
-    """Traces and lowers the step in which everything takes part, as an accelerator computes it.
+    """Traces and lowers the step with every network and loss in it, in its accelerator's form.
 
     Args:
-      config: of the experiment; pretrained VGG-19 is replaced by a random one of its shape.
-      devices: simulated ones, or those of `topology_devices`; nothing is placed on them.
-      samples: a device.
+      config: the experiment; pretrained VGG-19 is replaced by a random one of its shape.
+      devices: simulated devices, or those of `topology_devices`; nothing is placed on them.
+      samples: samples a device.
     """
     config = config.copy_and_resolve_references()
     config.train_params.batch_size = samples * len(devices)
@@ -69,7 +70,7 @@ def lower_step(config: ConfigDict, devices: list[jax.Device], *, samples: int) -
         config.perceptual_features = "vgg19_random"
     background = config.model_params.common_params.bg
     with (
-        # Not the detours that the library takes where a CPU computes.
+        # Without the forms that are for a CPU.
         mock.patch.object(jax, "default_backend", return_value="tpu"),
         mock.patch.object(jax, "device_put", lambda tree, *_: tree),
     ):
@@ -88,21 +89,35 @@ def batch_shapes(trainer: Trainer, config: ConfigDict) -> dict[str, jax.ShapeDty
     return {"source": picture, "driving": picture}
 
 
+def summed_losses(trainer: Trainer, phase: Phase) -> Callable[..., jax.Array]:
+    """A function of (params, batch_stats, source, driving, draws, vgg19) that gives the loss."""
+
+    def total(
+        params: Any, batch_stats: Any, source: Any, driving: Any, draws: Any, vgg19: Any
+    ) -> jax.Array:
+        variables = {"params": params, "batch_stats": batch_stats}
+        batch = {"source": source, "driving": driving}
+        terms, _ = trainer.recipe.losses(variables, batch, draws, vgg19, phase)
+        return sum(terms.values(), jnp.float32(0))
+
+    return total
+
+
 def simulate_devices(count: int) -> list[jax.Device]:
-    """CPU devices in this process; to be called before JAX starts."""
+    """Makes CPU devices in this process; call it before JAX starts."""
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", count)
     return jax.devices()
 
 
 def topology_devices(name: str) -> list[jax.Device]:
-    """The chips of a TPU slice, to compile for; the package libtpu is needed, but no TPU.
+    """The chips of a TPU slice, to compile for; needs the package libtpu, but no TPU.
 
     Args:
-      name: generation and shape, as "v5e:2x4".
+      name: generation and shape, such as "v5e:2x4".
 
     Raises:
-      InputError: if there is no such slice, or no libtpu.
+      InputError: there is no such slice, or no libtpu.
     """
     from jax.experimental import topologies
 

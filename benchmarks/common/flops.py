@@ -13,9 +13,9 @@ def count_flops(lowered: Any, lower: Callable[[], Any]) -> float:
     """FLOP of a program as it is written, not as it is compiled.
 
     Args:
-      lowered: of `jax`.
-      lower: lowers it once more; called where the backend cannot count (GPU, TPU), with a CPU as
-        the default, which can.
+      lowered: what `jax.jit(...).lower` returned.
+      lower: lowers the program once more. It is called if the backend cannot count (GPU, TPU), with
+        a CPU, which can, as the default device.
     """
     counted = lowered.cost_analysis()
     if counted is None:
@@ -25,10 +25,10 @@ def count_flops(lowered: Any, lower: Callable[[], Any]) -> float:
 
 
 def cpu_device() -> jax.Device:
-    """A CPU beside whatever else there is.
+    """A CPU device, whatever the default backend is.
 
     Raises:
-      InputError: JAX was told to leave it alone.
+      InputError: JAX_PLATFORMS leaves CPUs out.
     """
     try:
         return jax.local_devices(backend="cpu")[0]

@@ -1,4 +1,4 @@
-"""The project's parts of a frame, for parts.py beside."""
+"""The project's parts of a frame, each compiled alone."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -23,8 +23,8 @@ class Part(NamedTuple):
     """A part of a frame or of a step.
 
     Attributes:
-      work: ours.
-      count: how often the whole needs it; 0 for what is within another part, or the whole.
+      work: the project's form of it.
+      count: how often the whole needs it; 0 for a part of another part, and for the whole.
       theirs: whether the official code has it, under the same name.
     """
 
@@ -34,7 +34,7 @@ class Part(NamedTuple):
 
 
 def frame_parts(config: ConfigDict) -> dict[str, Part]:
-    """By name; the source's features are needed once a clip."""
+    """Returns the parts by name. A source's features have count 0: they are needed once a clip."""
     model, variables, (source, driving) = build(config)
 
     def work(call: Callable[..., Any], *arguments: Any) -> Work:
@@ -73,7 +73,7 @@ def frame_parts(config: ConfigDict) -> dict[str, Part]:
 
 
 def build(config: ConfigDict) -> tuple[MotionModel, dict[str, Any], list[Any]]:
-    """The model, variables of random values, and two pictures of noise."""
+    """Builds the model, random variables, and two pictures of noise, [1, H, W, 3] in [0, 1]."""
     model = build_model(config.model_params, dtype=jnp.dtype(config.compute_dtype))
     height, width = config.image_size
     variables = jax.jit(init_variables, static_argnums=(0, 2, 3))(
@@ -84,7 +84,7 @@ def build(config: ConfigDict) -> tuple[MotionModel, dict[str, Any], list[Any]]:
 
 
 def dense_motion_parts(config: ConfigDict, variables: Any, points: Any) -> dict[str, Part]:
-    """What comes before dense motion's last convolutions."""
+    """The stages of dense motion before its last convolutions."""
     sizes = config.model_params.dense_motion_params
 
     def draw(source: Any, kp_driving: Any, kp_source: Any) -> Any:
@@ -95,7 +95,7 @@ def dense_motion_parts(config: ConfigDict, variables: Any, points: Any) -> dict[
         deformed = jax.vmap(grid_sample, (None, 0))(small, warps[0])
         heatmaps = gaussian_heatmaps(kp_driving[0], *size) - gaussian_heatmaps(kp_source[0], *size)
         deformed = jnp.moveaxis(deformed, 0, 2).reshape(*size, -1)
-        # An empty heatmap stands for the background.
+        # The background's heatmap is empty.
         return jnp.concatenate([jnp.zeros((*size, 1)), heatmaps, deformed], axis=-1)[None]
 
     drawn = compiled(draw, *points, count_program=True)
@@ -109,7 +109,7 @@ def dense_motion_parts(config: ConfigDict, variables: Any, points: Any) -> dict[
 
 
 def warp_and_mask(source: Any, maps: Any, motion: Any) -> Any:
-    """All that the inpainting network samples."""
+    """Warps and masks all features that the inpainting network uses, and the source."""
     flow = motion["deformation"][0]
 
     def warp(image: Any) -> Any:

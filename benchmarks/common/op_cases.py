@@ -1,4 +1,4 @@
-"""The operations that are measured alone, at vox256's sizes; for both sides, so plain Python."""
+"""The operations that ops.py times, at vox256's sizes. Workers import this too: NumPy alone."""
 
 from typing import NamedTuple
 
@@ -12,12 +12,12 @@ class Case(NamedTuple):
     """An operation at one size.
 
     Attributes:
-      kind: of operation; both sides have a function for each.
-      side: of the picture, in pixels.
-      channels: in.
-      features: channels out, of convolutions.
-      detail: of the kind: a scale, the mode of the normalisation.
-      gradient: "" for the operation alone; else it is done, and differentiated with respect to
+      kind: the operation's name; both codes have a function for each.
+      side: the picture's side in pixels.
+      channels: channels in.
+      features: channels out, for convolutions.
+      detail: what else the kind needs: a scale, the mode of the normalization.
+      gradient: "" for the operation alone; otherwise it is also differentiated with respect to
         "all", its "picture" or its "grid".
     """
 
@@ -30,7 +30,7 @@ class Case(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the table's row."""
+        """The name of the table's row."""
         words = [self.kind, self.detail, f"{self.side}x{self.side}x{self.channels}"]
         if self.features:
             words.append(f"-> {self.features}")
@@ -41,11 +41,11 @@ class Case(NamedTuple):
 
 
 def _both_ways(*cases: Case) -> list[Case]:
-    """Each alone, then each with its gradient."""
+    """Returns each case alone, then each with its gradient."""
     return [*cases, *(case._replace(gradient="all") for case in cases)]
 
 
-_MAPS = ((256, 64), (128, 128), (64, 256), (32, 512))  # of the inpainting network's encoder
+_MAPS = ((256, 64), (128, 128), (64, 256), (32, 512))  # the inpainting network's encoder
 
 CASES = [
     *(Case("grid sample", *size) for size in _MAPS),
@@ -84,17 +84,17 @@ CASES = [
 
 
 def flow(side: int) -> np.ndarray:
-    """[side, side, 2] float32: a smooth motion that leaves the picture at some of its border."""
+    """A smooth flow, [side, side, 2] float32, that partly points outside the picture."""
     y, x = np.mgrid[-1 : 1 : side * 1j, -1 : 1 : side * 1j]
     moved = [x + 0.1 * np.sin(3 * y + 1), y + 0.1 * np.cos(4 * x)]
     return np.stack(moved, axis=-1).astype(np.float32)
 
 
 def noise(seed: int, *shape: int) -> np.ndarray:
-    """Float32 from a normal distribution."""
+    """Standard normal noise, float32."""
     return np.random.default_rng(seed).standard_normal(shape, np.float32)
 
 
 def keypoints(seed: int) -> np.ndarray:
-    """[TPS, POINTS, 2] float32, (x, y) in [-1, 1]."""
+    """Random keypoints, [TPS, POINTS, 2] float32, (x, y) in [-1, 1]."""
     return np.random.default_rng(seed).uniform(-0.8, 0.8, (TPS, POINTS, 2)).astype(np.float32)

@@ -1,9 +1,9 @@
-"""Times functions in turns with the official code's, and says how near they come to the limits.
+"""Times functions in turns with the official code's, and compares them with the machine's limits.
 
-The limits are the machine's own, measured beside: multiply-adds of a large matrix product, bytes
-of a large copy. What needs more time at one of them than at the other is limited by that one, and
-its share is that least time over the time it took. A copy is measured in the main memory, so what
-stays in caches may come to more than 1.
+The limits are measured in the same run: FLOP/s of a large matrix product, bytes a second of a
+large copy. A function's least time is the longer of its FLOP and its bytes at these rates, and its
+share of the limit is that least time over the measured one. The copy goes through main memory, so
+the share of a function whose arrays stay in caches can exceed 1.
 """
 
 import math
@@ -17,18 +17,18 @@ import jax.numpy as jnp
 from tqdm import tqdm
 
 from benchmarks.common.flops import count_flops
-from benchmarks.common.measuring import ReferenceProcess
+from benchmarks.common.reference import ReferenceProcess
 
 MATMUL, COPY = "matrix product", "copy"
 
 
 class Work(NamedTuple):
-    """What is timed.
+    """A function with its arguments, and what it costs at least.
 
     Attributes:
-      run: does it once; what it gives tells when it is done.
-      flops: counted in the program before it is compiled, as it is written.
-      bytes: moved.
+      run: calls the function once; it is done when its result is ready.
+      flops: FLOP, counted in the program as it is written, before it is compiled.
+      bytes: bytes that it moves.
     """
 
     run: Callable[[], Any]
@@ -37,13 +37,13 @@ class Work(NamedTuple):
 
 
 def compiled(function: Callable[..., Any], *arguments: Any, count_program: bool = False) -> Work:
-    """A function of arrays on the device.
+    """Compiles a function of arrays for the default device.
 
     Args:
-      function: to be jitted.
-      arguments: of it.
-      count_program: take for its bytes what all operations of the compiled program read and write,
-        and not what it must, its arguments and results.
+      function: a function that `jax.jit` takes.
+      arguments: its arguments; they are put on the device.
+      count_program: count as its bytes what all operations of the compiled program read and write;
+        otherwise only its arguments and results.
     """
     arguments = jax.device_put(arguments)
     lowered = jax.jit(function).lower(*arguments)
@@ -63,13 +63,13 @@ def compiled(function: Callable[..., Any], *arguments: Any, count_program: bool 
 def with_gradient(
     function: Callable[..., Any], wanted: Sequence[int], *arguments: Any, **options: Any
 ) -> Work:
-    """A function and its gradient, for a gradient of 1 of all that it gives.
+    """Compiles a function together with its gradient, for an incoming gradient of ones.
 
     Args:
-      function: of arrays.
-      wanted: numbers of the arguments that it is differentiated to.
-      arguments: of the function.
-      options: of `compiled`.
+      function: a function of arrays.
+      wanted: positions of the arguments to differentiate with respect to.
+      arguments: the function's arguments.
+      options: keyword arguments of `compiled`.
     """
 
     def both(given: Any, *arguments: Any) -> Any:
@@ -106,14 +106,14 @@ def measure(
     rounds: int,
     seconds: float,
 ) -> list[dict[str, Any]]:
-    """Times everything, ours and theirs in turns, a round after the other.
+    """Times everything, ours and theirs in turns, one round after the other.
 
     Args:
-      works: ours, by name; `limits` go first.
-      reference: the official code, which knows what it is asked for by number.
-      asked: name -> number, of what it has.
-      rounds: turns of each.
-      seconds: that a turn should last at least.
+      works: the project's functions by name; those of `limits` go first.
+      reference: the official code's process, which is asked by number.
+      asked: name -> number of what the official code has.
+      rounds: turns of each function.
+      seconds: the least time that a turn should last.
 
     Returns:
       A row for each name: name, ours_s, ours_low_s, ours_high_s, gflop, mb, limit and share; and
@@ -143,10 +143,10 @@ def measure(
 
 
 class Turns:
-    """Repeats something until it can be timed.
+    """Repeats a function often enough to time it.
 
     Attributes:
-      times: seconds of one run, a turn each.
+      times: seconds a run, one value for each turn.
     """
 
     def __init__(self, run: Callable[[int], float]):
@@ -154,9 +154,9 @@ class Turns:
         self._run, self._count = run, 0
 
     def take(self, seconds: float) -> None:
-        """A turn of about so many seconds."""
+        """Takes a turn of about `seconds` seconds."""
         if not self._count:
-            self._run(1)  # the first has things to fetch
+            self._run(1)  # the first run is slower than the others
             self._count = max(1, round(seconds / self._run(1)))
         self.times.append(self._run(self._count) / self._count)
 
@@ -190,7 +190,7 @@ def _spread(name: str, times: list[float]) -> dict[str, float]:
 
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
-    """A table of milliseconds."""
+    """Prints a table of milliseconds."""
     width = max(len(row["name"]) for row in rows)
     print(
         f"{'':{width}} {'ours ms':>9} {'from':>8} {'to':>8} {'theirs':>9} {'times as fast':>20} "

@@ -1,4 +1,4 @@
-"""The project's parts of a training step, for parts.py beside."""
+"""The project's parts of a training step, each compiled alone with its gradient."""
 
 import functools
 from collections.abc import Callable
@@ -9,21 +9,27 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
+from benchmarks.common.compiled_step import summed_losses
 from benchmarks.common.frame_parts import Part, build
 from benchmarks.common.roofline import Work, compiled, with_gradient
+from tpsm_jax.models.registry import family_of
 from tpsm_jax.models.vgg19 import VGG19
 from tpsm_jax.ops.resample import antialias_downsample
 from tpsm_jax.ops.thin_plate_spline import random_thin_plate_spline
+from tpsm_jax.parallel.sharding import make_mesh
 from tpsm_jax.training.losses import perceptual_loss, random_vgg19, transform_frame
-from tpsm_jax.training.optimizer import GROUPS, make_optimizer
+from tpsm_jax.training.optimizer import make_optimizer
+from tpsm_jax.training.schedule import Phase
+from tpsm_jax.training.setup import make_model_trainer
 
 differentiated = functools.partial(with_gradient, count_program=True)
 
 
 def training_parts(config: ConfigDict) -> dict[str, Part]:
-    """By name, with dropout and background predictor."""
+    """Returns the parts by name, with dropout and, if the config has it, background predictor."""
     model, variables, (source, driving) = build(config)
-    trained = [name for group in GROUPS.values() for name in group if name in variables["params"]]
+    names = family_of(config.model_params).trained("model")
+    trained = [name for name in names if name in variables["params"]]
 
     def call(method: Callable[..., Any]) -> Callable[..., Any]:
         def apply(variables: Any, *arguments: Any) -> Any:
@@ -68,11 +74,11 @@ def training_parts(config: ConfigDict) -> dict[str, Part]:
     parts["driving features"] = Part(compiled(aim, weights, driving, masks, count_program=True), 1)
     parts |= loss_parts(config, source, driving)
     parts["Adam"] = Part(adam({name: variables["params"][name] for name in trained}), 1)
-    return parts
+    return parts | whole_losses(config, variables, source, driving)
 
 
 def loss_parts(config: ConfigDict, prediction: Any, driving: Any) -> dict[str, Part]:
-    """The perceptual loss, and the picture of the equivariance loss."""
+    """The perceptual loss, and the transformed picture of the equivariance loss."""
     settings = config.train_params
     vgg19 = random_vgg19(seed=0)
 
@@ -99,8 +105,26 @@ def loss_parts(config: ConfigDict, prediction: Any, driving: Any) -> dict[str, P
     }
 
 
+def whole_losses(config: ConfigDict, variables: Any, source: Any, driving: Any) -> dict[str, Part]:
+    """All losses of a step as one program, without and with the gradient to all weights."""
+    config = config.copy_and_resolve_references()
+    config.train_params.batch_size = 1
+    if config.perceptual_features == "vgg19":
+        config.perceptual_features = "vgg19_random"
+    phase = Phase(config.model_params.common_params.bg, dropout=True)
+    trainer = make_model_trainer(config, make_mesh(jax.devices()[:1]), steps_per_epoch=1)
+    draws = jax.jit(trainer.recipe.draw, static_argnums=2)(jax.random.key(0), jnp.int32(0), phase)
+    vgg19 = None if config.perceptual_features == "pixels" else random_vgg19(seed=0)
+    given = (variables["params"], variables["batch_stats"], source, driving, draws, vgg19)
+    losses = summed_losses(trainer, phase)
+    return {
+        "all losses": Part(compiled(losses, *given, count_program=True), 0),
+        "all losses and gradient": Part(differentiated(losses, (0,), *given), 0),
+    }
+
+
 def adam(params: Any) -> Work:
-    """A step of the optimiser for all networks."""
+    """A step of the optimizer for all networks."""
     optimizer = make_optimizer()
 
     def update(params: Any, gradients: Any, state: Any) -> Any:

@@ -1,13 +1,11 @@
-"""The official code's operations, each alone, timed on demand; see ops.py beside.
+"""Times the official code's operations, each alone, on demand; benchmarks/ops.py starts it.
 
-Needs torch and a checkout of the official code, and of this project op_cases.py alone. Reads
-"number of the case, runs" a line from the standard input, and answers with the seconds they took.
+Needs torch and a checkout of the official code, and of this project only benchmarks/official and
+common/op_cases.py. Reads "number of the case, runs" from each line of standard input, and answers
+with the seconds of these runs.
 """
 
-import argparse
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,35 +13,18 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from benchmarks.common.op_cases import CASES, Case, flow, keypoints, noise
-from benchmarks.official.animation_worker import define_missing_operators
-from benchmarks.official.training_worker import DEVICE, synchronize
+from benchmarks.official.checkout import use_checkout, worker_parser
+from benchmarks.official.timing import DEVICE, answer_with_seconds
 
 
 def main() -> None:
-    """Says the versions, then runs what it is asked to until the input ends."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--reference", required=True, help="the checkout")
-    sys.path.insert(0, parser.parse_args().reference)
-    define_missing_operators()
+    """Prints the versions, then answers until input ends."""
+    use_checkout(worker_parser(__doc__, config=False).parse_args().reference)
     answer_with_seconds([run_of(case) for case in CASES])
 
 
-def answer_with_seconds(runs: Sequence[Callable[[], Any]]) -> None:
-    """Says the versions; reads "number, count" a line, does that so often, answers the seconds."""
-    torch.backends.cudnn.allow_tf32 = False  # ours are float32 in full, too
-    print(f"torch {torch.__version__} on {DEVICE}, {torch.get_num_threads()} threads", flush=True)
-    for line in sys.stdin:
-        number, count = map(int, line.split())
-        synchronize()
-        start = time.perf_counter()
-        for _ in range(count):
-            runs[number]()
-        synchronize()
-        print(time.perf_counter() - start, flush=True)
-
-
 def run_of(case: Case) -> Callable[[], Any]:
-    """The operation with its arguments in it, and its gradient where the case wants that."""
+    """The operation on its arguments, with its gradient if the case asks for it."""
     function, arguments = make(case)
     if not case.gradient:
 
@@ -61,7 +42,7 @@ def run_of(case: Case) -> Callable[[], Any]:
 
 
 def make(case: Case) -> tuple[Callable[..., torch.Tensor], list[torch.Tensor]]:
-    """The operation, and what it is differentiated with respect to."""
+    """The operation, and its arguments, which it may be differentiated with respect to."""
     from modules.util import TPS, AntiAliasInterpolation2d
 
     side, channels = case.side, case.channels
@@ -102,7 +83,7 @@ def make(case: Case) -> tuple[Callable[..., torch.Tensor], list[torch.Tensor]]:
 def make_layer(
     case: Case, picture: torch.Tensor
 ) -> tuple[Callable[..., torch.Tensor], list[torch.Tensor]]:
-    """What has weights."""
+    """A layer with weights, and its arguments."""
     if case.kind == "batch norm, relu":
         layer = torch.nn.BatchNorm2d(case.channels).train(case.detail == "training")
     elif case.kind == "instance norm, relu":
@@ -120,12 +101,12 @@ def make_layer(
 
 
 def sample(image: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-    """As the official code warps."""
+    """Warps as the official code does."""
     return F.grid_sample(image, grid, align_corners=True)
 
 
 def tensor(array: np.ndarray) -> torch.Tensor:
-    """On the device."""
+    """Copies an array to the device."""
     return torch.from_numpy(array).to(DEVICE)
 
 

@@ -1,40 +1,33 @@
-"""The official code's parts of a frame or a training step, timed on demand; see parts.py beside.
+"""Times the official code's parts of a frame or a step; benchmarks/parts.py starts it.
 
-Needs torch and a checkout of the official code, and of this project nothing but these workers.
-Reads "number of the part, runs" a line from the standard input, and answers with the seconds.
+Needs torch and a checkout of the official code, and of this project only benchmarks/official.
+Reads "number of the part, runs" from each line of standard input, and answers with the seconds.
 """
 
-import argparse
-import sys
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-import yaml
 
-from benchmarks.official.animation_worker import define_missing_operators
-from benchmarks.official.ops_worker import answer_with_seconds
-from benchmarks.official.training_worker import DEVICE, build_networks
+from benchmarks.official.checkout import build_networks, read_yaml, use_checkout, worker_parser
+from benchmarks.official.timing import DEVICE, answer_with_seconds
 
 Runs = dict[str, Callable[[], Any]]
 
 
 def main() -> None:
-    """Says the versions, then runs what it is asked to until the input ends."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--reference", required=True, help="the checkout")
-    parser.add_argument("--config", required=True, help="YAML of the official code")
+    """Prints the versions, then answers until input ends."""
+    parser = worker_parser(__doc__)
     parser.add_argument("--size", type=int, nargs=2, required=True, metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--training", action="store_true")
     parser.add_argument("--parts", nargs="+", required=True, help="by name, in order")
     args = parser.parse_args()
-    sys.path.insert(0, args.reference)
-    define_missing_operators()
-    with open(args.config) as file:
-        config = yaml.safe_load(file)
+    use_checkout(args.reference)
+    config = read_yaml(args.config)
     networks = {
         name: network.to(DEVICE).train(args.training)
         for name, network in build_networks(config["model_params"]).items()
@@ -49,7 +42,7 @@ def main() -> None:
 def frame_parts(
     networks: dict[str, torch.nn.Module], source: torch.Tensor, driving: torch.Tensor, _: Any
 ) -> Runs:
-    """As the official demo computes them; it encodes the source anew for each frame."""
+    """The parts as the official demo computes them: it encodes the source for each frame."""
     detector, dense_motion, inpainting = (
         networks[name] for name in ("kp_detector", "dense_motion_network", "inpainting_network")
     )
@@ -71,7 +64,7 @@ def frame_parts(
         return maps
 
     def warp_and_mask() -> Any:
-        """Twice, as the official network does, but for the picture."""
+        """Warps and masks features twice, as the official network does, and the picture once."""
         flow, masks = motion["deformation"], motion["occlusion_map"]
         warped = [
             inpainting.occlude_input(inpainting.deform_input(features, flow), mask)
@@ -105,14 +98,14 @@ def training_parts(
     driving: torch.Tensor,
     settings: dict[str, Any],
 ) -> Runs:
-    """As the official training step computes them, each with its gradient."""
+    """The parts as the official training step computes them, each with its gradient."""
     detector, dense_motion, inpainting = (
         networks[name] for name in ("kp_detector", "dense_motion_network", "inpainting_network")
     )
     predictor = networks.get("bg_predictor")
 
     def constant(values: Any) -> Any:
-        """What another part gives, to be differentiated to."""
+        """Makes another part's outputs leaves to differentiate with respect to."""
         if isinstance(values, dict):
             return {key: constant(value) for key, value in values.items()}
         if isinstance(values, (list, tuple)):
@@ -140,6 +133,7 @@ def training_parts(
         "inpainting": gradient(paint, inpainting, *flow_and_masks),
         "driving features": lambda: inpainting.get_encode(driving, motion["occlusion_map"]),
         **loss_parts(inpainting, source, driving, settings),
+        **whole_losses(networks, source, driving, settings),
         "Adam": adam(networks),
     }
     if predictor:
@@ -150,7 +144,7 @@ def training_parts(
 def gradient(
     function: Callable[[], list[torch.Tensor]], network: torch.nn.Module, *inputs: torch.Tensor
 ) -> Callable[[], Any]:
-    """A network's pass, and its gradient to its weights and to what other parts gave it."""
+    """A network's pass, with the gradient with respect to its weights and its `inputs`."""
     wanted = [*network.parameters(), *inputs]
 
     def run() -> Any:
@@ -167,12 +161,11 @@ def loss_parts(
     driving: torch.Tensor,
     settings: dict[str, Any],
 ) -> Runs:
-    """The perceptual loss, and the picture of the equivariance loss."""
+    """The perceptual loss, and the transformed picture of the equivariance loss."""
     from modules import model
     from modules.util import TPS
 
-    original = model.models.vgg19
-    with mock.patch.object(model.models, "vgg19", return_value=original(weights=None)):
+    with random_vgg19():
         vgg = model.Vgg19().to(DEVICE)
     pyramid = model.ImagePyramide(settings["scales"], inpainting.num_channels).to(DEVICE)
     prediction = source.clone().requires_grad_()
@@ -199,8 +192,49 @@ def loss_parts(
     }
 
 
+def whole_losses(
+    networks: dict[str, torch.nn.Module],
+    source: torch.Tensor,
+    driving: torch.Tensor,
+    settings: dict[str, Any],
+) -> Runs:
+    """All losses of a step, without and with the gradient with respect to all weights."""
+    from modules import model
+
+    with random_vgg19():
+        full = model.GeneratorFullModel(
+            networks["kp_detector"],
+            networks.get("bg_predictor"),
+            networks["dense_motion_network"],
+            networks["inpainting_network"],
+            settings | {"bg_start": 0},
+        ).to(DEVICE)
+    weights = [p for network in networks.values() for p in network.parameters()]
+
+    def losses() -> torch.Tensor:
+        terms, _ = full({"source": source, "driving": driving}, 0)
+        return torch.stack([term.mean() for term in terms.values()]).sum()
+
+    return {
+        "all losses": torch.no_grad()(losses),
+        "all losses and gradient": lambda: torch.autograd.grad(
+            losses(), weights, allow_unused=True
+        ),
+    }
+
+
+@contextlib.contextmanager
+def random_vgg19() -> Iterator[None]:
+    """Gives VGG-19 random weights while the official code builds it, so nothing is downloaded."""
+    from modules import model
+
+    original = model.models.vgg19
+    with mock.patch.object(model.models, "vgg19", return_value=original(weights=None)):
+        yield
+
+
 def adam(networks: dict[str, torch.nn.Module]) -> Callable[[], Any]:
-    """A step of the optimiser for all networks, on weights of their own."""
+    """A step of the optimizer for all networks, on copies of their weights."""
     weights = [p.detach().clone() for network in networks.values() for p in network.parameters()]
     for tensor in weights:
         tensor.requires_grad_()

@@ -1,7 +1,7 @@
-"""The official networks' work for one frame, in each way that a user may run it on.
+"""The official networks' work for one frame, in each way that a user may run it.
 
-"eager" is the official code as published. All others are given what ours does: the source is
-encoded once, nothing is warped twice, and they run `PerFrame`, compiled by PyTorch or exported for
+"eager" is the official code as published. All others save the work that the project saves: they
+encode the source once, warp nothing twice, and run `PerFrame`, compiled by PyTorch or exported for
 ONNX Runtime and OpenVINO.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 Networks = tuple[torch.nn.Module, torch.nn.Module, torch.nn.Module]
-# Takes driving pictures [B, H, W, 3] float32, gives the results, likewise; and how, in words.
+# A function from driving pictures to results, [B, H, W, 3] float32 in [0, 1]; and how, in words.
 Variant = tuple[Callable[[np.ndarray], np.ndarray], str]
 
 INVERSE_STEPS = 30  # 20 reach float32's rounding for the splines of spread keypoints
@@ -23,7 +23,7 @@ OPSET = 20
 
 
 class PerFrame(torch.nn.Module):
-    """All that changes with the driving picture; what only hangs on the source comes in."""
+    """The networks' work that depends on the driving picture; the source's features come in."""
 
     def __init__(self, networks: Networks):
         super().__init__()
@@ -36,7 +36,7 @@ class PerFrame(torch.nn.Module):
         kp_source: torch.Tensor,
         *features: torch.Tensor,
     ) -> torch.Tensor:
-        """The predictions; `features` are those of `encode`, fine to coarse."""
+        """Returns the predictions; `features` come from `encode`, fine to coarse."""
         count = len(driving)
         source, kp_source, *features = (
             x.expand(count, *x.shape[1:]) for x in (source, kp_source, *features)
@@ -65,7 +65,7 @@ class PerFrame(torch.nn.Module):
         return painted * (1 - masks[-1]) + network.deform_input(source, flow) * masks[-1]
 
     def encode(self, source: torch.Tensor) -> list[torch.Tensor]:
-        """The other inputs: the source's keypoints and features."""
+        """Computes the source's keypoints and features, the inputs after `source`."""
         features = [self.inpainting.first(source)]
         for block in self.inpainting.down_blocks:
             features.append(block(features[-1]))
@@ -73,7 +73,7 @@ class PerFrame(torch.nn.Module):
 
 
 def eager(networks: Networks, source: np.ndarray) -> Variant:
-    """The loop of the official demo in mode 'standard', which is its cheapest: frame by frame."""
+    """The loop of the official demo in mode 'standard', its cheapest: frame by frame."""
     detector, dense_motion_network, inpainting = networks
     device = next(detector.parameters()).device
     source_image = as_tensor(source[None]).to(device)
@@ -126,7 +126,7 @@ def compiled(networks: Networks, source: np.ndarray, *, bfloat16: bool = False) 
 
 
 def onnxruntime(networks: Networks, source: np.ndarray) -> Variant:
-    """ONNX Runtime on the CPU, as it comes."""
+    """ONNX Runtime on the CPU with its default options."""
     import onnxruntime as ort
 
     with exported(networks, source) as (path, constants):
@@ -141,7 +141,7 @@ def onnxruntime(networks: Networks, source: np.ndarray) -> Variant:
 
 
 def openvino(networks: Networks, source: np.ndarray, *, bfloat16: bool = False) -> Variant:
-    """OpenVINO on the CPU, frame after frame; unasked it takes bfloat16 where it can."""
+    """OpenVINO on the CPU, frame after frame; by default it would use bfloat16 where it can."""
     import openvino as ov
 
     precision = "bf16" if bfloat16 else "f32"
@@ -168,24 +168,24 @@ VARIANTS: dict[str, Callable[[Networks, np.ndarray], Variant]] = {
 
 
 def one_by_one(animate: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-    """Of pictures, what takes a picture."""
+    """Makes a function of one picture a function of several."""
     return lambda pictures: np.stack([animate(picture) for picture in pictures])
 
 
 def as_tensor(pictures: np.ndarray) -> torch.Tensor:
-    """[B, H, W, 3] -> [B, 3, H, W]."""
+    """Makes pictures [B, H, W, 3] a tensor [B, 3, H, W]."""
     return torch.from_numpy(pictures).permute(0, 3, 1, 2)
 
 
 def torch_on(device: torch.device) -> str:
-    """The version, and where and how it computes."""
+    """The version, the device, and how it computes."""
     tf32 = ", TF32" if device.type == "cuda" and torch.backends.cudnn.allow_tf32 else ""
     return f"torch {torch.__version__} on {device}, {torch.get_num_threads()} threads{tf32}"
 
 
 @contextlib.contextmanager
 def exported(networks: Networks, source: np.ndarray) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """The ONNX file of `PerFrame`, and those of its inputs that stay the same."""
+    """Exports `PerFrame` to an ONNX file; yields it with the inputs that stay the same."""
     model, image = PerFrame(networks), as_tensor(source[None]).contiguous()
     with torch.no_grad():
         constants = [image, *model.encode(image)]
@@ -200,14 +200,14 @@ def exported(networks: Networks, source: np.ndarray) -> Iterator[tuple[str, dict
                 input_names=["driving", *names],
                 opset_version=OPSET,
                 dynamo=True,
-                optimize=False,  # its optimiser takes the 1e-9 in a spline's log for 0
+                optimize=False,  # its optimizer takes the 1e-9 in a spline's log for 0
                 verbose=False,
             )
         yield path, dict(zip(names, (x.numpy() for x in constants), strict=True))
 
 
 def inverse(matrices: torch.Tensor) -> torch.Tensor:
-    """In place of torch.inverse, which ONNX lacks: Newton's iteration, by matrix products alone."""
+    """Replaces torch.inverse, which ONNX lacks, by Newton's iteration with matrix products."""
     size = matrices.abs()
     largest = size.sum(-1).amax(-1) * size.sum(-2).amax(-1)
     result = matrices.transpose(-1, -2) / largest[..., None, None]

@@ -1,20 +1,19 @@
-r"""Counts what the devices exchange in a training step.
+r"""What do devices exchange in a training step, and does it depend on how many they are?
 
   python -m benchmarks.studies.collectives --config configs/vox256.py --devices 8
+  python -m benchmarks.studies.collectives --config configs/puppets64.py --devices 2 4 8
 
-Nothing is trained, and no accelerator is needed: the step is compiled for simulated CPU devices,
-and its program is read. What the figures say is in docs/scaling.md.
+Nothing is trained, and no accelerator is needed: the step is compiled for simulated CPU devices
+with a sample each, and its program is read. docs/scaling.md discusses the figures.
 """
 
 import math
 import re
-import shlex
-import sys
 from collections import Counter
 from typing import Any, NamedTuple
 
-from benchmarks.common.compiled_step import lower_step, simulate_devices
-from benchmarks.common.measuring import add_output_flag, write_results
+from benchmarks.common.compiled_step import Step, lower_step, simulate_devices
+from benchmarks.common.results import add_output_flag, write_results
 from tpsm_jax.checkpoints.orbax_io import tree_bytes
 from tpsm_jax.cli import ArgumentParser, positive, run_script
 from tpsm_jax.config import apply_overrides, read_config
@@ -33,9 +32,9 @@ class Collective(NamedTuple):
     """An array that is exchanged.
 
     Attributes:
-      kind: "all-reduce", "all-gather", ...
-      shape: of the result on one device.
-      size: bytes of it.
+      kind: the HLO operation, such as "all-reduce" or "all-gather".
+      shape: the shape of the result on one device.
+      size: the bytes of that result.
     """
 
     kind: str
@@ -44,31 +43,40 @@ class Collective(NamedTuple):
 
 
 def main() -> None:
-    """Compiles the step, and prints what it exchanges."""
+    """Compiles the step for each number of devices, and prints what it exchanges."""
     parser = ArgumentParser(__doc__ + "\nOverrides of the config: --config.FIELD=VALUE")
     parser.add_argument("--config", default="configs/vox256.py", help="file with get_config()")
-    parser.add_argument("--devices", type=positive, default=8, help="simulated, a sample each")
+    parser.add_argument(
+        "--devices", type=positive, nargs="+", default=[8], help="simulated, a sample each"
+    )
     add_output_flag(parser)
     args, overrides = parser.parse_known_args()
-    devices = simulate_devices(args.devices)
+    devices = simulate_devices(max(args.devices))
     use_compilation_cache()
     config = read_config(args.config)
     apply_overrides(config, overrides)
-    step = lower_step(config, devices, samples=1)
-    program = step.compile().as_text()
-    rows = kinds(program)
+    rows = []
+    for count in args.devices:
+        step = lower_step(config, devices[:count], samples=1)
+        compiled = step.compile()
+        rows += report(step, compiled.as_text(), step.flops(compiled))
+    write_results(args.output, rows)
+
+
+def report(step: Step, program: str, flops: float) -> list[dict[str, Any]]:
+    """Prints what a compiled step exchanges, and returns a row for each kind of collective."""
     parameters = tree_bytes(step.trainer.abstract_state().params)
-    print(f"parameters: {parameters / 1e6:.1f} MB")
+    print(f"{step.devices} devices, parameters: {parameters / 1e6:.1f} MB")
+    rows = kinds(program)
     for row in rows:
         megabytes = row["bytes"] / 1e6
         print(f"{row['kind']}: {row['count']} of {row['arrays']} arrays, {megabytes:.1f} MB a step")
-    print(f"of which {longest_chain(program)} wait for one another")
-    command = f"python -m benchmarks.studies.collectives {shlex.join(sys.argv[1:])}"
-    write_results(args.output, command=command, rows=rows)
+    print(f"of which {longest_chain(program)} wait for one another", flush=True)
+    return [{"devices": step.devices, "flops": flops, **row} for row in rows]
 
 
 def kinds(program: str) -> list[dict[str, Any]]:
-    """Of each kind how many operations, of how many arrays, and their bytes."""
+    """Counts a program's collectives by kind: operations, arrays, bytes."""
     found = collectives(program)
     operations = Counter(match[2] for match in _COLLECTIVE.finditer(program))
     arrays = Counter(collective.kind for collective in found)
@@ -87,10 +95,10 @@ def collectives(program: str) -> list[Collective]:
     """Reads the collectives of a compiled program; one within a loop counts once.
 
     Args:
-      program: its HLO, as `compiled.as_text()` gives it.
+      program: the HLO text, from `compiled.as_text()`.
 
     Returns:
-      Every array of every collective, also where several are exchanged together.
+      Every array of every collective, including those that are exchanged together.
     """
     found = []
     for match in _COLLECTIVE.finditer(program):
@@ -101,16 +109,16 @@ def collectives(program: str) -> list[Collective]:
 
 
 def longest_chain(program: str) -> int:
-    """How many collectives wait for one another at least, however many run at once.
+    """The number of collectives that must run one after the other, whatever runs in parallel.
 
     Args:
-      program: as for `collectives`; one within a loop counts once.
+      program: the HLO text; a collective within a loop counts once.
 
     Returns:
-      The most collectives on a path from what the program is given to what it gives.
+      The most collectives on a path from the program's arguments to its results.
     """
-    chains: dict[str, int] = {}  # to each instruction of a computation, ...
-    computations: dict[str, int] = {}  # ... and the longest of a whole one
+    chains: dict[str, int] = {}  # the longest chain up to each instruction of a computation
+    computations: dict[str, int] = {}  # the longest chain of each computation
     name = ""
     for line in program.splitlines():
         if head := _COMPUTATION.match(line):
@@ -118,7 +126,7 @@ def longest_chain(program: str) -> int:
             computations[name] = 0
         elif match := _INSTRUCTION.match(line):
             instruction, operation, operands, attributes = match.groups()
-            # What it calls stands above it in the text.
+            # Called computations come earlier in the text.
             called = [computations.get(other, 0) for other in _NAME.findall(attributes)]
             own = bool(re.fullmatch(f"(?:{_KINDS})(?:-start)?", operation))
             before = [chains.get(operand, 0) for operand in _NAME.findall(operands)]
@@ -128,7 +136,7 @@ def longest_chain(program: str) -> int:
 
 
 def _itemsize(dtype: str) -> int:
-    """Bytes of an entry of an HLO type, as f32, bf16 or pred."""
+    """Bytes of an element of an HLO type such as f32, bf16 or pred."""
     bits = re.search(r"\d+", dtype)
     return max(int(bits[0]) // 8, 1) if bits else 1
 

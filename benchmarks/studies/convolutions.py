@@ -1,16 +1,14 @@
-"""Times the forms of convolutions at the sizes of vox256, on whatever backend is there.
+"""Which form of a convolution is fastest, at which of vox256's sizes, on this backend?
 
     python -m benchmarks.studies.convolutions [--batch 1] [--dtype float32]
 
-On a CPU it sets tpsm_jax/backends/thresholds.py: a form is used where the ratio is well above 1.
-Elsewhere it compares XLA's forms with those of gpu_forms.py.
+On a CPU it sets tpsm_jax/backends/thresholds.py: a form is used
+where the ratio is well above 1. On other backends it times the forms of common/gpu_forms.py.
 """
 
 import argparse
 import functools
-import shlex
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,8 +16,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from benchmarks.common.measuring import add_output_flag, describe_machine, write_results
-from benchmarks.studies import gpu_forms
+from benchmarks.common import gpu_forms
+from benchmarks.common.results import add_output_flag, describe_machine, write_results
 from tpsm_jax.backends.plain_convolution import convolve_plain
 from tpsm_jax.backends.upsample_conv import upsample_conv_by_products, upsample_then_convolve
 from tpsm_jax.backends.winograd import winograd
@@ -32,7 +30,7 @@ UPSAMPLED = [
     (64, 148, 74), (128, 74, 37),
     (32, 512, 256), (64, 512, 128), (128, 256, 64),
 ]  # fmt: skip
-# Likewise: ResNet-18, hourglass, inpainting decoder and encoder.
+# The same of plain 3x3 convolutions: ResNet-18, hourglass, inpainting decoder and encoder.
 PLAIN = [
     (8, 512, 512), (16, 256, 256), (32, 128, 128), (64, 64, 64),
     (8, 512, 1024), (16, 256, 512), (32, 128, 256), (64, 84, 128),
@@ -50,9 +48,9 @@ ODD = [
 def main() -> None:
     """Measures every size, prints tables, and writes them as JSON."""
     parser = ArgumentParser(__doc__)
-    parser.add_argument("--batch", type=positive, default=1)
+    parser.add_argument("--batch", type=positive, default=1, help="pictures at once")
     add_dtype_flag(parser)
-    parser.add_argument("--rounds", type=positive, default=9)
+    parser.add_argument("--rounds", type=positive, default=9, help="turns of each form")
     add_output_flag(parser)
     args = parser.parse_args()
     keep_freed_memory()
@@ -65,7 +63,7 @@ def main() -> None:
     else:
         rows += measure("3x3 conv", PLAIN, plain, ("XLA", "Winograd"), args)
         rows += measure("gradient of the input", PLAIN, turned, ("XLA", "Winograd"), args)
-    write_results(args.output, command=f"python {shlex.join(sys.argv)}", rows=rows)
+    write_results(args.output, rows)
 
 
 def upsampling(
@@ -113,7 +111,7 @@ def odd(
 def turned(
     form: str, gradient: jax.Array, channels: int
 ) -> tuple[Callable[[Any, jax.Array], jax.Array], Any]:
-    """What a gradient goes through backwards: as `plain`, with the kernel turned."""
+    """A form of the gradient with respect to a convolution's input, and its kernel."""
 
     def apply(kernel: jax.Array, gradient: jax.Array) -> jax.Array:
         kernel = kernel.astype(gradient.dtype)
@@ -133,7 +131,7 @@ def measure(
     forms: tuple[str, str],
     args: argparse.Namespace,
 ) -> list[dict[str, Any]]:
-    """Median milliseconds of both forms, run in turns, and how far they differ; a row a size."""
+    """Times both forms in turns; returns median ms, and how far results differ, a row a size."""
     heads = [f"{form}, ms" for form in forms]
     print(f"\n{name:>26} {heads[0]:>14} {heads[1]:>26} {'ratio':>6} difference of the largest")
     rows = []

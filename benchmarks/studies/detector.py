@@ -1,4 +1,4 @@
-"""How steady a detector is, on real clips: what a difference of AKD is worth.
+"""How steady is a detector on real clips: which difference of AKD means something?
 
   .venv-detector/bin/python -m benchmarks.studies.detector --input CLIPS --kind face
 
@@ -6,15 +6,13 @@ Each clip is compared with itself moved by 2 pixels both ways, where AKD should 
 of 1/255 on it, where it should be 0.
 """
 
-import shlex
-import sys
 import time
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.common.measuring import add_output_flag, write_results
+from benchmarks.common.results import add_output_flag, write_results
 from data.clips import fit
 from detectors.interface import Detector, make_detector
 from detectors.table import KINDS, find_clips
@@ -29,7 +27,9 @@ def main() -> None:
     parser = ArgumentParser(__doc__)
     parser.add_argument("--input", type=Path, required=True, help="folder of clips")
     parser.add_argument("--kind", choices=sorted(KINDS), default="face")
-    parser.add_argument("--frames", type=int, default=60, help="of each clip, from its start (60)")
+    parser.add_argument(
+        "--frames", type=int, default=60, help="frames of each clip, from its start (60)"
+    )
     add_output_flag(parser)
     args = parser.parse_args()
     detector = make_detector(KINDS[args.kind])
@@ -48,12 +48,11 @@ def main() -> None:
         values = [value if np.isfinite(value) else None for value in row]  # JSON has no NaN
         columns = dict(zip(COLUMNS.split(), values, strict=True))
         report.append({"clip": name, "detector": detector.name, **columns})
-    command = f"python -m benchmarks.studies.detector {shlex.join(sys.argv[1:])}"
-    write_results(args.output, command=command, rows=report)
+    write_results(args.output, report)
 
 
 def measure(frames: list[np.ndarray], detector: Detector) -> list[float]:
-    """The columns of a clip; see `COLUMNS`."""
+    """Measures a clip; returns the values of `COLUMNS`."""
     start = time.perf_counter()
     points = detect(frames, detector)
     seconds = time.perf_counter() - start
@@ -76,7 +75,7 @@ def measure(frames: list[np.ndarray], detector: Detector) -> list[float]:
 
 
 def detect(frames: list[np.ndarray], detector: Detector) -> np.ndarray:
-    """[frames, K, 2] pixels, NaN where not found."""
+    """Finds the key points of every frame: [frames, K, 2] pixels, NaN where not found."""
     points = np.full((len(frames), len(detector.keypoints), 2), np.nan)
     for row, frame in zip(points, frames, strict=True):
         detection = detector.detect(np.ascontiguousarray(frame))
@@ -86,7 +85,7 @@ def detect(frames: list[np.ndarray], detector: Detector) -> np.ndarray:
 
 
 def line(row: list[float]) -> str:
-    """The columns as text."""
+    """Formats the columns of a clip."""
     return "  ".join(f"{value:.3f}" for value in row)
 
 

@@ -1,32 +1,31 @@
-r"""What a training step keeps for its gradient, and what it computes, by what is computed twice.
+r"""How much memory does recomputation (`remat`) save in a training step, for how much more FLOP?
 
   python -m benchmarks.studies.kept_values --image_sizes 384 512 --dtype bfloat16
 
-Traced, and neither compiled nor run: the values that pass from the losses to their gradient (the
-networks' own weights among them), and the step's FLOP as it is written for an accelerator. A
-compiler may keep a little more or less.
+The step is traced, but neither compiled nor run. The table has the bytes that pass from the losses
+to their gradient (the networks' weights among them), and the step's FLOP as it is written for an
+accelerator. A compiler may keep a little more or less.
 """
 
 import argparse
 import math
-import shlex
-import sys
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from benchmarks.common.compiled_step import Step, lower_step
+from benchmarks.common.compiled_step import Step, lower_step, summed_losses
 from benchmarks.common.flops import cpu_device
-from benchmarks.common.measuring import add_output_flag, write_results
+from benchmarks.common.results import add_output_flag, write_results
 from tpsm_jax.backends.backend import tracing_for
 from tpsm_jax.cli import ArgumentParser, add_dtype_flag, positive, run_script
 from tpsm_jax.config import apply_overrides, read_config
 from tpsm_jax.training.losses import random_vgg19
 from tpsm_jax.training.schedule import Phase
 
-# The values of the config's `remat` that are compared: from the largest keepers on.
+# The values of the config's `remat` that are compared; what keeps most comes first.
 REMATS: tuple[tuple[str, ...], ...] = (
     (),
     ("inpainting_network",),
@@ -36,7 +35,7 @@ REMATS: tuple[tuple[str, ...], ...] = (
 
 
 def main() -> None:
-    """Traces each size in each way, prints a table, and writes it as JSON."""
+    """Traces every size with every `remat`, prints a table, and writes it as JSON."""
     args, overrides = parse_arguments()
     rows = []
     for size in args.image_sizes:
@@ -49,7 +48,7 @@ def main() -> None:
             row = {
                 "image_size": size,
                 "remat": remat,
-                "kept_gb": kept_bytes(step, args.samples) / 1e9,
+                "kept_gb": kept_bytes(step, config, args.samples) / 1e9,
                 "tflop": step.lowered.cost_analysis()["flops"] / 1e12,
             }
             rows.append(row)
@@ -57,29 +56,24 @@ def main() -> None:
                 f"{size} px, {args.samples} samples, {args.dtype}: {row['kept_gb']:7.2f} GB kept, "
                 f"{row['tflop']:6.2f} TFLOP; twice: {', '.join(remat) or 'nothing'}"
             )
-    write_results(args.output, command=f"python {shlex.join(sys.argv)}", rows=rows)
+    write_results(args.output, rows)
 
 
-def kept_bytes(step: Step, samples: int) -> int:
-    """Of the values that pass from the losses to their gradient."""
+def kept_bytes(step: Step, config: ConfigDict, samples: int) -> int:
+    """Bytes of the values that pass from the losses to their gradient."""
     trainer = step.trainer
-    phase = Phase(trainer.config.model_params.common_params.bg, dropout=True)
-    pictures = jax.ShapeDtypeStruct((samples, *trainer.config.image_size, 3), jnp.float32)
+    phase = Phase(config.model_params.common_params.bg, dropout=True)
+    pictures = jax.ShapeDtypeStruct((samples, *config.image_size, 3), jnp.float32)
 
     def pull(params: Any, batch_stats: Any, source: Any, driving: Any, rng: Any) -> Any:
-        draws = trainer.draw(rng, jnp.int32(0), phase)
+        draws = trainer.recipe.draw(rng, jnp.int32(0), phase)
         vgg19 = None
-        if trainer.config.perceptual_features != "pixels":
+        if config.perceptual_features != "pixels":
             vgg19 = random_vgg19(seed=0)
+        losses = summed_losses(trainer, phase)
+        return jax.vjp(lambda p: losses(p, batch_stats, source, driving, draws, vgg19), params)[1]
 
-        def total(params: Any) -> Any:
-            variables = {"params": params, "batch_stats": batch_stats}
-            terms, _ = trainer.losses(variables, source, driving, draws, vgg19, phase=phase)
-            return sum(terms.values(), jnp.float32(0))
-
-        return jax.vjp(total, params)[1]
-
-    with tracing_for("tpu"):  # as `lower_step` has it
+    with tracing_for("tpu"):  # the form that `lower_step` traces, too
         state = trainer.abstract_state()
         kept = jax.eval_shape(
             pull, state.params, state.batch_stats, pictures, pictures, jax.random.key(0)
@@ -93,7 +87,7 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     add = parser.add_argument
     add("--config", default="configs/vox256.py", help="file with get_config()")
     add("--image_sizes", type=positive, nargs="+", default=[256, 384, 512], help="in pixels")
-    add("--samples", type=positive, default=1, help="of a device")
+    add("--samples", type=positive, default=1, help="samples a device")
     add_dtype_flag(parser)
     add_output_flag(parser)
     return parser.parse_known_args()

@@ -1,18 +1,17 @@
-r"""Where the time of a frame, or of a training step, goes on the device: kernel by kernel.
+r"""Which kernels does the device spend the time of a frame, or of a training step, in?
 
   python -m benchmarks.studies.kernels --batch_size 64 --dtype bfloat16
   python -m benchmarks.studies.kernels --training --batch_size 28 --dtype bfloat16
 
 A profile of the whole program, as it is compiled for whatever backend is there, with random
-weights and pictures of noise. Each kernel is put down to the part of the code that XLA made it
-from, by the name that the compiled program gives to it; kernels of one place are added up.
+weights and pictures of noise. Each kernel is attributed to the part of the code that XLA made it
+from, by the name that the compiled program gives it; kernels of one place are summed.
 """
 
 import argparse
 import collections
 import os
 import re
-import shlex
 import sys
 import tempfile
 import time
@@ -25,10 +24,10 @@ import jax
 import jax.numpy as jnp
 from jax.profiler import ProfileData
 from ml_collections import ConfigDict
-from train_step import Training, step_config
 
 from benchmarks.common.frame_parts import build
-from benchmarks.common.measuring import add_output_flag, describe_machine, write_results
+from benchmarks.common.full_training import Training, step_config
+from benchmarks.common.results import add_output_flag, describe_machine, write_results
 from tpsm_jax.cli import ArgumentParser, add_dtype_flag, positive, run_script
 from tpsm_jax.errors import InputError
 from tpsm_jax.runtime.malloc import keep_freed_memory
@@ -56,7 +55,7 @@ def main() -> None:
             measured.seconds(args.times)
         rows = by_kernel(events(folder), places(text), args.times)
     if not rows:
-        raise InputError(f"the profile of this {jax.default_backend()} tells no kernels apart")
+        raise InputError(f"the profile of this {jax.default_backend()} names no kernels")
     total = sum(row["ms"] for row in rows)
     print(f"{1e3 * alone:.2f} ms; profiled, {total:.2f} ms in {len(rows)} kernels, by place:")
     for place, ms in by_place(rows, args.depth):
@@ -64,7 +63,7 @@ def main() -> None:
     print("the longest:")
     for row in rows[: args.longest]:
         print(f"{row['ms']:9.3f} ms  {row['kernel']}  {row['place']}  {row['shape']}")
-    write_results(args.output, command=f"python {shlex.join(sys.argv)}", rows=rows)
+    write_results(args.output, rows)
     if args.program:
         Path(args.program).write_text(text)
 
@@ -73,7 +72,7 @@ class Frames:
     """Frames of an encoded source, a batch at once.
 
     Attributes:
-      program: it compiled.
+      program: the compiled program.
     """
 
     def __init__(self, config: ConfigDict):
@@ -92,7 +91,7 @@ class Frames:
         self.program = animate.lower(*self._arguments).compile()
 
     def seconds(self, times: int) -> float:
-        """Animates the batch so many times, one after the other, and waits for the last."""
+        """Animates the batch `times` times, one after the other, and waits for the last."""
         start = time.perf_counter()
         for _ in range(times):
             made = self.program(*self._arguments)
@@ -101,14 +100,14 @@ class Frames:
 
 
 def events(folder: str) -> Iterator[tuple[str, str, float]]:
-    """Of a profile: operation of the program, kernel, seconds."""
+    """Reads a profile's events: operation of the program, kernel, seconds."""
     (path,) = Path(folder).glob("**/*.xplane.pb")
     planes = list(ProfileData.from_file(str(path)).planes)
     on_device = [plane for plane in planes if plane.name.startswith("/device:")]
     for plane in on_device or planes:
         for line in plane.lines:
             if on_device and not line.name.startswith("Stream"):
-                continue  # sums of what the streams have
+                continue  # sums over the streams
             for event in line.events:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # of types of its own without a module
@@ -129,7 +128,7 @@ def places(program: str) -> dict[str, tuple[str, str]]:
 def by_kernel(
     events: Iterator[tuple[str, str, float]], known: dict[str, tuple[str, str]], times: int
 ) -> list[dict[str, Any]]:
-    """A row for each operation and kernel, the longest first."""
+    """Returns a row for each operation and kernel, the longest first."""
     seconds: collections.Counter[tuple[str, str]] = collections.Counter()
     for operation, kernel, duration in events:
         seconds[operation, kernel] += duration
@@ -146,7 +145,7 @@ def by_kernel(
 
 
 def by_place(rows: list[dict[str, Any]], depth: int) -> list[tuple[str, float]]:
-    """Milliseconds of so many of a place's outer names, the most first."""
+    """Sums milliseconds by the first `depth` names of a place, the most first."""
     ms: collections.Counter[str] = collections.Counter()
     for row in rows:
         names = [name for name in row["place"].split("/") if not name.startswith("jit(")]

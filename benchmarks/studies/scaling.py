@@ -1,13 +1,13 @@
-r"""Predicts a training step on many chips, from what the compiled step computes and exchanges.
+r"""How long would a training step take on many chips?
 
   python -m benchmarks.studies.scaling
   python -m benchmarks.studies.scaling --chip h100 --chips 8 64 --samples 4 --share 0.4 \
       --latency 30e-6
-  python -m benchmarks.studies.scaling --config configs/puppets64.py --weak_scaling 2 4 8
 
-Each chip has the same number of samples, however many there are, so the sums over the chips are all
-that more chips add. Of a step compiled for simulated CPU devices this reads FLOP, bytes and sums;
-with --topology v5e:2x4 of one that a TPU's own compiler made, which needs libtpu and no TPU.
+A prediction from what the compiled step computes and exchanges. Each chip has the same number of
+samples, so sums over the chips are all that more chips add. FLOP, bytes and sums are read from a
+step compiled for simulated CPU devices; with --topology v5e:2x4 from one that a TPU's own compiler
+made, which needs libtpu and no TPU.
 
   compute = FLOP a chip / (peak x share)
   moving = the sum over the tiers of a mesh (chips of a host, then hosts) of
@@ -16,28 +16,21 @@ with --topology v5e:2x4 of one that a TPU's own compiler made, which needs libtp
   most = compute + sums x latency + moving            nothing is
   efficiency = compute / step
 
-`sums` are the all-reduces of the program, `chain` the most of them of which each needs what the one
-before it gave: no compiler can join or hide those. docs/scaling.md has sources and results.
-
---weak_scaling checks what this rests on: that sums and bytes do not depend on how many devices.
+`sums` are the all-reduces of the program, `chain` the most of them that each need the result of the
+one before: no compiler can join or hide those. docs/scaling.md has sources and results. That sums
+and bytes do not depend on how many devices there are, studies/collectives.py shows.
 """
 
 import argparse
 import math
-import shlex
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from benchmarks.common.compiled_step import (
-    lower_step,
-    simulate_devices,
-    topology_devices,
-)
-from benchmarks.common.measuring import add_output_flag, write_results
+from benchmarks.common.compiled_step import lower_step, simulate_devices, topology_devices
+from benchmarks.common.results import add_output_flag, write_results
 from benchmarks.studies.collectives import collectives, kinds, longest_chain
 from tpsm_jax.cli import ArgumentParser, positive, run_script
 from tpsm_jax.config import apply_overrides, read_config
@@ -49,9 +42,9 @@ class Tier(NamedTuple):
     """Chips, or groups of chips, that are linked alike.
 
     Attributes:
-      size: how many.
-      bandwidth: bytes a second that each chip sends in it.
-      latency: seconds that a sum over it takes, however small.
+      size: how many chips or groups.
+      bandwidth: bytes a second that each chip sends within the tier.
+      latency: seconds that a sum of a small array over the tier takes.
     """
 
     size: int
@@ -60,14 +53,14 @@ class Tier(NamedTuple):
 
 
 class StepCost(NamedTuple):
-    """What a step costs one chip, wherever it runs.
+    """What a step costs one chip of any kind.
 
     Attributes:
-      flops: of a sample.
-      bytes: of all arrays that are summed over the chips.
-      arrays: how many.
-      sums: how many all-reduces they are in.
-      chain: of how many each needs the one before it.
+      flops: FLOP of a sample.
+      bytes: bytes of all arrays that are summed over the chips.
+      arrays: the number of those arrays.
+      sums: the number of all-reduces that they are in.
+      chain: the most all-reduces that each need the one before.
     """
 
     flops: float
@@ -80,45 +73,37 @@ class StepCost(NamedTuple):
 def main() -> None:
     """Prints the table, and writes it as JSON."""
     args, overrides = parse_arguments()
-    if args.topology:
-        devices = topology_devices(args.topology)
-    else:
-        devices = simulate_devices(max(args.weak_scaling or [args.devices]))
+    devices = topology_devices(args.topology) if args.topology else simulate_devices(args.devices)
     use_compilation_cache()
     config = read_config(args.config)
     apply_overrides(config, overrides)
-    if args.weak_scaling:
-        rows = weak_scaling(config, devices, args.weak_scaling)
-        columns = list(rows[0])
-    else:
-        cost = step_cost(config, devices, samples=args.samples[0])
-        print(
-            f"{args.config}, {config.compute_dtype}: {cost.flops / 1e12:.3f} TFLOP a sample; "
-            f"{cost.arrays} arrays, {cost.bytes / 1e6:.1f} MB, summed by {cost.sums} all-reduces, "
-            f"{cost.chain} of them one after the other\n"
-        )
-        rows = [
-            predict(cost, chip, chips, samples, args)
-            for chip in args.chip
-            for samples in args.samples
-            for chips in args.chips
-        ]
-        columns = [
-            "chip", "chips", "samples_a_chip", "compute_ms", "moving_ms", "latency_us",
-            "least_ms", "most_ms", "most_efficiency", "least_efficiency",
-        ]  # fmt: skip
+    cost = step_cost(config, devices, samples=args.samples[0])
+    print(
+        f"{args.config}, {config.compute_dtype}: {cost.flops / 1e12:.3f} TFLOP a sample; "
+        f"{cost.arrays} arrays, {cost.bytes / 1e6:.1f} MB, summed by {cost.sums} all-reduces, "
+        f"{cost.chain} of them one after the other\n"
+    )
+    rows = [
+        predict(cost, chip, chips, samples, args)
+        for chip in args.chip
+        for samples in args.samples
+        for chips in args.chips
+    ]
+    columns = [
+        "chip", "chips", "samples_a_chip", "compute_ms", "moving_ms", "latency_us",
+        "least_ms", "most_ms", "most_efficiency", "least_efficiency",
+    ]  # fmt: skip
     print(table(rows, columns))
-    command = f"python -m benchmarks.studies.scaling {shlex.join(sys.argv[1:])}"
-    write_results(args.output, command=command, rows=rows)
+    write_results(args.output, rows)
 
 
 def step_cost(config: ConfigDict, devices: list[Any], *, samples: int) -> StepCost:
     """Compiles the step, and reads what it costs.
 
     Args:
-      config: of the experiment.
-      devices: as for `lower_step`.
-      samples: a device.
+      config: the experiment.
+      devices: simulated devices, or those of `topology_devices`.
+      samples: samples a device.
     """
     step = lower_step(config, devices, samples=samples)
     forms = [True] if devices[0].platform == "tpu" else [False, True]
@@ -133,7 +118,7 @@ def step_cost(config: ConfigDict, devices: list[Any], *, samples: int) -> StepCo
         bytes=sum(array.size for array in arrays),
         arrays=len(arrays),
         sums=sum(row["count"] for row in kinds(texts[-1])),
-        # Joined sums wait for the last of what they are made of, so it is that of separate ones.
+        # A joined sum waits for the last of its arrays, so the chain is read from separate sums.
         chain=longest_chain(texts[0]),
     )
 
@@ -141,7 +126,7 @@ def step_cost(config: ConfigDict, devices: list[Any], *, samples: int) -> StepCo
 def predict(
     cost: StepCost, chip: str, chips: int, samples: int, args: argparse.Namespace
 ) -> dict[str, Any]:
-    """A row of the table; see the formula above."""
+    """Computes a row of the table by the module's formula."""
     peak, tiers_of = CHIPS[chip]
     tiers = tiers_of(chips)
     latency = sum(tier.latency for tier in tiers)
@@ -171,11 +156,11 @@ def predict(
 
 
 def sum_seconds(size: float, tiers: Iterable[Tier]) -> float:
-    """The time that summing takes for the bytes alone: a ring in each tier.
+    """The time that the bytes of a sum over all chips take, by a ring in each tier.
 
     Args:
-      size: bytes, on each chip.
-      tiers: from the innermost; each chip goes on with its share of what its tier has summed.
+      size: bytes on each chip.
+      tiers: the innermost first; each chip passes its share of a tier's sum to the next.
     """
     seconds = 0.0
     for tier in tiers:
@@ -185,12 +170,12 @@ def sum_seconds(size: float, tiers: Iterable[Tier]) -> float:
 
 
 def v5e_tiers(chips: int) -> list[Tier]:
-    """A slice of a v5e pod: a grid of chips, whose rows and columns of 16 are rings."""
+    """A slice of a v5e pod: a grid of chips, in which rows and columns of 16 are rings."""
     shapes = {1: (1, 1), 4: (2, 2), 8: (2, 4), 16: (4, 4), 32: (4, 8), 64: (8, 8), 128: (8, 16)}
     shape = {**shapes, 256: (16, 16)}.get(chips)
     if shape is None:
         raise InputError(f"there is no v5e slice of {chips} chips: take 1, 4, 8, 16 ... or 256")
-    # 400 GB/s a chip over 4 links, both ways; of a line that is no ring only half can be used.
+    # 400 GB/s a chip over 4 links, both ways; a line that is no ring can use only half.
     bandwidth = sum(100e9 if side == 16 else 50e9 for side in shape)
     # A microsecond from chip to chip, there and back.
     hops = sum(side // 2 if side == 16 else side - 1 for side in shape)
@@ -210,42 +195,22 @@ def h100_tiers(chips: int) -> list[Tier]:
     ]
 
 
-# Of a chip the dense bfloat16 FLOP/s, and what links so many of them.
+# Each chip's dense bfloat16 FLOP/s, and the tiers that link a number of them.
 CHIPS: dict[str, tuple[float, Callable[[int], list[Tier]]]] = {
     "v5e": (197e12, v5e_tiers),
     "h100": (989e12, h100_tiers),
 }
 
 
-def weak_scaling(config: ConfigDict, devices: list[Any], counts: list[int]) -> list[dict[str, Any]]:
-    """What is exchanged by so many devices with a sample each.
-
-    Args:
-      config: of the experiment.
-      devices: simulated, as many as the largest count.
-      counts: of devices.
-
-    Returns:
-      A row for each count and kind of collective: devices, flops of one, and what `kinds` gives.
-    """
-    rows = []
-    for count in tqdm(counts, "compiling", unit="program", leave=False):
-        step = lower_step(config, devices[:count], samples=1)
-        compiled = step.compile()
-        of_count = {"devices": count, "flops": step.flops(compiled)}
-        rows += [{**of_count, **row} for row in kinds(compiled.as_text())]
-    return rows
-
-
 def table(rows: list[dict[str, Any]], columns: list[str]) -> str:
-    """In Markdown."""
+    """Formats rows as a Markdown table."""
     head = [" | ".join(columns), " | ".join("---" for _ in columns)]
     lines = [" | ".join(cell(row[column]) for column in columns) for row in rows]
     return "\n".join(f"| {line} |" for line in (*head, *lines))
 
 
 def cell(value: float | int | str) -> str:
-    """Three digits of what is no whole number."""
+    """Formats a value; floats with three digits."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
@@ -255,15 +220,14 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     add = parser.add_argument
     add("--config", default="configs/vox256.py", help="file with get_config()")
     add("--chip", nargs="+", choices=sorted(CHIPS), default=["v5e", "h100"])
-    add("--chips", type=positive, nargs="+", default=[8, 64, 256], help="how many")
-    add("--samples", type=positive, nargs="+", default=[2], help="a chip")
-    add("--share", type=float, default=0.3, help="of the peak that computing reaches, assumed")
+    add("--chips", type=positive, nargs="+", default=[8, 64, 256], help="numbers of chips")
+    add("--samples", type=positive, nargs="+", default=[2], help="samples a chip")
+    add("--share", type=float, default=0.3, help="assumed share of the peak that computing reaches")
     add("--flops", type=float, help="peak FLOP/s of a chip; the published one by default")
     add("--bandwidth", type=float, help="bytes a second that a chip sends, in one ring of all")
     add("--latency", type=float, help="seconds that a sum of a small array takes")
     add("--devices", type=positive, default=8, help="simulated, to compile for")
-    add("--topology", help="TPU slice to compile for in their place, as v5e:2x4")
-    add("--weak_scaling", type=positive, nargs="+", help="compile for so many devices each")
+    add("--topology", help="TPU slice to compile for instead, such as v5e:2x4")
     add_output_flag(parser)
     return parser.parse_known_args()
 

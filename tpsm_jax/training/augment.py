@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.ops.pixels import to_float
 
 OPERATIONS = ("brightness", "contrast", "saturation", "hue")
 
@@ -87,10 +88,7 @@ def augment_batch(
 
 def float_pictures(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
     """A batch with its uint8 arrays, the pictures, as float32 in [0, 1]."""
-    return {
-        name: x.astype(jnp.float32) / 255 if x.dtype == jnp.uint8 else x
-        for name, x in batch.items()
-    }
+    return {name: to_float(x) if x.dtype == jnp.uint8 else x for name, x in batch.items()}
 
 
 def check_augmentation(augmentation_params: Mapping[str, Any]) -> None:

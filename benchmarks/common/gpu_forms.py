@@ -1,7 +1,7 @@
-"""Forms of convolutions that a GPU may compute faster than the library's; for convolutions.py.
+"""Forms of convolutions that a GPU may compute faster than the library's.
 
-A profile on an H100 (docs/benchmarks.md) says where its time goes, and these go at that. They are
-not in the library, for they have not been measured yet.
+A profile on an H100 (docs/benchmarks.md) shows where its time goes, and these forms address that.
+They are not in the library, because nobody has measured them yet: studies/convolutions.py does.
 """
 
 import jax
@@ -24,7 +24,7 @@ def convolve(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
       padding: zeros on each side.
 
     Returns:
-      [B, H + 2 padding - k + 1, likewise, features], in the type of `x`.
+      [B, H + 2 padding - k + 1, W + 2 padding - k + 1, features], in the type of `x`.
     """
     size, features = kernel.shape[0], kernel.shape[-1]
     if size >= LARGE and features <= FEW:
@@ -58,17 +58,17 @@ def upsample_and_convolve(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _pair(kernel: jax.Array, axis: int) -> jax.Array:
-    """The taps on an axis, for the first and for the second result: a new axis before the last."""
+    """Combines the taps on an axis for the first and the second result, on a new axis -2."""
     first, middle, last = jnp.split(kernel, 3, axis)
     taps = ((first, first + middle), (middle + last, last))
     return jnp.concatenate([jnp.stack(results, axis=-2) for results in taps], axis)
 
 
 def _by_columns(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
-    """As many features for each column of the kernel, and then their sums.
+    """Convolves with each column of the kernel, and sums the results.
 
-    A k x k kernel to f features is one of k x 1 to k f features: a k-th of the products where
-    they would all have cost the same.
+    A k x k kernel to f features becomes a k x 1 kernel to k f features: a k-th of the products,
+    since cuDNN computes 32 features or more at once in either case.
     """
     size, _, channels, features = kernel.shape
     upright = kernel.swapaxes(1, 2).reshape(size, 1, channels, size * features)
@@ -81,9 +81,9 @@ def _by_columns(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
 
 
 def _in_eights(x: jax.Array, kernel: jax.Array, padding: tuple[int, int]) -> jax.Array:
-    """In bfloat16 with zeros for what channels lack to a multiple of eight.
+    """Convolves; in bfloat16 with channels padded by zeros to a multiple of eight.
 
-    cuDNN adds them too, but in passes of its own over the pictures.
+    cuDNN pads them too, but in separate passes over the pictures.
     """
     channels, features = kernel.shape[2:]
     if x.dtype == jnp.bfloat16:
