@@ -110,7 +110,7 @@ class Trainer:
         """
         return self._step(state, batch, self._constants, self.recipe.phase_of(step))
 
-    def lower(self, batch: Batch, phase: Any) -> Any:
+    def lower(self, batch: Any, phase: Any) -> Any:
         """The step of a phase before it is compiled, for reading and counting.
 
         Args:
