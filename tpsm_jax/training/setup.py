@@ -11,12 +11,13 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.interface import Variables
+from tpsm_jax.models.interface import Stage, Variables
 from tpsm_jax.models.registry import build_model, family_of, init_variables, variable_shapes
 from tpsm_jax.nn.layers import Dtype
 from tpsm_jax.training.losses import make_features, random_vgg19
 from tpsm_jax.training.optimizer import freeze, frozen_parameters, make_optimizer
 from tpsm_jax.training.recipes import avd, tpsm
+from tpsm_jax.training.step import Recipe
 from tpsm_jax.training.trainer import Trainer
 
 
@@ -41,7 +42,6 @@ def make_model_trainer(
     Raises:
       InputError: if the given weights do not fit the config, or VGG-19's are needed and not given.
     """
-    params = config.train_params
     dtype = compute_dtype(config)
     remat = set(config.remat)
     model = build_model(config.model_params, dtype=dtype, remat=remat - {"vgg19"})
@@ -57,22 +57,15 @@ def make_model_trainer(
         optimizers=_make_optimizers(config, frozen),
         trained=frozenset(name for name in frozen if not all(jax.tree.leaves(frozen[name]))),
     )
-
-    def init(rng: jax.Array) -> Variables:
-        return init_variables(model, rng, *config.image_size, networks=names)
-
-    return Trainer(
+    return _make_trainer(
+        config,
         recipe,
         model,
         mesh,
-        batch_size=params.batch_size,
-        num_epochs=params.num_epochs,
+        stage="model",
         steps_per_epoch=steps_per_epoch,
-        init=init,
-        shapes=shapes,
         given=_choose_initial(initial_variables, shapes, config.init_networks),
         constants=_choose_vgg19(config, vgg19),
-        state_sharding=config.state_sharding,
     )
 
 
@@ -88,21 +81,43 @@ def make_avd_trainer(
       steps_per_epoch: batches in an epoch.
       variables: the trained model's. Its `avd_network`, if it has one, is trained further.
     """
-    params = config.train_avd_params
     model = build_model(config.model_params, dtype=compute_dtype(config))
-    names = family_of(config.model_params).trained("avd")
+    recipe = avd.make_recipe(
+        config,
+        model,
+        steps_per_epoch=steps_per_epoch,
+        optimizers={"avd": make_optimizer(weight_decay=0.0)},  # the reference decays none here
+    )
+    return _make_trainer(
+        config,
+        recipe,
+        model,
+        mesh,
+        stage="avd",
+        steps_per_epoch=steps_per_epoch,
+        given=jax.device_get(variables),
+    )
+
+
+def _make_trainer(
+    config: ConfigDict,
+    recipe: Recipe,
+    model: Any,
+    mesh: Mesh,
+    *,
+    stage: Stage,
+    steps_per_epoch: int,
+    given: Variables | None,
+    constants: Any = None,
+) -> Trainer:
+    params = config.train_params if stage == "model" else config.train_avd_params
+    names = family_of(config.model_params).trained(stage)
 
     def init(rng: jax.Array) -> Variables:
         return init_variables(model, rng, *config.image_size, networks=names)
 
     return Trainer(
-        # The reference decays no weights here.
-        avd.make_recipe(
-            config,
-            model,
-            steps_per_epoch=steps_per_epoch,
-            optimizers={"avd": make_optimizer(weight_decay=0.0)},
-        ),
+        recipe,
         model,
         mesh,
         batch_size=params.batch_size,
@@ -110,7 +125,8 @@ def make_avd_trainer(
         steps_per_epoch=steps_per_epoch,
         init=init,
         shapes=variable_shapes(config.model_params, networks=names),
-        given=jax.device_get(variables),
+        given=given,
+        constants=constants,
         state_sharding=config.state_sharding,
     )
 
