@@ -2,7 +2,9 @@
 
 import dataclasses
 
+import jax
 import pytest
+from flax import linen as nn
 
 from configs.base import get_base_config
 from tests.helpers.small import model_params
@@ -10,7 +12,13 @@ from tpsm_jax.checkpoints.torch import torch_shapes
 from tpsm_jax.checkpoints.torch.layouts import LAYOUTS, layout_of
 from tpsm_jax.config import read_config, validate
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.registry import FAMILIES, build_model, family_of, variable_shapes
+from tpsm_jax.models.registry import (
+    FAMILIES,
+    build_model,
+    family_of,
+    init_variables,
+    variable_shapes,
+)
 from tpsm_jax.models.tpsm import TPSM
 from tpsm_jax.training.recipes import MODEL_RECIPES
 
@@ -91,3 +99,19 @@ def test_a_family_without_a_layout_has_its_networks_tensors_alone(plain_family):
 def test_a_family_without_a_recipe_is_not_trained(plain_family):
     with pytest.raises(InputError, match="'plain' have no recipe to be trained by, only .* tpsm$"):
         validate(plain_family, "model", 1)
+
+
+class WithoutBatchNorm(nn.Module):
+    """A model whose one network keeps no statistics."""
+
+    modes = ("standard",)
+
+    @nn.compact
+    def __call__(self, source, driving):
+        return nn.Dense(1, name="network")(source)
+
+
+def test_variables_have_batch_stats_where_no_network_has():
+    variables = init_variables(WithoutBatchNorm(), jax.random.key(0), 2, 2, networks=["network"])
+    assert variables["params"].keys() == {"network"}
+    assert variables["batch_stats"] == {}
