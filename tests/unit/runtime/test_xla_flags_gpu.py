@@ -8,7 +8,6 @@ import pytest
 
 from tpsm_jax.runtime.xla_flags_gpu import _NEED_IT, _OPTION, prepare_gpu
 
-
 # Tried releases of jaxlib whose additions in memory are fast by themselves.
 FAST = ("0.12.0.1",)
 
