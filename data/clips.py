@@ -73,7 +73,7 @@ class Clip(abc.ABC):
     @property
     def identity(self) -> str:
         """Who is seen: the name up to '#', without the suffix of a clip."""
-        known = any(self.path.suffix.lower() in kind.suffixes for kind in CLIP_KINDS)
+        known = self.path.suffix.lower() in clip_suffixes()
         return (self.path.stem if known else self.name).split("#")[0]
 
     @property
@@ -243,6 +243,11 @@ class StripClip(Clip):
 
 # A folder named like a video is a folder, so that kind comes first.
 CLIP_KINDS: tuple[type[Clip], ...] = (FolderClip, VideoClip, StripClip)
+
+
+def clip_suffixes() -> frozenset[str]:
+    """The suffixes of files of all kinds of clips, in lower case."""
+    return frozenset().union(*(kind.suffixes for kind in CLIP_KINDS))
 
 
 def open_clip(path: Path, wide_pictures: WidePictures) -> Clip | None:

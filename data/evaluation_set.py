@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from data.clips import Clip, fit
+from data.clips import Clip, clip_suffixes, fit
 from data.loader import open_clips
 from data.roots import RootOptions, root_kind
 from tpsm_jax.errors import InputError
@@ -185,12 +185,12 @@ class _Named:
         self._whole = {clip.name: clip for clip in clips}
         self._short: dict[str, list[Clip]] = {}
         for clip in clips:
-            self._short.setdefault(without_suffix(clip.name), []).append(clip)
+            self._short.setdefault(_short_name(clip.name), []).append(clip)
 
     def find(self, name: str) -> Clip:
         if name in self._whole:
             return self._whole[name]
-        found = self._short.get(without_suffix(name), [])
+        found = self._short.get(_short_name(name), [])
         if not found:
             raise InputError(
                 f"the pairs name a clip {name!r}, which is not among the {len(self._whole)} test "
@@ -200,6 +200,11 @@ class _Named:
             names = " or ".join(clip.name for clip in found)
             raise InputError(f"the pairs name a clip {name!r}: say whether {names}")
         return found[0]
+
+
+def _short_name(name: str) -> str:
+    """A clip's name without the suffix of its file, of whatever kind."""
+    return without_suffix(name, clip_suffixes())
 
 
 def _reader(clip: Clip, config: ConfigDict, resize: bool) -> Callable[[], Iterator[np.ndarray]]:

@@ -16,6 +16,7 @@ from tpsm_jax.parallel.sharding import check_batch_size, check_state_sharding
 from tpsm_jax.training.augment import check_augmentation
 from tpsm_jax.training.losses import make_features
 from tpsm_jax.training.optimizer import frozen_parameters, make_optimizer
+from tpsm_jax.training.recipes import model_recipe
 from tpsm_jax.training.setup import check_init_networks
 
 # What the official files call otherwise.
@@ -139,6 +140,7 @@ def validate(config: ConfigDict, stage: Stage, devices: int) -> None:
         size = config.train_avd_params.batch_size
         check_batch_size(size, devices, field="train_avd_params.batch_size")
         return
+    model_recipe(family.name)
     check_batch_size(config.train_params.batch_size, devices, config.accumulate_steps)
     _check_dropout(config)
     _check_remat(config)

@@ -64,11 +64,13 @@ def animation_variables(
 
 
 def _missing(family: Family, variables: Variables, mode: str) -> list[str]:
-    """The networks that a mode uses and `variables` lack."""
+    """The networks that a mode cannot do without and `variables` lack."""
     return [
         network.name
         for network in family.networks
-        if mode in network.modes and network.name not in variables["params"]
+        if mode in network.modes
+        and not network.can_be_none
+        and network.name not in variables["params"]
     ]
 
 

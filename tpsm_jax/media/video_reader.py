@@ -4,7 +4,7 @@ import dataclasses
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import IO
@@ -94,11 +94,16 @@ def open_video(path: str | Path, *, fps: float | None = None, whole: bool = Fals
     return source
 
 
-def without_suffix(name: str) -> str:
-    """A clip's name without the suffixes of videos and pictures: "a.1.mp4.png" is "a.1"."""
+def without_suffix(name: str, more: Collection[str] = ()) -> str:
+    """A clip's name without the suffixes of its file: "a.1.mp4.png" is "a.1".
+
+    Args:
+      name: of a clip, a video or a picture.
+      more: suffixes to remove besides those of videos and pictures, in lower case.
+    """
     stem, dot, ending = name.rpartition(".")
-    known = f".{ending.lower()}" in VIDEO_SUFFIXES | PICTURE_SUFFIXES
-    return without_suffix(stem) if stem and dot and known else name
+    known = f".{ending.lower()}" in {*VIDEO_SUFFIXES, *PICTURE_SUFFIXES, *more}
+    return without_suffix(stem, more) if stem and dot and known else name
 
 
 def _open_folder(folder: Path, fps: float) -> FrameSource:

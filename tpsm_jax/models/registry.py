@@ -85,7 +85,8 @@ def init_variables(
             model.disentangle(outputs["kp_source"], outputs["kp_driving"])
 
     image = jnp.zeros((1, height, width, 3))
-    variables = nn.init(run_every_network, model)(rng, image)
+    # A family without a batch norm has no batch_stats, and callers look both up.
+    variables = {"batch_stats": {}, **nn.init(run_every_network, model)(rng, image)}
     return variables if networks is None else _choose(variables, networks)
 
 

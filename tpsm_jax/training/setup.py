@@ -16,7 +16,7 @@ from tpsm_jax.models.registry import build_model, family_of, init_variables, var
 from tpsm_jax.nn.layers import Dtype
 from tpsm_jax.training.losses import make_features, random_vgg19
 from tpsm_jax.training.optimizer import freeze, frozen_parameters, make_optimizer
-from tpsm_jax.training.recipes import avd, tpsm
+from tpsm_jax.training.recipes import avd, model_recipe
 from tpsm_jax.training.step import Recipe
 from tpsm_jax.training.trainer import Trainer
 
@@ -46,10 +46,10 @@ def make_model_trainer(
     remat = set(config.remat)
     model = build_model(config.model_params, dtype=dtype, remat=remat - {"vgg19"})
     features = make_features(config.perceptual_features, dtype=dtype, remat="vgg19" in remat)
-    names = family_of(config.model_params).trained("model")
-    shapes = variable_shapes(config.model_params, networks=names)
+    family = family_of(config.model_params)
+    shapes = variable_shapes(config.model_params, networks=family.trained("model"))
     frozen = frozen_parameters(shapes["params"], config.freeze)
-    recipe = tpsm.make_recipe(
+    recipe = model_recipe(family.name)(
         config,
         model,
         steps_per_epoch=steps_per_epoch,

@@ -1,5 +1,6 @@
 """Animation, evaluation and export of a family whose pose is a tree: points, and a matrix each."""
 
+import dataclasses
 import json
 
 import jax
@@ -12,6 +13,7 @@ from ml_collections import ConfigDict
 from tpsm_jax.animation import export
 from tpsm_jax.animation.animator import Animator
 from tpsm_jax.animation.keypoints import relative_scale
+from tpsm_jax.animation.programs import animation_variables, available_modes
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.reconstruction import Reconstructor
 from tpsm_jax.models import registry
@@ -170,3 +172,12 @@ def test_the_exported_file(tmp_path, monkeypatch):
     scale = np.float32(relative_scale(0.5 * SQUARE, initial["value"]))
     frames = functions["next_frames_relative"](weights, encoded, np.stack(CLIP), initial, scale)
     np.testing.assert_allclose(colors(frames), expected("relative"), atol=1e-5)
+
+
+def test_a_network_that_the_model_works_without_is_needed_by_no_mode():
+    optional = Network("extra", optimizer="one", lost_without="a correction", can_be_none=True)
+    family = registry.FAMILIES["matrices"]
+    family = dataclasses.replace(family, networks=(*family.networks, optional))
+    assert available_modes(MODEL, family, VARIABLES) == ["relative", "standard"]
+    needed = animation_variables(MODEL, family, VARIABLES, ["standard"])
+    assert needed["params"].keys() == {"detector"}

@@ -9,7 +9,7 @@ import pytest
 import data.clips
 import data.roots
 from data.clips import Clip, FolderClip
-from data.evaluation_set import clips_for_test, split_note
+from data.evaluation_set import clips_for_test, pairs_of_clips, split_note
 from data.folder import find_clips
 from data.loader import open_dataset
 from data.roots import RootKind
@@ -42,6 +42,8 @@ def test_a_new_kind_of_clip_is_found_and_read(
         assert label(next(batches)["source"][0])[0] == 3
     assert [clip.name for clip in clips_for_test(config)] == ["id3#a.npy"]
     assert isinstance(find_clips_of_table(tmp_path, (SIZE, SIZE))[0], ArrayClip)
+    (pair,) = pairs_of_clips(config, [("id3#a", "id3#a.npy")])  # named without its suffix, and with
+    assert pair.name == "id3#a.npy--id3#a.npy"
 
 
 def test_a_new_kind_of_root_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

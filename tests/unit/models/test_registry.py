@@ -1,13 +1,26 @@
 """The table of families: what a config chooses, and what each family says of its networks."""
 
-import pytest
+import dataclasses
 
+import jax
+import pytest
+from flax import linen as nn
+
+from configs.base import get_base_config
 from tests.helpers.small import model_params
+from tpsm_jax.checkpoints.torch import torch_shapes
 from tpsm_jax.checkpoints.torch.layouts import LAYOUTS, layout_of
-from tpsm_jax.config import read_config
+from tpsm_jax.config import read_config, validate
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.registry import FAMILIES, build_model, family_of, variable_shapes
+from tpsm_jax.models.registry import (
+    FAMILIES,
+    build_model,
+    family_of,
+    init_variables,
+    variable_shapes,
+)
 from tpsm_jax.models.tpsm import TPSM
+from tpsm_jax.training.recipes import MODEL_RECIPES
 
 
 @pytest.mark.parametrize("fields", [{}, {"family": "tpsm"}])
@@ -62,5 +75,43 @@ def test_networks_that_a_model_works_without_are_removed():
     assert TPSM.without(model, {"avd_network"}) is model
 
 
-def test_every_family_has_a_layout_of_its_official_files():
-    assert LAYOUTS.keys() == FAMILIES.keys()
+def test_layouts_and_recipes_are_of_families():
+    assert LAYOUTS.keys() <= FAMILIES.keys()
+    assert MODEL_RECIPES.keys() <= FAMILIES.keys()
+
+
+@pytest.fixture
+def plain_family(monkeypatch):
+    """The config of a family that has nothing but its line in the registry."""
+    monkeypatch.setitem(FAMILIES, "plain", dataclasses.replace(TPSM, name="plain"))
+    config = get_base_config()
+    config.model_params.update({**model_params(), "family": "plain"})
+    return config
+
+
+def test_a_family_without_a_layout_has_its_networks_tensors_alone(plain_family):
+    ours = torch_shapes(plain_family.model_params)
+    official = torch_shapes(model_params())
+    assert official["dense_motion_network"].pop("down.weight") == (3, 1, 13, 13)
+    assert ours == official
+
+
+def test_a_family_without_a_recipe_is_not_trained(plain_family):
+    with pytest.raises(InputError, match="'plain' have no recipe to be trained by, only .* tpsm$"):
+        validate(plain_family, "model", 1)
+
+
+class WithoutBatchNorm(nn.Module):
+    """A model whose one network keeps no statistics."""
+
+    modes = ("standard",)
+
+    @nn.compact
+    def __call__(self, source, driving):
+        return nn.Dense(1, name="network")(source)
+
+
+def test_variables_have_batch_stats_where_no_network_has():
+    variables = init_variables(WithoutBatchNorm(), jax.random.key(0), 2, 2, networks=["network"])
+    assert variables["params"].keys() == {"network"}
+    assert variables["batch_stats"] == {}

@@ -30,6 +30,14 @@ class Layout:
     training_state: tuple[str, ...]
 
 
+PLAIN = Layout(
+    constants=lambda network, model_params: {},
+    settings=lambda shapes, model_params: {},
+    epoch="epoch",
+    training_state=(),
+)
+
+
 def size_of(shapes: Shapes, network: str, key: str, axis: int = 0) -> int | None:
     """Looks up the size of one axis of a tensor; None where there is no such tensor or axis."""
     shape = shapes.get(network, {}).get(key, ())
