@@ -6,6 +6,7 @@
 import importlib.metadata
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +55,13 @@ LONGEST = (
     "official/test_networks.py",
     "training/test_avd.py",
 )
+
+
+@pytest.fixture(autouse=True)
+def _no_process_outlives_its_test() -> Iterator[None]:
+    yield
+    if "tests.helpers.processes" in sys.modules:
+        sys.modules["tests.helpers.processes"].end_all()
 
 
 @pytest.fixture(scope="module")

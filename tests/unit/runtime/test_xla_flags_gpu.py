@@ -8,7 +8,7 @@ import pytest
 
 from tpsm_jax.runtime.xla_flags_gpu import _NEED_IT, _OPTION, prepare_gpu
 
-# Tried releases of jaxlib whose additions in memory are fast by themselves.
+# Later releases of jaxlib, which add fast by themselves: see `prepare_gpu`.
 FAST = ("0.12.0.1",)
 
 
