@@ -3,14 +3,22 @@
 `make test-gpu` names another platform by TPSM_TEST_PLATFORM.
 """
 
+import importlib.metadata
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 import pytest
 
+# Tests spend most of their time in XLA's compiler. Without these two ways of its own it needs half.
+# Another release may not know the options, and would end the process.
+if importlib.metadata.version("jaxlib") == "0.10.2" and "XLA_FLAGS" not in os.environ:
+    os.environ["XLA_FLAGS"] = (
+        "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+    )
 jax.config.update("jax_platforms", os.environ.get("TPSM_TEST_PLATFORM", "cpu"))
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -49,12 +57,30 @@ LONGEST = (
 )
 
 
+@pytest.fixture(autouse=True)
+def _no_process_outlives_its_test() -> Iterator[None]:
+    yield
+    if "tests.helpers.processes" in sys.modules:
+        sys.modules["tests.helpers.processes"].end_all()
+
+
 @pytest.fixture(scope="module")
 def compiled_quickly() -> Iterator[None]:
     """Has a module's programs compiled with few optimisations: for those that run once or twice."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
+def nothing_kept() -> Iterator[None]:
+    """JAX keeps no programs, as for a user who has said nothing about it."""
+    folder = jax.config.jax_compilation_cache_dir
+    seconds = os.environ.pop("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
+    jax.config.update("jax_compilation_cache_dir", None)
+    yield
+    jax.config.update("jax_compilation_cache_dir", folder)
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = seconds
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import jax
 
 from benchmarks.common.reference import ReferenceProcess
 from tpsm_jax.runtime.cores import available_cores
-from tpsm_jax.runtime.replace_file import replace_text
+from tpsm_jax.runtime.atomic_files import replace_text
 
 
 def spread(name: str, rounds: Sequence[float]) -> dict[str, Any]:

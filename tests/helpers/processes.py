@@ -28,10 +28,12 @@ LIKE_A_QUICK_TEST = {
 # at once, and others would find half of one.
 DOOMED = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9"}
 
+_STARTED: list[subprocess.Popen[str]] = []
+
 
 def start_python(*arguments: str, **environ: str) -> subprocess.Popen[str]:
     """Starts Python in the project's root, in a group of its own, with one pipe for all it says."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT,
         env={**os.environ, **environ},
@@ -40,6 +42,18 @@ def start_python(*arguments: str, **environ: str) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
+    _STARTED.append(process)
+    return process
+
+
+def end_all() -> None:
+    """Ends what a failed test has left: its pipe, collected later, would fail another test."""
+    while _STARTED:
+        process = _STARTED.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        if process.stdout and not process.stdout.closed:
+            process.communicate()
 
 
 def output_of(process: subprocess.Popen[str]) -> str:

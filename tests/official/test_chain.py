@@ -1,5 +1,7 @@
 """Everything from two pictures to the prediction, against the official networks."""
 
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +15,13 @@ from tpsm_jax.runtime.quick_compile import quick_compiler_options
 pytestmark = pytest.mark.slow
 
 
+def usual_options():
+    """XLA's own, where conftest.py has others for all tests."""
+    if "use_fusion_emitters=false" not in os.environ.get("XLA_FLAGS", ""):
+        return None
+    return {"xla_cpu_use_fusion_emitters": True, "xla_cpu_parallel_codegen_split_count": 32}
+
+
 def run_chain(name, **options):
     case = cases.CHAINS[name]
     model, variables = procedural_model(case.params, case.seed, **options)
@@ -21,12 +30,18 @@ def run_chain(name, **options):
             variables, source, driving, background=case.background
         ),
         # The first as users have it compiled; the others in half the time.
-        compiler_options=None if name == "vox" else quick_compiler_options(),
+        compiler_options=usual_options() if name == "vox" else quick_compiler_options(),
     )
     return cases.flatten_outputs(chain(variables, *cases.chain_pictures(case)))
 
 
-@pytest.mark.parametrize("name", cases.CHAINS)
+# More sizes and weights, as large as users' own.
+LONG = ("vox_without_background", "mgif", "ted")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.long] * (n in LONG)) for n in cases.CHAINS]
+)
 def test_chain(name):
     golden = np.load(GOLDEN / f"chain_{name}.npz")
     noise = np.load(GOLDEN / "chain_noise.npz")

@@ -15,7 +15,13 @@ from tpsm_jax.evaluation.reconstruction import Reconstructor
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_quickly")]
 
 
-@pytest.mark.parametrize("name", cases.RECONSTRUCTIONS)
+# More sizes and weights; mgif's, without a background, are the quickest.
+LONG = ("vox", "ted")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.long] * (n in LONG)) for n in cases.RECONSTRUCTIONS]
+)
 def test_equals_the_official_reconstruction(name):
     golden = np.load(GOLDEN / f"reconstruction_{name}.npz")
     case = cases.CHAINS[name]

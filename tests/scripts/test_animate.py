@@ -124,12 +124,14 @@ def test_the_best_step_of_a_training_run(run, inputs, tmp_path):
     assert (latest != one).any()
 
 
+@pytest.mark.slow
 def test_the_frame_rate_of_a_folder(run, tmp_path):
     code, *_ = run(tmp_path / "out.mp4", driving="frames", fps=10, batch_size=2)
     assert code == 0
     assert open_video(tmp_path / "out.mp4").fps == 10
 
 
+@pytest.mark.slow
 def test_the_best_frame_is_named(run, tmp_path):
     options = {"driving": "frames", "batch_size": 2, "find_best_frame": True}
     code, out, _ = run(f"{tmp_path}/out/", **options)
@@ -217,7 +219,7 @@ def running():
             continue
 
 
-def test_compiled_programs_are_kept_where_the_user_says(monkeypatch, tmp_path):
+def test_compiled_programs_are_kept_where_the_user_says(nothing_kept, monkeypatch, tmp_path):
     kept = []
     monkeypatch.setattr(jax.config, "update", lambda name, value: kept.append((name, value)))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -84,7 +84,11 @@ def assert_refused(words, monkeypatch, *arguments):
         (["--config.init_from=nowhere"], "there is no checkpoint nowhere"),
         (["--stage", "avd", "--init", "nowhere"], "there is no checkpoint nowhere"),
         (
-            ["--config.perceptual_features=vgg19", "--config.vgg19_dir=nowhere"],
+            [
+                "--config.perceptual_features=vgg19",
+                "--config.vgg19_dir=nowhere",
+                "--config.train_params.loss_weights.perceptual=(1,1,1,1,1)",
+            ],
             "convert_torch_weights.py --vgg19 vgg19-dcbb9e9d.pth --output nowhere",
         ),
         (["--config.perceptual_features=vgg16"], "vgg16"),

@@ -148,6 +148,7 @@ def test_another_size_than_the_checkpoints(checkpoint):
     assert frame.shape == (128, 256, 3)
 
 
+@pytest.mark.slow
 def test_the_best_frame_gives_the_references_forwards_and_backwards(checkpoint, functions):
     source_keypoints, clip = functions[0](SOURCE), [functions[0](frame) for frame in FRAMES]
     number = np.argmin([pose_distance(source_keypoints, keypoints) for keypoints in clip])

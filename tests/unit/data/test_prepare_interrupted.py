@@ -29,7 +29,11 @@ def raw(tmp_path: Path) -> Path:
     return tmp_path / "raw"
 
 
-def test_killed_at_any_step_it_goes_on(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.long)])
+def test_killed_at_any_step_it_goes_on(
+    raw: Path, monkeypatch: pytest.MonkeyPatch, every: int
+) -> None:
     flags = ("--max_broken", "1")
     assert prepare(monkeypatch, raw, raw.parent / "whole", *flags) == 0
     expected = contents(raw.parent / "whole")
@@ -51,7 +55,7 @@ def test_killed_at_any_step_it_goes_on(raw: Path, monkeypatch: pytest.MonkeyPatc
                     open_prepared(output, "train")
         assert prepare(monkeypatch, raw, output, *flags) == 0
         assert contents(output) == expected, step
-        step += 1
+        step += every
     assert step > 30
 
 
@@ -74,7 +78,7 @@ def _kill_at(patch: pytest.MonkeyPatch, last: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.long), "2"])
 def test_kill_9_and_the_same_command_with_other_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str
 ) -> None:

@@ -82,6 +82,7 @@ def test_whole_clips_of_a_prepared_data_set_are_those_of_its_folder(
         np.testing.assert_array_equal(frames, read[1][name])
 
 
+@pytest.mark.slow
 def test_a_prepared_data_set_and_a_folder_mix(roots: tuple[Path, Path]) -> None:
     raw, prepared = roots
     config = small_config(prepared)

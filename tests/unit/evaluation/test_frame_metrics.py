@@ -104,7 +104,9 @@ def test_ms_ssim_of_opposites_is_0_and_not_nan():
     np.testing.assert_array_equal(metrics.ms_ssim(clean, 1 - clean), [0])
 
 
-@pytest.mark.parametrize("measure", [metrics.ssim, metrics.ms_ssim])
+@pytest.mark.parametrize(
+    "measure", [metrics.ssim, pytest.param(metrics.ms_ssim, marks=pytest.mark.slow)]
+)
 def test_equal_frames_have_a_similarity_of_1(measure):
     clean, _ = clean_and_noisy(176, 176, count=1)
     np.testing.assert_allclose(measure(clean, clean), [1], atol=1e-6)

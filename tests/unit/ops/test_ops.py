@@ -121,6 +121,7 @@ def test_spline_solves_the_regularized_system_in_float64():
     np.testing.assert_allclose(spline.affine.T, solution[5:], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_spline_has_a_finite_gradient_where_points_coincide():
     control_points = jnp.array([[0.1, 0.2]] * 3 + [[0.5, -0.5], [-0.7, 0.3]])
     points = coordinate_grid(4, 4)
@@ -135,6 +136,7 @@ def test_spline_has_a_finite_gradient_where_points_coincide():
     assert all(np.abs(g).max() > 0 for g in gradients)
 
 
+@pytest.mark.slow
 def test_random_spline_has_the_spread_it_is_asked_for():
     def draw(rng):
         return random_thin_plate_spline(rng, sigma_affine=0.05, sigma_tps=0.005, points_tps=5)

@@ -179,6 +179,7 @@ def test_cut_short_anywhere(tmp_path, form):
             read_torch_file(path)
 
 
+@pytest.mark.slow
 def test_flipped_bits_in_a_zip_never_change_a_tensor(tmp_path):
     content = (TORCH_FILES / "training_zip.pth").read_bytes()
     expected = flatten(read_torch_file(TORCH_FILES / "training_zip.pth"))
@@ -199,6 +200,7 @@ def test_flipped_bits_in_a_zip_never_change_a_tensor(tmp_path):
     assert refused > 100
 
 
+@pytest.mark.slow
 def test_flipped_bits_in_the_old_format_are_read_or_refused(tmp_path):
     # It has no checksums, so numbers may change, but nothing else may happen.
     content = (TORCH_FILES / "training_legacy.pth").read_bytes()
