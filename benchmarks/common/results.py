@@ -16,8 +16,8 @@ from typing import Any
 import jax
 
 from benchmarks.common.reference import ReferenceProcess
-from tpsm_jax.runtime.cores import available_cores
 from tpsm_jax.runtime.atomic_files import replace_text
+from tpsm_jax.runtime.cores import available_cores
 
 
 def spread(name: str, rounds: Sequence[float]) -> dict[str, Any]:
