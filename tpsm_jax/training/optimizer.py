@@ -55,6 +55,29 @@ def make_optimizer(
     return optimizer
 
 
+def for_one_network(
+    network: str, optimizer: optax.GradientTransformation
+) -> optax.GradientTransformation:
+    """An optimizer of {network: ...} whose state is that of the network's own parameters.
+
+    Runs of the AVD stage keep it in this form.
+
+    Args:
+      network: the only name in the parameters.
+      optimizer: steps the network's parameters.
+    """
+
+    def init(params: Params) -> Any:
+        return optimizer.init(params[network])
+
+    def update(updates: Params, state: Any, params: Params | None = None) -> tuple[Any, Any]:
+        inner = None if params is None else params[network]
+        stepped, state = optimizer.update(updates[network], state, inner)
+        return {network: stepped}, state
+
+    return optax.GradientTransformation(init, update)
+
+
 def freeze(
     optimizer: optax.GradientTransformation, frozen: Any
 ) -> optax.GradientTransformationExtraArgs:

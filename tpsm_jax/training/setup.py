@@ -15,7 +15,7 @@ from tpsm_jax.models.interface import Stage, Variables
 from tpsm_jax.models.registry import build_model, family_of, init_variables, variable_shapes
 from tpsm_jax.nn.layers import Dtype
 from tpsm_jax.training.losses import make_features, random_vgg19
-from tpsm_jax.training.optimizer import freeze, frozen_parameters, make_optimizer
+from tpsm_jax.training.optimizer import for_one_network, freeze, frozen_parameters, make_optimizer
 from tpsm_jax.training.recipes import avd, model_recipe
 from tpsm_jax.training.step import Recipe
 from tpsm_jax.training.trainer import Trainer
@@ -86,7 +86,8 @@ def make_avd_trainer(
         config,
         model,
         steps_per_epoch=steps_per_epoch,
-        optimizers={"avd": make_optimizer(weight_decay=0.0)},  # the reference decays none here
+        # The reference decays no weights here.
+        optimizers={"avd": for_one_network("avd_network", make_optimizer(weight_decay=0.0))},
     )
     return _make_trainer(
         config,

@@ -12,6 +12,7 @@ from tpsm_jax.checkpoints.converted import Checkpoint
 from tpsm_jax.models.registry import build_model, init_variables
 from tpsm_jax.parallel.sharding import batch_sharding, make_mesh
 from tpsm_jax.runtime.quick_compile import quick_compiler_options
+from tpsm_jax.training.optimizer import make_optimizer
 from tpsm_jax.training.recipes.avd import draw_scale
 from tpsm_jax.training.setup import make_avd_trainer
 
@@ -71,6 +72,13 @@ def test_nothing_but_the_avd_network_changes(trained, checkpoint):
         jax.tree.map(np.testing.assert_array_equal, state.batch_stats[network], given)
     assert set(state.params) == {*checkpoint.variables["params"], "avd_network"}
     assert int(state.opt_state["avd"][1].count) == 40
+
+
+def test_the_optimizers_state_has_the_form_that_earlier_runs_have(checkpoint):
+    state = make_trainer(checkpoint).abstract_state()
+    optimizer = make_optimizer(weight_decay=0.0)
+    expected = jax.eval_shape(optimizer.init, state.params["avd_network"])
+    assert jax.tree.structure(state.opt_state["avd"]) == jax.tree.structure(expected)
 
 
 def test_a_milestone_acts_an_epoch_late_as_in_the_reference(trained):
