@@ -6,6 +6,7 @@
 import importlib.metadata
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ if importlib.metadata.version("jaxlib") == "0.10.2" and "XLA_FLAGS" not in os.en
     os.environ["XLA_FLAGS"] = (
         "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
     )
+# A shell starts its background jobs without SIGINT, and so what tests start and interrupt would be.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 jax.config.update("jax_platforms", os.environ.get("TPSM_TEST_PLATFORM", "cpu"))
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
