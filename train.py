@@ -14,19 +14,19 @@ import jax
 
 from data.evaluation_set import clips_for_test
 from data.loader import open_dataset
-from tpsm_jax.checkpoints.converted import load_checkpoint
+from tpsm_jax.checkpoints.converted import load_checkpoint, stored_config
 from tpsm_jax.cli import ArgumentParser, add_cache_flag, run_script
 from tpsm_jax.config import apply_overrides, read_config, validate
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.in_training import InTrainingEvaluation
 from tpsm_jax.parallel.distributed import initialize, on_every_process, same_everywhere
-from tpsm_jax.parallel.sharding import Batch, make_mesh
+from tpsm_jax.parallel.sharding import HostBatch, make_mesh
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 from tpsm_jax.runtime.xla_flags_cpu import prepare_cpu
 from tpsm_jax.runtime.xla_flags_gpu import prepare_gpu
 from tpsm_jax.training.loop import train
 from tpsm_jax.training.setup import make_avd_trainer, make_model_trainer
-from tpsm_jax.training.weights import load_initial_networks, load_perceptual_weights
+from tpsm_jax.training.weights import check_weights, load_initial_networks, load_perceptual_weights
 
 
 def main() -> None:
@@ -38,11 +38,11 @@ def main() -> None:
     apply_overrides(config, overrides)
     with config.unlocked():
         config.stage = args.stage
-    checkpoint = load_checkpoint(args.init) if args.stage == "avd" else None
-    if checkpoint is not None:
-        config.model_params = checkpoint.config.model_params
+    if args.stage == "avd":
+        config.model_params = on_every_process(lambda: stored_config(args.init)).model_params
     mesh = make_mesh()
     validate(config, args.stage, mesh.size)
+    on_every_process(lambda: check_weights(config, args.stage))
 
     params = config.train_params if args.stage == "model" else config.train_avd_params
     sizes = {"batch_size": params.batch_size, "num_repeats": params.num_repeats}
@@ -54,10 +54,12 @@ def main() -> None:
         )
     if jax.process_index() == 0:
         print(dataset.describe())
-    if checkpoint is not None:
+    if args.stage == "avd":
+        variables = load_checkpoint(args.init).variables
         trainer = make_avd_trainer(
-            config, mesh, steps_per_epoch=steps_per_epoch, variables=checkpoint.variables
+            config, mesh, steps_per_epoch=steps_per_epoch, variables=variables
         )
+        del variables  # or the model would stay on the device
     else:
         trainer = make_model_trainer(
             config,
@@ -67,7 +69,7 @@ def main() -> None:
             vgg19=load_perceptual_weights(config),
         )
 
-    def make_batches(step: int) -> Iterator[Batch]:
+    def make_batches(step: int) -> Iterator[HostBatch]:
         return dataset.batches(
             **sizes,
             seed=config.seed,

@@ -14,10 +14,11 @@ from tpsm_jax.models.registry import check_image_size, family_of, variable_shape
 from tpsm_jax.models.vgg19 import SMALLEST as SMALLEST_FOR_VGG19
 from tpsm_jax.parallel.sharding import check_batch_size, check_state_sharding
 from tpsm_jax.training.augment import check_augmentation
+from tpsm_jax.training.log import TENSORBOARD_MISSING
 from tpsm_jax.training.losses import make_features
 from tpsm_jax.training.optimizer import frozen_parameters, make_optimizer
 from tpsm_jax.training.recipes import model_recipe
-from tpsm_jax.training.setup import check_init_networks
+from tpsm_jax.training.weights import check_init_networks
 
 # What the official files call otherwise.
 _RENAMED = {"config.dataset_params.root_dir": "config.dataset.path"}
@@ -116,7 +117,7 @@ def apply_overrides(config: ConfigDict, arguments: Sequence[str]) -> None:
 
 
 def validate(config: ConfigDict, stage: Stage, devices: int) -> None:
-    """Checks every setting that training reads, before anything is loaded.
+    """Checks every setting that training reads, before any clip or weight is read.
 
     Args:
       config: the experiment's; for the stage "avd" with the `model_params` of the trained model.
@@ -124,11 +125,11 @@ def validate(config: ConfigDict, stage: Stage, devices: int) -> None:
       devices: how many the batch is divided among.
 
     Raises:
-      InputError: naming the field that does not do.
+      InputError: names the field whose value is invalid.
     """
     _check_run(config)
     family = family_of(config.model_params)
-    check_image_size(config.model_params, *config.image_size)
+    _check_model(config)
     check_augmentation(config.dataset_params.augmentation_params or {})
     check_state_sharding(config.state_sharding)
     if config.compute_dtype not in ("float32", "bfloat16"):
@@ -137,14 +138,23 @@ def validate(config: ConfigDict, stage: Stage, devices: int) -> None:
         if not family.trained("avd"):
             raise InputError(f"models of family {family.name!r} have no stage avd")
         _check_unused_fields(config)
-        size = config.train_avd_params.batch_size
-        check_batch_size(size, devices, field="train_avd_params.batch_size")
+        params = config.train_avd_params
+        check_batch_size(params.batch_size, devices, field="train_avd_params.batch_size")
+        if not 0 <= params.random_scale < 1:
+            raise InputError(
+                f"config.train_avd_params.random_scale is {params.random_scale} and must be at "
+                "least 0 and below 1"
+            )
+        _check_end(config, params.num_epochs)
         return
     model_recipe(family.name)
     check_batch_size(config.train_params.batch_size, devices, config.accumulate_steps)
     _check_dropout(config)
     _check_remat(config)
     _check_perceptual_features(config)
+    _check_end(config, config.train_params.num_epochs)
+    if config.optimizer_params and not config.optimizer:
+        raise InputError("optimizer_params are for an optimizer of optax: set optimizer, too")
     make_optimizer(config.optimizer, config.optimizer_params)
     if config.init_networks and not config.init_from:
         raise InputError("config.init_networks says what to take of init_from: give that, too")
@@ -159,14 +169,43 @@ def _check_run(config: ConfigDict) -> None:
     for name, least in _LEAST.items():
         if config[name] < least:
             raise InputError(f"config.{name} is {config[name]} and must be at least {least}")
+    if config.tensorboard and importlib.util.find_spec("tensorboardX") is None:
+        raise InputError(TENSORBOARD_MISSING)
     if not 0 <= config.ema_decay < 1:
         raise InputError(
             f"config.ema_decay is {config.ema_decay} and must be at least 0 and below 1"
         )
 
 
+def _check_end(config: ConfigDict, num_epochs: int) -> None:
+    if not config.total_steps and num_epochs < 1:
+        raise InputError(f"there is no step to take: num_epochs is {num_epochs}")
+
+
+def _check_model(config: ConfigDict) -> None:
+    """That `model_params` describe networks, which can take pictures of `image_size`."""
+    size = tuple(config.image_size)
+    if len(size) != 2:
+        raise InputError(f"image_size is (height, width), not {size}")
+    try:
+        check_image_size(config.model_params, *size)
+        variable_shapes(config.model_params)
+    except InputError:
+        raise
+    except Exception as error:
+        # Networks fail in any way on numbers that make no sense.
+        raise InputError(
+            f"model_params describe no model ({type(error).__name__}: {str(error)[:200]})"
+        ) from error
+
+
 def _check_dropout(config: ConfigDict) -> None:
     params = config.train_params
+    for name in ("dropout_startp", "dropout_maxp"):
+        if not 0 <= params[name] <= 1:
+            raise InputError(
+                f"config.train_params.{name} is {params[name]} and must be between 0 and 1"
+            )
     if params.dropout_inc_epoch <= 0:
         raise InputError(
             f"config.train_params.dropout_inc_epoch is {params.dropout_inc_epoch} and must be "
@@ -190,6 +229,9 @@ def _check_remat(config: ConfigDict) -> None:
 def _check_perceptual_features(config: ConfigDict) -> None:
     kind, params = config.perceptual_features, config.train_params
     make_features(kind)
+    scales = tuple(params.scales)
+    if not scales or not all(0 < scale <= 1 for scale in scales):
+        raise InputError(f"train_params.scales are above 0 and at most 1, not {scales}")
     least = int(min(params.scales) * min(config.image_size))
     if kind != "pixels" and least < SMALLEST_FOR_VGG19:
         raise InputError(

@@ -18,7 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
 from tests.helpers.waiting import wait_until
-from tpsm_jax.parallel.sharding import Batch, make_mesh
+from tpsm_jax.parallel.sharding import HostBatch, make_mesh
 from tpsm_jax.training.state import TrainState
 
 BATCH = 4
@@ -93,12 +93,14 @@ class FakeTrainer:
         return self._abstract
 
     def step(
-        self, state: TrainState, batch: Batch, step: int
+        self, state: TrainState, batch: HostBatch, step: int
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         self.steps.append(step)
         return self._step(state, batch)
 
-    def _update(self, state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+    def _update(
+        self, state: TrainState, batch: HostBatch
+    ) -> tuple[TrainState, dict[str, jax.Array]]:
         source = batch["source"].astype(jnp.float32) / 255
         noise = jax.random.normal(jax.random.fold_in(jax.random.key(7), state.step), ())
 
@@ -133,7 +135,7 @@ class FakeTrainer:
         }
         return after.replace(step=state.step + 1), metrics
 
-    def outputs(self, state: TrainState, batch: Batch, count: int, step: int) -> dict[str, Any]:
+    def outputs(self, state: TrainState, batch: HostBatch, count: int, step: int) -> dict[str, Any]:
         pair = [batch[key][:count].astype(jnp.float32) / 255 for key in ("source", "driving")]
         return {"source": pair[0], "driving": pair[1], "prediction": pair[1]}
 
@@ -145,7 +147,7 @@ def _place(mesh: Mesh, sharded: bool, leaf: jax.ShapeDtypeStruct) -> NamedShardi
 
 def batches(
     start: int, *, broken: tuple[int, ...] = (), share: slice = slice(None), delay: float = 0
-) -> Iterator[Batch]:
+) -> Iterator[HostBatch]:
     """Endless batches from a step on; `broken` steps (counted from 1) have no finite loss."""
     step = start
     while True:
@@ -213,7 +215,7 @@ def main() -> None:
     share = slice(jax.process_index() * rows, (jax.process_index() + 1) * rows)
     usage = shutil.disk_usage("/")._replace(free=0)
 
-    def made(start: int) -> Iterator[Batch]:
+    def made(start: int) -> Iterator[HostBatch]:
         for batch in batches(start, share=share, delay=delay):
             if batch["name"][0].startswith(full):
                 shutil.disk_usage = lambda _: usage

@@ -105,7 +105,7 @@ def load_checkpoint(
         no such step.
     """
     folder = Path(folder)
-    config = _read_config(folder)
+    config = stored_config(folder)
     with _describing_model(folder):
         family = family_of(config["model_params"])
         model = build_model(config["model_params"], dtype=dtype)
@@ -115,7 +115,16 @@ def load_checkpoint(
     return Checkpoint(config, model, jax.device_put(variables))
 
 
-def _read_config(folder: Path) -> ConfigDict:
+def stored_config(folder: str | Path) -> ConfigDict:
+    """Reads the config of a checkpoint, and none of its weights.
+
+    Args:
+      folder: as for `load_checkpoint`.
+
+    Raises:
+      InputError: if it is missing, no checkpoint, or damaged.
+    """
+    folder = Path(folder)
     path = folder / CONFIG
     if not folder.exists():
         kept = sorted(folder.parent.glob(f".{folder.name}.old-*"))

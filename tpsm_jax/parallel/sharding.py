@@ -14,7 +14,7 @@ from tpsm_jax.errors import InputError
 STATE_RULES = ("replicated", "fsdp")
 _SMALLEST_SHARDED = 2**16  # entries; below, the all-gather costs more than the memory is worth
 
-Batch = dict[str, Any]
+HostBatch = dict[str, Any]
 
 
 def make_mesh(devices: list[jax.Device] | None = None) -> Mesh:
@@ -106,13 +106,13 @@ def check_batch_size(
 
 
 def device_batches(
-    batches: Iterator[Batch], mesh: Mesh, *, ahead: int = 2
+    batches: Iterator[HostBatch], mesh: Mesh, *, ahead: int = 2
 ) -> Iterator[tuple[dict[str, jax.Array], list[str]]]:
     """Sends batches to the devices before they are asked for.
 
     Args:
       batches: this process's share of each batch: arrays with a leading axis of b, and "name", a
-        list of b names. Entries that are no NumPy arrays stay on the host.
+        list of b names, which stay on the host.
       mesh: made by `make_mesh`.
       ahead: number of batches sent ahead of the one in use.
 
@@ -126,7 +126,7 @@ def device_batches(
         arrays = {
             key: jax.make_array_from_process_local_data(sharding, value)
             for key, value in batch.items()
-            if isinstance(value, np.ndarray)
+            if key != "name"
         }
         waiting.append((arrays, list(batch["name"])))
         if len(waiting) > ahead:

@@ -21,7 +21,8 @@ def replaced(place: Path) -> Iterator[Path]:
     Raises:
       OSError: if it cannot be written; it names `place`.
     """
-    partial = place.with_name(f".{place.name}.partial")
+    # A name of its own: another process may write the same file.
+    partial = place.with_name(f".{place.name}.partial-{uuid.uuid4().hex[:8]}")
     try:
         yield partial
         os.replace(partial, place)

@@ -28,6 +28,9 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.runtime.atomic_files import replace_text
 
 TENSORBOARD = "tensorboard"
+TENSORBOARD_MISSING = (
+    "config.tensorboard needs tensorboardX: pip install -c constraints.txt -e '.[tensorboard]'"
+)
 _ON_THE_BAR = {LOSS: "loss", HELD_OUT_L1: "held-out l1"}
 
 
@@ -218,10 +221,7 @@ def _tensorboard_writer(workdir: Path, start: int) -> Any:
     try:
         module = importlib.import_module("tensorboardX")
     except ImportError as error:
-        raise InputError(
-            "config.tensorboard needs tensorboardX: "
-            "pip install -c constraints.txt -e '.[tensorboard]'"
-        ) from error
+        raise InputError(TENSORBOARD_MISSING) from error
     if jax.process_index() != 0:
         return None
     # The viewer hides what an interrupted run wrote of later steps.

@@ -17,7 +17,7 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.media.visualize import animation_sheet
 from tpsm_jax.models.interface import Variables
 from tpsm_jax.parallel.distributed import everywhere, on_first_process
-from tpsm_jax.parallel.sharding import Batch, device_batches
+from tpsm_jax.parallel.sharding import HostBatch, device_batches
 from tpsm_jax.training.log import Log
 from tpsm_jax.training.pending_metrics import PendingMetrics
 from tpsm_jax.training.preemption import Preemption
@@ -35,7 +35,7 @@ def train(
     config: ConfigDict,
     workdir: str | Path,
     trainer: Trainer,
-    make_batches: Callable[[int], Iterator[Batch]],
+    make_batches: Callable[[int], Iterator[HostBatch]],
     evaluate: Evaluate | None = None,
 ) -> None:
     """Trains from the workdir's newest checkpoint, or from the start, to the last step.
@@ -138,7 +138,7 @@ def _run(
     trainer: Trainer,
     state: TrainState,
     progress: Progress,
-    batches: Iterator[Batch],
+    batches: Iterator[HostBatch],
     evaluate: Evaluate | None,
     total: int,
     preemption: Preemption,

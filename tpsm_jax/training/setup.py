@@ -1,11 +1,9 @@
 """Set-up of a training: the model, its optimizers, the weights to start from, VGG-19's."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -19,6 +17,7 @@ from tpsm_jax.training.optimizer import for_one_network, freeze, frozen_paramete
 from tpsm_jax.training.recipes import avd, model_recipe
 from tpsm_jax.training.step import Recipe
 from tpsm_jax.training.trainer import Trainer
+from tpsm_jax.training.weights import choose_initial
 
 
 def make_model_trainer(
@@ -64,7 +63,7 @@ def make_model_trainer(
         mesh,
         stage="model",
         steps_per_epoch=steps_per_epoch,
-        given=_choose_initial(initial_variables, shapes, config.init_networks),
+        given=choose_initial(initial_variables, shapes, config.init_networks),
         constants=_choose_vgg19(config, vgg19),
     )
 
@@ -82,12 +81,16 @@ def make_avd_trainer(
       variables: the trained model's. Its `avd_network`, if it has one, is trained further.
     """
     model = build_model(config.model_params, dtype=compute_dtype(config))
+    groups = family_of(config.model_params).optimizers("avd")
     recipe = avd.make_recipe(
         config,
         model,
         steps_per_epoch=steps_per_epoch,
         # The reference decays no weights here.
-        optimizers={"avd": for_one_network("avd_network", make_optimizer(weight_decay=0.0))},
+        optimizers={
+            name: for_one_network(network, make_optimizer(weight_decay=0.0))
+            for name, (network,) in groups.items()
+        },
     )
     return _make_trainer(
         config,
@@ -137,52 +140,6 @@ def compute_dtype(config: ConfigDict) -> Dtype:
     return jnp.dtype(config.compute_dtype)
 
 
-def initial_networks(variables: Variables, names: Sequence[str]) -> Variables:
-    """Those networks of a checkpoint that training starts from.
-
-    Args:
-      variables: the checkpoint's.
-      names: names of the networks; all that it has if empty.
-
-    Returns:
-      `variables` with these networks alone, NumPy arrays.
-
-    Raises:
-      InputError: if the checkpoint lacks one.
-    """
-    present = variables["params"]
-    for name in names:
-        if name not in present:
-            raise InputError(
-                f"init_networks: the checkpoint has no {name!r}, only {', '.join(sorted(present))}"
-            )
-    wanted = set(names or present)
-    return {
-        collection: {
-            name: jax.device_get(tree) for name, tree in networks.items() if name in wanted
-        }
-        for collection, networks in variables.items()
-    }
-
-
-def check_init_networks(names: Sequence[str], stage: Sequence[str]) -> None:
-    """Makes sure that a stage has the networks that it is to start from.
-
-    Args:
-      names: of the config's `init_networks`.
-      stage: names of the stage's networks.
-
-    Raises:
-      InputError: if it lacks one.
-    """
-    for name in names:
-        if name not in stage:
-            raise InputError(
-                f"init_networks: {name!r} is none of this stage's networks, "
-                + ", ".join(sorted(stage))
-            )
-
-
 def _make_optimizers(
     config: ConfigDict, frozen: dict[str, Any]
 ) -> dict[str, optax.GradientTransformation]:
@@ -198,27 +155,6 @@ def _make_optimizers(
             optimizer = freeze(optimizer, of_group)
         optimizers[group] = optimizer
     return optimizers
-
-
-def _choose_initial(
-    given: Variables | None, shapes: Variables, names: Sequence[str]
-) -> Variables | None:
-    """Those of the given networks that the state has."""
-    check_init_networks(names, tuple(shapes["params"]))
-    if given is None:
-        return None
-    chosen = {
-        collection: {name: tree for name, tree in given[collection].items() if name in networks}
-        for collection, networks in shapes.items()
-    }
-    for name in chosen["params"]:
-        found, expected = (
-            [jax.tree.map(np.shape, networks.get(name)) for networks in variables.values()]
-            for variables in (chosen, shapes)
-        )
-        if found != expected:
-            raise InputError(f"init_from: {name} has other shapes than model_params describe")
-    return chosen
 
 
 def _choose_vgg19(config: ConfigDict, given: Variables | None) -> Variables | None:

@@ -25,8 +25,9 @@ class Recipe:
     A phase is what is compiled into a step, hashable; a run goes through a few of them.
 
     Attributes:
-      seed: of all random numbers.
+      seed: seed of all random numbers.
       phase_of: step, counted from 0 -> its phase.
+      picture_phase_of: step -> the phase that `pictures` gets, so that few are compiled.
       augment: (rng, uint8 batch) -> the batch that the losses take, pictures float32 in [0, 1].
       draw: (rng, step, phase) -> the random numbers of the losses, with a leading axis B.
       losses: (variables, batch, draws, constants, phase) -> loss terms, each times its weight, as
@@ -43,6 +44,7 @@ class Recipe:
 
     seed: int
     phase_of: Callable[[int], Any]
+    picture_phase_of: Callable[[int], Any]
     augment: Callable[[jax.Array, Batch], Batch]
     draw: Callable[[jax.Array, jax.Array, Any], Any]
     losses: Callable[..., tuple[dict[str, jax.Array], Any]]
@@ -83,14 +85,14 @@ def train_step(
 
     # Losses and their gradient, for the networks that this stage trains.
     # All-gather a sharded state once, here. Otherwise XLA gathers at every use.
-    params, batch_stats = jax.lax.with_sharding_constraint(
+    whole, batch_stats = jax.lax.with_sharding_constraint(
         (state.params, state.batch_stats), replicated(mesh)
     )
     names = [name for group in recipe.networks.values() for name in group]
-    trained = {name: params[name] for name in names}
+    trained = {name: whole[name] for name in names}
 
     def loss_of(trained: Any, batch_stats: Any, part: Any) -> tuple[jax.Array, Any]:
-        variables = {"params": {**params, **trained}, "batch_stats": batch_stats}
+        variables = {"params": {**whole, **trained}, "batch_stats": batch_stats}
         terms, changed = recipe.losses(variables, *part, constants, phase)
         return sum(terms.values(), jnp.float32(0)), (terms, {**batch_stats, **changed})
 

@@ -46,9 +46,9 @@ class Trainer:
         """Compiles nothing yet.
 
         Args:
-          recipe: the stage's.
-          model: as from `build_model`.
-          mesh: as from `make_mesh`.
+          recipe: the recipe of the stage.
+          model: the model that `build_model` made.
+          mesh: the mesh of all devices.
           batch_size: B, over all devices.
           num_epochs: where a run ends.
           steps_per_epoch: batches in an epoch.
@@ -90,7 +90,12 @@ class Trainer:
             collection: jax.device_put(networks, _only(getattr(shardings, collection), networks))
             for collection, networks in given.items()
         }
-        return _with_given(state, placed)
+        state = _with_given(state, placed)
+        if state.ema_params is None:
+            return state
+        # Copies of their own: the step donates the state, and a buffer can be donated only once.
+        own = jax.device_put(given["params"], _only(shardings.ema_params, given["params"]))
+        return state.replace(ema_params={**state.ema_params, **own})
 
     def abstract_state(self) -> TrainState:
         """Shapes, types and shardings of the state, without its values."""
@@ -115,7 +120,7 @@ class Trainer:
 
         Args:
           batch: arrays, or `jax.ShapeDtypeStruct`s with shardings.
-          phase: of the recipe.
+          phase: a phase of the recipe.
         """
         return self._step.lower(self.abstract_state(), batch, self._constants, phase)
 
@@ -126,13 +131,13 @@ class Trainer:
           state: with the weights; their average is used where it is kept.
           batch: as for `step`.
           count: samples.
-          step: whose phase decides what takes part.
+          step: the step whose phase says which networks take part.
 
         Returns:
           source and driving [n, H, W, 3] float32 in [0, 1], and the model's outputs but those
           that only losses need, on every device.
         """
-        return self._outputs(state, batch, count, self.recipe.phase_of(step))
+        return self._outputs(state, batch, count, self.recipe.picture_phase_of(step))
 
     def _compile(self) -> Any:
         whole, shared = replicated(self.mesh), batch_sharding(self.mesh)

@@ -1,15 +1,17 @@
 """Weights that a training starts from, and VGG-19's, as the config names them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from tpsm_jax.checkpoints.converted import load_checkpoint
 from tpsm_jax.checkpoints.steps import finished_steps
 from tpsm_jax.checkpoints.vgg19 import check_vgg19, load_vgg19
-from tpsm_jax.models.interface import Variables
-from tpsm_jax.parallel.distributed import on_every_process
-from tpsm_jax.training.setup import initial_networks
+from tpsm_jax.errors import InputError
+from tpsm_jax.models.interface import Stage, Variables
 
 
 def load_initial_networks(config: ConfigDict, workdir: Path) -> Variables | None:
@@ -38,5 +40,90 @@ def load_perceptual_weights(config: ConfigDict) -> Variables | None:
     """
     if config.perceptual_features != "vgg19":
         return None
-    on_every_process(lambda: check_vgg19(config.vgg19_dir))
     return load_vgg19(config.vgg19_dir)
+
+
+def check_weights(config: ConfigDict, stage: Stage) -> None:
+    """Makes sure that VGG-19's weights are there where a stage needs them; reads none.
+
+    Raises:
+      InputError: if they are not.
+    """
+    if stage == "model" and config.perceptual_features == "vgg19":
+        check_vgg19(config.vgg19_dir)
+
+
+def initial_networks(variables: Variables, names: Sequence[str]) -> Variables:
+    """Those networks of a checkpoint that training starts from.
+
+    Args:
+      variables: the checkpoint's.
+      names: names of the networks; all that it has if empty.
+
+    Returns:
+      `variables` with these networks alone, NumPy arrays.
+
+    Raises:
+      InputError: if the checkpoint lacks one.
+    """
+    present = variables["params"]
+    for name in names:
+        if name not in present:
+            raise InputError(
+                f"init_networks: the checkpoint has no {name!r}, only {', '.join(sorted(present))}"
+            )
+    wanted = set(names or present)
+    return {
+        collection: {
+            name: jax.device_get(tree) for name, tree in networks.items() if name in wanted
+        }
+        for collection, networks in variables.items()
+    }
+
+
+def check_init_networks(names: Sequence[str], stage: Sequence[str]) -> None:
+    """Makes sure that a stage has the networks that it is to start from.
+
+    Args:
+      names: of the config's `init_networks`.
+      stage: names of the stage's networks.
+
+    Raises:
+      InputError: if it lacks one.
+    """
+    for name in names:
+        if name not in stage:
+            raise InputError(
+                f"init_networks: {name!r} is none of this stage's networks, "
+                + ", ".join(sorted(stage))
+            )
+
+
+def choose_initial(
+    given: Variables | None, shapes: Variables, names: Sequence[str]
+) -> Variables | None:
+    """Chooses those of the given networks that the state has.
+
+    Args:
+      given: as from `initial_networks`, or None.
+      shapes: variables of the stage's networks, as shapes.
+      names: the config's `init_networks`.
+
+    Raises:
+      InputError: if a name is none of the stage's, or a network has other shapes.
+    """
+    check_init_networks(names, tuple(shapes["params"]))
+    if given is None:
+        return None
+    chosen = {
+        collection: {name: tree for name, tree in given[collection].items() if name in networks}
+        for collection, networks in shapes.items()
+    }
+    for name in chosen["params"]:
+        found, expected = (
+            [jax.tree.map(np.shape, networks.get(name)) for networks in variables.values()]
+            for variables in (chosen, shapes)
+        )
+        if found != expected:
+            raise InputError(f"init_from: {name} has other shapes than model_params describe")
+    return chosen

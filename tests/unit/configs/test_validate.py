@@ -48,6 +48,8 @@ def test_dropping_everything_cannot_be_made_up_for():
         ({"init_networks": ("kp_detector",)}, "init_from"),
         ({"init_from": "x", "init_networks": ("avd_network",)}, "'avd_network' is none"),
         ({"optimizer": "nothing"}, "optax"),
+        ({"optimizer_params": {"b1": 0.5}}, "set optimizer, too"),
+        ({"image_size": (32,)}, "image_size"),
         ({"compute_dtype": "float16"}, "compute_dtype"),
         ({"image_size": (36, 32)}, "multiples"),
         ({"accumulate_steps": 3}, "accumulated"),
@@ -58,6 +60,37 @@ def test_what_cannot_be_trained_is_named(fields, match):
     config = tiny_config(**fields)
     with pytest.raises(InputError, match=match):
         validate(config, "model", 1)
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [
+        ("train_params", "scales", ()),
+        ("train_params", "scales", (2.0,)),
+        ("train_params", "dropout_maxp", 1.5),
+        ("train_params", "dropout_startp", -1.0),
+        ("train_params", "num_epochs", 0),
+        ("model_params.dense_motion_params", "scale_factor", 0.0),
+        ("model_params.generator_params", "num_down_blocks", -1),
+        ("model_params.common_params", "num_tps", 0),
+    ],
+)
+def test_values_that_make_no_sense_are_one_line(section, field, value):
+    config = tiny_config()
+    place = config
+    for name in section.split("."):
+        place = place[name]
+    place[field] = value
+    with pytest.raises(InputError) as error:
+        validate(config, "model", 1)
+    assert "\n" not in str(error.value)
+
+
+def test_a_stretch_of_avd_beyond_all_is_refused():
+    config = tiny_config()
+    config.train_avd_params.random_scale = 2.0
+    with pytest.raises(InputError, match="random_scale"):
+        validate(config, "avd", 1)
 
 
 def test_an_unknown_augmentation_is_named():

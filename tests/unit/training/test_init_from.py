@@ -12,7 +12,8 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.models.registry import variable_shapes
 from tpsm_jax.parallel.sharding import make_mesh
 from tpsm_jax.training.optimizer import update_average
-from tpsm_jax.training.setup import initial_networks, make_model_trainer
+from tpsm_jax.training.setup import make_model_trainer
+from tpsm_jax.training.weights import initial_networks
 
 
 def config_without_background(**fields):
@@ -101,6 +102,8 @@ def test_given_networks_are_put_where_the_state_lies(monkeypatch):
     fresh = jax.tree.leaves(state.params["inpainting_network"])
     assert not any(np.all(np.asarray(leaf) == 0.5) for leaf in fresh)
     assert trainer._given is None
+    # The step donates the state, and an array can be donated only once.
+    assert len({id(leaf) for leaf in jax.tree.leaves(state)}) == len(jax.tree.leaves(state))
 
 
 def test_the_average_of_what_never_changes_stays_and_the_other_follows():

@@ -16,8 +16,9 @@ from tpsm_jax.parallel.sharding import batch_sharding, make_mesh
 from tpsm_jax.runtime.quick_compile import quick_compiler_options
 from tpsm_jax.training.recipes.tpsm import LossSettings, draw, tpsm_losses
 from tpsm_jax.training.schedule import Phase
-from tpsm_jax.training.setup import initial_networks, make_model_trainer
+from tpsm_jax.training.setup import make_model_trainer
 from tpsm_jax.training.step import train_step
+from tpsm_jax.training.weights import initial_networks
 
 pytestmark = pytest.mark.slow
 ALL = Phase(background=True, dropout=True)

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.models.tpsm import TPSM
 from tpsm_jax.training.recipes import tpsm
 from tpsm_jax.training.step import Recipe
 
 # Family -> what makes the recipe of its stage "model". The stage "avd" is the same for all.
-MODEL_RECIPES: dict[str, Callable[..., Recipe]] = {"tpsm": tpsm.make_recipe}
+MODEL_RECIPES: dict[str, Callable[..., Recipe]] = {TPSM.name: tpsm.make_recipe}
 
 
 def model_recipe(family: str) -> Callable[..., Recipe]:

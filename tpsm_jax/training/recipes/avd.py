@@ -27,7 +27,7 @@ def make_recipe(
 
     Args:
       config: the experiment's.
-      model: as from `build_model`.
+      model: the model that `build_model` made.
       steps_per_epoch: batches in an epoch.
       optimizers: one for each name of the family's `optimizers("avd")`.
     """
@@ -69,6 +69,7 @@ def make_recipe(
     return Recipe(
         seed=config.seed,
         phase_of=lambda step: None,
+        picture_phase_of=lambda step: None,
         augment=lambda rng, batch: augment_batch(
             rng, batch, config.dataset_params.augmentation_params
         ),

@@ -41,7 +41,7 @@ def make_recipe(
 
     Args:
       config: the experiment's.
-      model: as from `build_model`.
+      model: the model that `build_model` made.
       steps_per_epoch: batches in an epoch.
       features: what the perceptual loss compares; its variables are the step's constants.
       optimizers: one for each name of the family's `optimizers("model")` that the model needs.
@@ -67,6 +67,9 @@ def make_recipe(
         )
         return terms, batch_stats
 
+    def phase_of(step: int) -> Phase:
+        return schedule.phase_of(config, step // steps_per_epoch)
+
     def active(phase: Phase) -> tuple[str, ...]:
         idle = () if phase.background else ("bg_predictor",)
         return tuple(name for name in optimizers if name not in idle)
@@ -87,7 +90,8 @@ def make_recipe(
 
     return Recipe(
         seed=config.seed,
-        phase_of=lambda step: schedule.phase_of(config, step // steps_per_epoch),
+        phase_of=phase_of,
+        picture_phase_of=lambda step: phase_of(step)._replace(dropout=False),
         augment=lambda rng, batch: augment_batch(
             rng, batch, config.dataset_params.augmentation_params
         ),
@@ -178,7 +182,7 @@ def tpsm_losses(
     """All loss terms of a batch, each times its weight.
 
     Args:
-      model: as from `build_model`.
+      model: the model that `build_model` made.
       variables: {"params": ..., "batch_stats": ...}.
       batch: source and driving, [B, H, W, 3] in [0, 1].
       draws: the batch's random numbers.
