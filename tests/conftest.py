@@ -69,7 +69,7 @@ def _no_process_outlives_its_test() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def compiled_quickly() -> Iterator[None]:
-    """Has a module's programs compiled with few optimisations: for those that run once or twice."""
+    """Has a module's programs compiled with few optimizations: for those that run once or twice."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)

@@ -38,7 +38,7 @@ def get_config():
     config.optimizer_params = {{"momentum": 0.9}}
     train.lr_generator = 1e-4
     train.batch_size = 8
-    # At half the size the detector's last normalisations would be over 8 values a channel, whose
+    # At half the size the detector's last normalizations would be over 8 values a channel, whose
     # variance may be next to nothing, and rounding would grow a thousandfold in a step.
     config.image_size = (64, 64)
     train.dataloader_workers = 1

@@ -217,12 +217,12 @@ def _assemble(rows: Sequence[Sequence[tuple[str, np.ndarray]]], height: int) -> 
     width = rows[0][0][1].shape[1]
     across, down = width + _GAP, height + _GAP
     names = [[name for name, _ in cells] for cells in rows]
-    labelled = [row == 0 or names[row] != names[row - 1] for row in range(len(rows))]
-    total_height = len(rows) * down - _GAP + _LABEL_HEIGHT * sum(labelled)
+    labeled = [row == 0 or names[row] != names[row - 1] for row in range(len(rows))]
+    total_height = len(rows) * down - _GAP + _LABEL_HEIGHT * sum(labeled)
     sheet = Image.new("RGB", (max(map(len, rows)) * across - _GAP, total_height), (24, 24, 28))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default()
     top = 0
-    for cells, has_label in zip(rows, labelled, strict=True):
+    for cells, has_label in zip(rows, labeled, strict=True):
         for column, (name, cell) in enumerate(cells):
             if has_label:
                 label = name

@@ -43,7 +43,7 @@ def state_shardings(shapes: Any, mesh: Mesh, rule: str) -> Any:
       shapes: a tree of `jax.ShapeDtypeStruct`.
       mesh: as from `make_mesh`.
       rule: "replicated", or "fsdp": each large array is cut along its longest axis that divides
-        by the number of devices, so that parameters, statistics of the optimiser and averages take
+        by the number of devices, so that parameters, statistics of the optimizer and averages take
         that much less memory, for one all-gather of the parameters a step.
 
     Returns:

@@ -13,7 +13,7 @@ class Phase(NamedTuple):
 
     Attributes:
       background: the background predictor is used and trained.
-      dropout: splines are dropped, and contribution maps normalised as dropout does it.
+      dropout: splines are dropped, and contribution maps normalized as dropout does it.
     """
 
     background: bool

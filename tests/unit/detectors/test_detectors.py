@@ -33,10 +33,10 @@ class Labels:
         return Detection(value, np.array([True, number % 2 == 0]))
 
 
-class Colours:
+class Colors:
     """An embedding."""
 
-    name = "colours"
+    name = "colors"
     keypoints = ()
 
     def detect(self, frame: np.ndarray) -> Detection | None:
@@ -131,7 +131,7 @@ def test_nothing_anywhere(clips: Path, make: Make, capsys: pytest.CaptureFixture
 
 
 def test_embeddings(clips: Path, make: Make) -> None:
-    assert make(f"{__name__}:Colours") == 0
+    assert make(f"{__name__}:Colors") == 0
     assert [row["value"] for row in read(clips)[:3]] == [None, [30, 30, 50], [30, 50, 50]]
 
 

@@ -27,7 +27,7 @@ SIZE = (16, 16)
 
 
 def clip(name, size=SIZE, count=2, error=None):
-    """Grey frames, or an error."""
+    """Gray frames, or an error."""
 
     def frames():
         if error is not None:

@@ -19,8 +19,8 @@ from tpsm_jax.media.images import (
 ARRAYS = dict(np.load(GOLDEN / "resize.npz"))
 Y, X = np.mgrid[0:12, 0:16]
 RGB = np.stack([X * 15, Y * 20, 255 - X * 10], axis=-1).astype(np.uint8)
-GREY = (X * 16).astype(np.uint8)
-GREY_RGB = np.repeat(GREY[:, :, None], 3, axis=2)
+GRAY = (X * 16).astype(np.uint8)
+GRAY_RGB = np.repeat(GRAY[:, :, None], 3, axis=2)
 ALPHA = ((X + Y) % 2 * 255).astype(np.uint8)
 
 
@@ -38,9 +38,9 @@ def test_color_with_and_without_alpha(tmp_path):
         np.testing.assert_array_equal(read, RGB)
 
 
-def test_grey_with_and_without_alpha(tmp_path):
-    for image in (Image.fromarray(GREY), Image.fromarray(np.dstack([GREY, ALPHA]), "LA")):
-        np.testing.assert_array_equal(written(tmp_path, image), GREY_RGB)
+def test_gray_with_and_without_alpha(tmp_path):
+    for image in (Image.fromarray(GRAY), Image.fromarray(np.dstack([GRAY, ALPHA]), "LA")):
+        np.testing.assert_array_equal(written(tmp_path, image), GRAY_RGB)
 
 
 @pytest.mark.parametrize("transparency", [None, 3, bytes(range(16))])
