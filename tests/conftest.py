@@ -88,7 +88,7 @@ def nothing_kept() -> Iterator[None]:
 
 @pytest.fixture
 def kept_folder(tmp_path: Path) -> Iterator[Path]:
-    """Where JAX is told to keep programs; nothing takes so long to compile that it does itself."""
+    """The folder of JAX's programs; nothing takes so long to compile that JAX keeps it itself."""
     settings = {
         "jax_compilation_cache_dir": str(tmp_path / "made" / "cache"),
         "jax_persistent_cache_min_compile_time_secs": 1e9,

@@ -111,7 +111,7 @@ def official_jitter(pair: np.ndarray, extents: dict, seed: int) -> dict[str, np.
     Args:
       pair: uint8 [2, H, W, 3].
       extents: operation -> extent.
-      seed: of `random`.
+      seed: seed of `random`.
 
     Returns:
       order int [n], factors float32 [4] (0 where absent), out uint8 [2, H, W, 3].

@@ -45,7 +45,7 @@ def procedural_tensor(name: str, shape: tuple[int, ...], seed: int = SEED) -> np
 
     Args:
       name: "network.key", as "kp_detector.fg_encoder.conv1.weight".
-      shape: as the PyTorch state dict has it (convolutions OIHW).
+      shape: shape in the PyTorch state dict (convolutions OIHW).
       seed: another seed is another checkpoint.
 
     Returns:
@@ -83,7 +83,7 @@ def procedural_checkpoint(
 
     Args:
       model_params: the config's field of that name.
-      seed: of `procedural_tensor`.
+      seed: seed of `procedural_tensor`.
       without: names of networks to leave out.
     """
     from tpsm_jax.checkpoints.torch import torch_shapes
@@ -161,7 +161,7 @@ def procedural_picture(
       height: rows.
       width: columns.
       time: the blobs move by a few tenths of the picture within 1.
-      seed: as for the tensors.
+      seed: seed of the picture.
 
     Returns:
       [height, width, 3] float32 in [0, 1], multiples of 1/255 (so it survives a PNG file).
@@ -197,8 +197,8 @@ def main() -> None:
     from tpsm_jax.config import read_config
 
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="as configs/vox256.py")
-    parser.add_argument("--output", required=True, help="file to write, as vox.pth.tar")
+    parser.add_argument("--config", type=Path, required=True, help="e.g. configs/vox256.py")
+    parser.add_argument("--output", required=True, help="file to write, e.g. vox.pth.tar")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--without", nargs="*", default=[], choices=OPTIONAL)
     args = parser.parse_args()

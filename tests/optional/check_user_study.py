@@ -159,9 +159,9 @@ def test_another_person_starts_afresh_once_the_answers_are_saved(browser, page):
     browser.get(page.as_uri())
     click(browser, "start")
     answer_all(browser)
-    assert not browser.find_element(By.ID, "anew").is_enabled()
+    assert not browser.find_element(By.ID, "again").is_enabled()
     first = json.loads(download(browser).read_text())
-    click(browser, "anew")
+    click(browser, "again")
     assert visible(browser, "intro")
     kept = json.loads(browser.execute_script("return Object.values(localStorage)[0]"))
     assert kept["participant"] != first["participant"]

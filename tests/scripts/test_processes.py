@@ -118,7 +118,7 @@ def finish(workdir, processes):
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    """A run of two processes, of which one was told to stop."""
+    """A run of two processes, of which one gets a SIGTERM."""
     folder = tmp_path_factory.mktemp("processes")
     (folder / "config.py").write_text(CONFIG.format(root=str(folder / "clips")))
     frames = tiny_batch(tiny_config())
@@ -131,7 +131,7 @@ def stopped(tmp_path_factory):
     workdir = folder / "stopped"
     with training(workdir, processes=2, devices=2) as processes:
         wait_for(lambda: losses(workdir), workdir, processes)
-        processes[1].terminate()  # the other is not told by us
+        processes[1].terminate()  # we send the other no signal
         said = finish(workdir, processes)
     return workdir, said
 

@@ -88,7 +88,7 @@ def test_frames_that_are_computed_together(evaluation, monkeypatch, devices, fra
     assert batches == [expected, min(16 * devices, -(-frames // devices) * devices)]
 
 
-def test_a_clip_that_cannot_be_read_is_told_once_and_left_out(evaluation, capsys):
+def test_a_clip_that_cannot_be_read_is_reported_once_and_left_out(evaluation, capsys):
     evaluate = evaluation(gray("a", 0, 100), broken("b"), gray("c", 0, 200))
     for _ in range(2):
         found = evaluate({}, never)

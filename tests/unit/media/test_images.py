@@ -82,7 +82,7 @@ def test_a_rotated_photograph_is_turned_upright(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", None])
-def test_what_is_no_picture_is_told(tmp_path, content):
+def test_what_is_no_picture_is_reported(tmp_path, content):
     path = tmp_path / "a.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:3000] if content is None else content)

@@ -198,7 +198,7 @@ def test_training_starts_from_given_networks(lean):
                  before.params["inpainting_network"])  # fmt: skip
 
 
-def test_networks_that_a_checkpoint_lacks_are_told():
+def test_networks_that_a_checkpoint_lacks_are_reported():
     with pytest.raises(InputError, match="avd_network"):
         initial_networks({"params": {"kp_detector": {}}, "batch_stats": {}}, ("avd_network",))
 
