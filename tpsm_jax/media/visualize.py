@@ -24,7 +24,7 @@ def spline_colors(count: int) -> np.ndarray:
     """Colors for `count` splines, evenly round the wheel from red to violet.
 
     Args:
-      count: how many.
+      count: number of colors.
 
     Returns:
       [count, 3] uint8.
@@ -46,7 +46,7 @@ def draw_keypoints(
     Args:
       image: [H, W, 3], uint8 or float in [0, 1].
       keypoints: [N, 2], (x, y) in [-1, 1]; those outside or not finite are not drawn.
-      radius: of the discs, in pixels.
+      radius: radius of the discs, in pixels.
       points_a_spline: consecutive keypoints that share a color.
 
     Returns:
@@ -138,7 +138,8 @@ def animation_sheet(
       driving: [B, H, W, 3].
       size: height of a cell in pixels; its width follows from the pictures' shape.
       wrap: cells in a row; a frame's further cells go to the next row. By default all in one.
-      largest_flow: see `flow_to_color`; the longest vector of the whole sheet by default.
+      largest_flow: length that gets full saturation, as in `flow_to_color`; by default that of
+        the longest vector of the whole sheet.
 
     Returns:
       [rows, columns, 3] uint8.

@@ -77,7 +77,7 @@ def augment_batch(
     Args:
       rng: key of this batch.
       batch: source and driving, uint8 [B, H, W, 3].
-      augmentation_params: as for `augment`.
+      augmentation_params: parameters that `augment` takes.
 
     Returns:
       The batch, its uint8 arrays as float32 in [0, 1].
@@ -161,7 +161,7 @@ def jitter(image: jax.Array, params: JitterParams) -> jax.Array:
 
     Args:
       image: uint8 [H, W, 3], of at most 8 million pixels.
-      params: what to do, as `draw_jitter` says it.
+      params: the jitter to apply, from `draw_jitter`.
 
     Returns:
       uint8 [H, W, 3], what torchvision.transforms.functional makes of the 8-bit Pillow image by
@@ -169,7 +169,7 @@ def jitter(image: jax.Array, params: JitterParams) -> jax.Array:
     """
     operations = (_adjust_brightness, _adjust_contrast, _adjust_saturation, _adjust_hue)
 
-    # Under `vmap` a switch computes all four and picks; a loop keeps XLA from computing them anew
+    # Under `vmap` a switch computes all four and picks; a loop keeps XLA from computing them again
     # for each of the following rounds.
     def step(image: jax.Array, operation: jax.Array) -> tuple[jax.Array, None]:
         return jax.lax.switch(operation, operations, image, params.factors[operation]), None
