@@ -43,8 +43,8 @@ def make_recipe(
       config: the config of the experiment.
       model: the model that `build_model` made.
       steps_per_epoch: batches in an epoch.
-      features: feature maps that the perceptual loss compares; their variables are the step's
-        constants.
+      features: function whose feature maps the perceptual loss compares; its variables are the
+        constants of the step.
       optimizers: one for each name of the family's `optimizers("model")` that the model needs.
       trained: names of the networks of which something is trained.
     """
