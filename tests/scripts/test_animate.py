@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 import animate
+from tests.helpers.converted_folders import write_run
 from tests.helpers.small import model_params, pictures, small_model
-from tests.unit.checkpoints.test_converted import write_run
 from tests.unit.media.test_video_reader import make_clip
 from tpsm_jax.animation.animator import Animator
 from tpsm_jax.checkpoints.converted import load_checkpoint, save_checkpoint

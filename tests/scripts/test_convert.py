@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import convert_torch_weights
+from tests.helpers.converted_folders import write_run
 from tests.helpers.paths import TORCH_FILES
 from tests.helpers.small import draw_variables, model_params, official_params, small_model
-from tests.unit.checkpoints.test_converted import write_run
 from tests.unit.checkpoints.torch.test_names import vgg19_checkpoint
 from tpsm_jax.checkpoints.converted import load_checkpoint
 from tpsm_jax.checkpoints.torch import (
