@@ -20,7 +20,7 @@ DETECTOR_STAMP := $(DETECTOR_VENV)/.installed
 CUDA_VENV := .venv-cuda
 CUDA_STAMP := $(CUDA_VENV)/.installed-$(PYTHON_VERSION)
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint $(CONSTRAINTS)
-# Files are handed out in the order of tests/conftest.py.
+# Test files are distributed in the order of tests/conftest.py.
 PYTEST_FLAGS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
@@ -145,7 +145,7 @@ clean: ## remove environments, caches and runs/
 	rm -rf $(VENV) $(TORCH_VENV) $(BEAM_VENV) $(DETECTOR_VENV) $(CUDA_VENV) runs build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# An environment is made anew when what it is made from has changed; the stamp comes last, so an
+# An environment is made again when what it is made from has changed; the stamp comes last, so an
 # interrupted installation is not taken for a finished one.
 $(STAMP): pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

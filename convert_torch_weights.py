@@ -53,8 +53,8 @@ def parse_arguments() -> argparse.Namespace:
     """Reads the command line."""
     parser = ArgumentParser(__doc__)
     add = parser.add_argument
-    add("--checkpoint", type=Path, help="official file to convert, as vox.pth.tar")
-    add("--config", type=Path, help="what it was trained with, as configs/vox256.py")
+    add("--checkpoint", type=Path, help="official file to convert, e.g. vox.pth.tar")
+    add("--config", type=Path, help="what it was trained with, e.g. configs/vox256.py")
     add("--vgg19", type=Path, help="torchvision's vgg19-dcbb9e9d.pth, which training needs")
     add("--to_torch", type=Path, metavar="DIR", help="checkpoint folder to write as a PyTorch file")
     add_step_flag(parser, default=None)

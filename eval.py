@@ -157,11 +157,11 @@ def parse_arguments() -> argparse.Namespace:
     )
     add("--pairs", metavar="CSV", help="with columns source and driving, names of test clips")
     add("--random_pairs", type=positive, metavar="N", help="draw N pairs of test clips instead")
-    add("--seed", type=int, help="of --random_pairs, 0 or more (0)")
+    add("--seed", type=int, help="seed of --random_pairs, 0 or more (0)")
     add(
         "--mode",
         choices=("relative", "standard"),
-        help="of pairs: motion since the first frame (default), or the driving pose as it is",
+        help="mode of pairs: motion since the first frame (default), or the driving pose as it is",
     )
     add_cache_flag(parser)
     args = parser.parse_args()

@@ -93,7 +93,7 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     """The flags, and what is left: overrides of the config."""
     parser = ArgumentParser(__doc__)
     add = parser.add_argument
-    add("--config", required=True, type=Path, help="as configs/vox256.py")
+    add("--config", required=True, type=Path, help="e.g. configs/vox256.py")
     add("--workdir", required=True, type=Path, help="folder of the run, to make or to resume")
     add(
         "--stage",

@@ -151,7 +151,7 @@ def make_forms(args: argparse.Namespace) -> None:
 
 
 def write_clips(root: Path, split: str, output: Path, ending: str, size: int) -> None:
-    """Writes the clips of a split anew, at the size that training reads them at."""
+    """Writes the clips of a split again, at the size that training reads them at."""
     options = RootOptions((size, size))
     clips = root_kind(root, options).find(root, split, options)
     (output / split).mkdir(parents=True)

@@ -236,7 +236,7 @@ class StripClip(Clip):
             raise InputError(
                 f"the clip {self.path}, {columns} x {rows} pixels, is not made of frames of "
                 f"{width} x {height}: it is dataset_params.frame_shape of the configuration that "
-                "tells their (height, width, 3)"
+                "gives their (height, width, 3)"
             )
         return np.split(strip, columns // width, axis=1)
 

@@ -53,7 +53,7 @@ class ResizeCrop:
         size = (params.get("crop_param") or {}).get("size")
         if size is None:
             if ratio is not None:
-                raise InputError("augmentation_params: resize_param takes a crop_param besides")
+                raise InputError("augmentation_params: resize_param also needs a crop_param")
             return None
         height, width = (size, size) if isinstance(size, int) else size
         return cls(None if ratio is None else tuple(ratio), (height, width))

@@ -27,10 +27,10 @@ class Detector(Protocol):
     """Finds one face or one body in a frame, by that frame alone.
 
     A class or function without arguments makes one. Its table is compared with another one of the
-    same `name` only, so the name has to tell all that moves its numbers: release, model, settings.
+    same `name` only, so the name must give all that moves its numbers: release, model, settings.
 
     Attributes:
-      name: what it is, in one line.
+      name: a description in one line.
       keypoints: the K points' names in the order of `Detection.value`; empty for an embedding.
     """
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from detectors.interface import Detection
 
-os.environ.setdefault("GLOG_minloglevel", "2")  # its C++ tells what it runs on, at every start
+os.environ.setdefault("GLOG_minloglevel", "2")  # its C++ logs what it runs on, at every start
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import mediapipe  # noqa: E402
@@ -42,7 +42,7 @@ VISIBLE = 0.5  # from this visibility on a joint inside the frame counts as foun
 class Face:
     """152 points of the face mesh: outline of the face, brows, eyes, lips and nose.
 
-    The rest of the 478 points lie on cheeks and forehead, where nothing in the picture tells their
+    The rest of the 478 points lie on cheeks and forehead, where nothing in the picture shows their
     place; they would drown those that move. The detector before the mesh wants a face that takes
     up a good part of the frame, as in VoxCeleb. All points are found, or none.
     """

@@ -100,12 +100,12 @@ def write_rows(
     Args:
       file: gets a line a frame, clip by clip.
       clips: in the order of the table.
-      detector: what looks.
+      detector: the detector that finds the keypoints.
       size: (height, width) that frames are resized to before, or None for their own.
 
     Returns:
-      Lines that tell in how many frames nothing was found, and in which; and the clips that cannot
-      be read, which are left out and told on stderr at once, too.
+      Lines that say in how many frames nothing was found, and in which; and the clips that cannot
+      be read, which are left out and also reported on stderr at once.
 
     Raises:
       InputError: no clip could be read.
@@ -178,7 +178,7 @@ def parse_arguments() -> argparse.Namespace:
         type=parse_shape,
         default=(256, 256),
         metavar="HEIGHT,WIDTH",
-        help="of the model's frames (256,256); wide pictures are cut in these proportions",
+        help="size of the model's frames (256,256); wide pictures are cut in these proportions",
     )
     add(
         "--resize",

@@ -73,7 +73,7 @@ def _no_process_outlives_its_test() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def compiled_quickly() -> Iterator[None]:
-    """Has a module's programs compiled with few optimisations: for those that run once or twice."""
+    """Has a module's programs compiled with few optimizations: for those that run once or twice."""
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
@@ -92,7 +92,7 @@ def nothing_kept() -> Iterator[None]:
 
 @pytest.fixture
 def kept_folder(tmp_path: Path) -> Iterator[Path]:
-    """Where JAX is told to keep programs; nothing takes so long to compile that it does itself."""
+    """The folder of JAX's programs; nothing takes so long to compile that JAX keeps it itself."""
     settings = {
         "jax_compilation_cache_dir": str(tmp_path / "made" / "cache"),
         "jax_persistent_cache_min_compile_time_secs": 1e9,

@@ -78,7 +78,7 @@ def add_step_flag(parser: argparse.ArgumentParser, *, default: str | None = "lat
         "--step",
         default=default,
         metavar="N|best|latest",
-        help="of the checkpoints in a workdir (latest)",
+        help="which checkpoint of a workdir (latest)",
     )
 
 
@@ -91,7 +91,9 @@ def add_cache_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_dtype_flag(parser: argparse.ArgumentParser, *, help_text: str = "of convolutions") -> None:
+def add_dtype_flag(
+    parser: argparse.ArgumentParser, *, help_text: str = "type of convolutions"
+) -> None:
     """Adds --dtype, the name of the type that convolutions compute in; float32 without the flag."""
     parser.add_argument(
         "--dtype", choices=("float32", "bfloat16"), default="float32", help=help_text

@@ -55,7 +55,7 @@ def read_config(path: str | Path) -> ConfigDict:
     """Calls `get_config()` of a configuration file.
 
     Args:
-      path: as configs/vox256.py; may import others of this repository.
+      path: the file, e.g. configs/vox256.py; may import others of this repository.
 
     Returns:
       The configuration.
@@ -91,8 +91,8 @@ def apply_overrides(config: ConfigDict, arguments: Sequence[str]) -> None:
     """Changes fields in place, as `--config.train_params.batch_size=8` says.
 
     Args:
-      config: as from `read_config`.
-      arguments: of the command line, those that nothing else took.
+      config: the config that `read_config` returned.
+      arguments: arguments of the command line that nothing else took.
 
     Raises:
       InputError: for a field that the config does not have, a value of another type, or anything
@@ -120,9 +120,10 @@ def validate(config: ConfigDict, stage: Stage, devices: int) -> None:
     """Checks every setting that training reads, before any clip or weight is read.
 
     Args:
-      config: the experiment's; for the stage "avd" with the `model_params` of the trained model.
+      config: the config of the experiment; for the stage "avd" with the `model_params` of the
+        trained model.
       stage: "model" or "avd".
-      devices: how many the batch is divided among.
+      devices: number of devices that the batch is divided among.
 
     Raises:
       InputError: names the field whose value is invalid.

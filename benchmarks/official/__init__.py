@@ -1,1 +1,1 @@
-"""Workers that run the official PyTorch code in processes of their own; README.md tells how."""
+"""Workers that run the official PyTorch code in processes of their own; see README.md."""

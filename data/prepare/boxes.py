@@ -86,7 +86,7 @@ class BoxClip(Clip):
 
     @property
     def recipe(self) -> str:
-        """All that the clip depends on besides its name."""
+        """All that the clip depends on except its name."""
         return str(self.box)
 
     @property

@@ -33,5 +33,5 @@ def cannot_write(path: Path, reason: str) -> InputError:
     """The error for a file that cannot be written, perhaps because the disk is full."""
     return InputError(
         f"cannot write {path} ({reason}): if the disk is full, make room for it; the same command "
-        "goes on from there"
+        "resumes there"
     )

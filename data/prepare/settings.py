@@ -21,7 +21,7 @@ _LOCK = "lock"  # a file in the folder of unfinished work, locked by the run in 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Everything that the bytes of a prepared data set depend on, besides those of the clips.
+    """Everything that the bytes of a prepared data set depend on, except those of the clips.
 
     Attributes:
       dataset: the data set's name, one of `KINDS`.

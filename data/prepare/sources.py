@@ -50,7 +50,7 @@ class PuppetClip(Clip):
         super().__init__(Path(f"{identity:07d}#{motion:07d}"))
         self._clip = (identity, motion)
         self._num_frames, self._size = num_frames, size
-        self.recipe = f"{num_frames} frames of {size}"  # all that it depends on besides its name
+        self.recipe = f"{num_frames} frames of {size}"  # all that it depends on except its name
 
     def frames(self) -> Iterator[np.ndarray]:
         return clip_frames(*self._clip, num_frames=self._num_frames, size=self._size)

@@ -64,7 +64,7 @@ def _write_in_processes(shards: list[Shard], encoding: Encoding, workers: int, b
         except BrokenProcessPool:
             raise InputError(
                 "a worker process died, perhaps for want of memory: run the same command again, "
-                "it goes on from there; fewer --workers take less memory"
+                "it resumes there; fewer --workers take less memory"
             ) from None
 
 

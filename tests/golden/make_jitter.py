@@ -48,12 +48,12 @@ def make_pictures() -> np.ndarray:
         [
             rng.integers(0, 256, shape),
             rng.integers(0, 40, shape),
-            np.broadcast_to(np.arange(16 * 24).reshape(16, 24, 1) % 256, shape),  # greys
+            np.broadcast_to(np.arange(16 * 24).reshape(16, 24, 1) % 256, shape),  # grays
             np.zeros(shape),
             np.full(shape, 255),
             rng.choice([0, 1, 254, 255], shape),
             whole_hues(rng)[: 16 * 24].reshape(shape),
-            np.broadcast_to(np.where(y < 0.5, 10, 11)[..., None], shape),  # grey mean 10.5
+            np.broadcast_to(np.where(y < 0.5, 10, 11)[..., None], shape),  # gray mean 10.5
             np.full(shape, (200, 3, 120)),
             255 * np.stack([x, y, (1 - x) * y], axis=-1),
         ]
@@ -61,7 +61,7 @@ def make_pictures() -> np.ndarray:
 
 
 def whole_hues(rng: np.random.Generator) -> np.ndarray:
-    """[510, 3] colours whose hue is a whole number of 1/255 turns, each hue twice, shuffled.
+    """[510, 3] colors whose hue is a whole number of 1/255 turns, each hue twice, shuffled.
 
     There Pillow's float arithmetic decides between two whole numbers.
     """
@@ -73,11 +73,11 @@ def whole_hues(rng: np.random.Generator) -> np.ndarray:
 
 
 def make_odd_pictures() -> np.ndarray:
-    """uint8 [4, 9, 7, 3]: greys whose mean lies 1/126 below or above a half, and noise."""
+    """uint8 [4, 9, 7, 3]: grays whose mean lies 1/126 below or above a half, and noise."""
     rng = np.random.default_rng(1)
-    greys = [np.repeat([100, 101], [63 - more, more]) for more in (31, 32)]
-    greys = [np.broadcast_to(grey.reshape(9, 7, 1), (9, 7, 3)) for grey in greys]
-    return np.stack([*greys, *rng.integers(0, 256, (2, 9, 7, 3))]).astype(np.uint8)
+    grays = [np.repeat([100, 101], [63 - more, more]) for more in (31, 32)]
+    grays = [np.broadcast_to(gray.reshape(9, 7, 1), (9, 7, 3)) for gray in grays]
+    return np.stack([*grays, *rng.integers(0, 256, (2, 9, 7, 3))]).astype(np.uint8)
 
 
 def make_factors() -> np.ndarray:
@@ -111,7 +111,7 @@ def official_jitter(pair: np.ndarray, extents: dict, seed: int) -> dict[str, np.
     Args:
       pair: uint8 [2, H, W, 3].
       extents: operation -> extent.
-      seed: of `random`.
+      seed: seed of `random`.
 
     Returns:
       order int [n], factors float32 [4] (0 where absent), out uint8 [2, H, W, 3].

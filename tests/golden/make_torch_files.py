@@ -1,4 +1,4 @@
-"""Makes tests/fixtures: files written by PyTorch itself, and what is in them.
+"""Makes tests/golden/torch_files: files written by PyTorch itself, and what is in them.
 
 Run once, with PyTorch installed; the results are kept, and no test needs PyTorch:
   python -m tests.golden.make_torch_files

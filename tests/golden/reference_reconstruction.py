@@ -18,7 +18,7 @@ def reconstruct(
     """Its loss and its pictures.
 
     Args:
-      networks: as from `reference.build_networks`, with weights.
+      networks: networks of `reference.build_networks`, with weights.
       clips: name -> [T, H, W, 3] float32 in [0, 1].
 
     Returns:

@@ -25,14 +25,14 @@ Arrays = dict[str, np.ndarray]
 
 
 class Recorder:
-    """The official Logger's place: sees losses, networks and optimisers.
+    """The official Logger's place: sees losses, networks and optimizers.
 
     Attributes:
       start_epoch: where the loop is to begin.
       start_rate: the learning rate that a checkpoint of the epoch before would hold.
-      objects: what the loop would load a checkpoint into: networks and optimisers.
+      objects: what the loop would load a checkpoint into: networks and optimizers.
       losses: for each step, term -> value.
-      rates: for each step, optimiser -> learning rate.
+      rates: for each step, optimizer -> learning rate.
     """
 
     def __init__(self, start_epoch: int = 0, start_rate: float | None = None):
@@ -138,7 +138,7 @@ class Run:
     Attributes (tensors are called "network.key"):
       networks: those that the loop was given.
       losses: for each step, term -> value.
-      rates: for each step, optimiser -> learning rate.
+      rates: for each step, optimizer -> learning rate.
       gradients: for each step, parameter -> gradient before it is scaled; zeros where it is None.
       before, after: parameters.
     """
@@ -309,7 +309,7 @@ def trajectory(run_in: Callable[..., Run]) -> Arrays:
     Returns:
       names [P]; of each of gradient_0, gradient_1, ..., update, mean and square: norm and largest
       absolute entry [P] and samples [P, 16]; count [P]; has_gradient [P], false for parameters
-      whose gradient is rounding noise; losses/TERM and rates/OPTIMISER [steps]; statistics/KEY.
+      whose gradient is rounding noise; losses/TERM and rates/OPTIMIZER [steps]; statistics/KEY.
     """
     run, moved = run_in(torch.float64), run_in(torch.float64, nudge=1e-12)
     kept: Arrays = {"names": np.array(list(run.before))}
@@ -405,7 +405,7 @@ def _train_rates() -> np.ndarray:
         config = {"train_params": params, "visualizer_params": {}}
         loop.train(config, *[network] * 4, "checkpoint", "log_dir", None)
     rates = [list(rates.values()) for rates in recorder.rates]
-    assert all(first == second for first, second in rates)  # both optimisers have the same
+    assert all(first == second for first, second in rates)  # both optimizers have the same
     return np.array(rates)[:, 0]
 
 

@@ -1,4 +1,4 @@
-"""Tiny clips on disk whose frames tell which clip and which frame they are."""
+"""Tiny clips on disk whose frames show which clip and which frame they are."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ SIZE = 16
 
 
 def frame(clip: int, index: int, size: int = SIZE) -> np.ndarray:
-    """A frame of one colour: red tells the clip, green the number of the frame."""
+    """A frame of one color: red gives the clip, green the number of the frame."""
     return np.full((size, size, 3), (20 * clip + 10, 20 * index + 10, 50), np.uint8)
 
 

@@ -23,7 +23,7 @@ def compilations() -> Iterator[list[str]]:
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
         jax.jit(probe)(1.0)
-        assert names == ["jit(probe)"], "JAX tells of what it compiles by another name"
+        assert names == ["jit(probe)"], "JAX names what it compiles in another way"
         names.clear()
         yield names
     finally:

@@ -45,7 +45,7 @@ def double_precision() -> Iterator[None]:
                     stack.enter_context(mock.patch.object(module, alias, double))
         double_dtype = mock.patch.object(setup, "compute_dtype", return_value=jnp.float64)
         stack.enter_context(double_dtype)
-        # Its normalisations are the only layers whose type nobody gives.
+        # Its normalizations are the only layers whose type nobody gives.
         batch_norm = functools.partial(BatchNorm, jnp.float64)
         stack.enter_context(mock.patch.object(avd_network, "BatchNorm", batch_norm))
         stack.enter_context(mock.patch.object(jax.lax, "conv_general_dilated", _convolve))

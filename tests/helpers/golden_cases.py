@@ -135,9 +135,9 @@ def flatten_outputs(outputs: dict[str, Any]) -> dict[str, np.ndarray]:
 def spread_keypoints(name: str, batch: int, num_tps: int, motion: float = 0.08) -> np.ndarray:
     """[batch, num_tps * 5, 2]: crosses as the detector finds them, moved a little by `name`."""
     corners = np.array([[-1, -1], [1, -1], [0, 0], [-1, 1], [1, 1]], np.float32)
-    centre = uniform("spread/centre", (batch, num_tps, 1, 2), -0.4, 0.4)
+    center = uniform("spread/centre", (batch, num_tps, 1, 2), -0.4, 0.4)
     moved = uniform(f"spread/{name}", (batch, num_tps, 5, 2), -motion, motion)
-    return (centre + np.float32(0.35) * corners + moved).reshape(batch, num_tps * 5, 2)
+    return (center + np.float32(0.35) * corners + moved).reshape(batch, num_tps * 5, 2)
 
 
 class DenseMotionCase(NamedTuple):
@@ -242,7 +242,7 @@ GRADIENTS = ChainCase(
 def gradient_weights(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """The weights of the sum whose gradient is taken, sum(output * weights), [B, H, W, C].
 
-    Smooth, so that the gradients of neighbouring pixels add up rather than cancel.
+    Smooth, so that the gradients of neighboring pixels add up rather than cancel.
     """
     batch, height, width, channels = shape
     x = np.linspace(-1, 1, width)[None, :, None]

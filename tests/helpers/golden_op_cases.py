@@ -37,7 +37,7 @@ def grid_sample_cases() -> dict[str, SampleCase]:
 
 
 def _exact_positions(height: int, width: int) -> np.ndarray:
-    """Pixel centres, the middles between, the borders, and one and two pixels beyond them."""
+    """Pixel centers, the middles between, the borders, and one and two pixels beyond them."""
     x = (np.arange(-4, 2 * width + 4) / max(width - 1, 1) - 1).astype(np.float32)
     y = (np.arange(-4, 2 * height + 4) / max(height - 1, 1) - 1).astype(np.float32)
     return np.stack(np.meshgrid(x, y), axis=-1)

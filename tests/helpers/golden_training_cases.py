@@ -24,10 +24,10 @@ class TrainingCase(NamedTuple):
 
     Attributes:
       model_params: the official YAML's.
-      train_params: what differs from the official ones in `train_params`.
-      first_epoch: of the first step.
-      steps: how many.
-      seed: of weights and inputs.
+      train_params: the fields that differ from the official `train_params`.
+      first_epoch: epoch of the first step.
+      steps: number of steps.
+      seed: seed of weights and inputs.
     """
 
     model_params: dict[str, Any]
@@ -129,7 +129,7 @@ class Inputs(NamedTuple):
 
     Attributes:
       source: [B, H, W, 3] float32 in [0, 1].
-      driving: likewise.
+      driving: [B, H, W, 3] float32 in [0, 1].
       affine_noise: [B, 2, 3], added to the identity: the affine part of the random splines.
       spline_weights: [B, 25, 1].
       kept_tps: [B, K] bool, or None where nothing is dropped.

@@ -24,7 +24,7 @@ import numpy as np
 
 SEED = 0
 OPTIONAL = ("bg_predictor", "avd_network")
-# Odd and large: 16-bit draws are centred about 0 by 2 * u - MAX.
+# Odd and large: 16-bit draws are centered about 0 by 2 * u - MAX.
 _MAX = 2**16 - 1
 # Standard deviation of 2 * u - _MAX, within a millionth.
 _DEVIATION = 37836.6
@@ -45,7 +45,7 @@ def procedural_tensor(name: str, shape: tuple[int, ...], seed: int = SEED) -> np
 
     Args:
       name: "network.key", as "kp_detector.fg_encoder.conv1.weight".
-      shape: as the PyTorch state dict has it (convolutions OIHW).
+      shape: shape in the PyTorch state dict (convolutions OIHW).
       seed: another seed is another checkpoint.
 
     Returns:
@@ -83,7 +83,7 @@ def procedural_checkpoint(
 
     Args:
       model_params: the config's field of that name.
-      seed: of `procedural_tensor`.
+      seed: seed of `procedural_tensor`.
       without: names of networks to leave out.
     """
     from tpsm_jax.checkpoints.torch import torch_shapes
@@ -117,8 +117,8 @@ def _zero_sum_filters(name: str, shape: tuple[int, ...], seed: int) -> np.ndarra
     """Weights of deviation gain / sqrt(fan in); each output's weights sum to zero."""
     draws = 2 * _draws(name, shape, seed) - _MAX
     fan_in = int(np.prod(shape[1:]))
-    centred = draws * fan_in - draws.sum(axis=tuple(range(1, len(shape))), keepdims=True)
-    return (centred * (_gain(name) / (_DEVIATION * fan_in * np.sqrt(fan_in)))).astype(np.float32)
+    centered = draws * fan_in - draws.sum(axis=tuple(range(1, len(shape))), keepdims=True)
+    return (centered * (_gain(name) / (_DEVIATION * fan_in * np.sqrt(fan_in)))).astype(np.float32)
 
 
 def _gain(name: str) -> float:
@@ -134,11 +134,11 @@ def _spline_crosses(splines: int, seed: int) -> np.ndarray:
     The five must not be near each other, or the spline's system is near singular and the chain
     amplifies rounding.
     """
-    centre = uniform("crosses/centre", (splines, 1, 2), -0.4, 0.4, seed).astype(np.float64)
+    center = uniform("crosses/centre", (splines, 1, 2), -0.4, 0.4, seed).astype(np.float64)
     radius = uniform("crosses/radius", (splines, 1, 1), 0.25, 0.45, seed).astype(np.float64)
     jitter = uniform("crosses/jitter", (splines, 5, 2), -0.08, 0.08, seed).astype(np.float64)
     corners = np.array([[-1, -1], [1, -1], [0, 0], [-1, 1], [1, 1]])
-    return centre + radius * corners + jitter
+    return center + radius * corners + jitter
 
 
 def _antialias_weight(shape: tuple[int, ...]) -> np.ndarray:
@@ -154,14 +154,14 @@ def _antialias_weight(shape: tuple[int, ...]) -> np.ndarray:
 def procedural_picture(
     name: str, height: int, width: int, time: float = 0.0, seed: int = SEED
 ) -> np.ndarray:
-    """A picture of soft coloured blobs and sharp discs that drift with time.
+    """A picture of soft colored blobs and sharp discs that drift with time.
 
     Args:
       name: another name is another picture.
       height: rows.
       width: columns.
       time: the blobs move by a few tenths of the picture within 1.
-      seed: as for the tensors.
+      seed: seed of the picture.
 
     Returns:
       [height, width, 3] float32 in [0, 1], multiples of 1/255 (so it survives a PNG file).
@@ -172,20 +172,20 @@ def procedural_picture(
     def draw(kind: str, shape: tuple[int, ...], low: float, high: float) -> np.ndarray:
         return uniform(f"{name}/{kind}", shape, low, high, seed).astype(np.float64)
 
-    colour = draw("background", (3,), 0.2, 0.8)
+    color = draw("background", (3,), 0.2, 0.8)
     slope = draw("slope", (2, 3), -0.25, 0.25)
-    picture = colour + slope[0] * x + slope[1] * y
+    picture = color + slope[0] * x + slope[1] * y
     blobs = 14
-    centres = draw("centre", (blobs, 2), -0.9, 0.9) + time * draw("motion", (blobs, 2), -0.3, 0.3)
-    radii, colours = draw("radius", (blobs,), 0.12, 0.5), draw("colour", (blobs, 3), 0.0, 1.0)
+    centers = draw("centre", (blobs, 2), -0.9, 0.9) + time * draw("motion", (blobs, 2), -0.3, 0.3)
+    radii, colors = draw("radius", (blobs,), 0.12, 0.5), draw("colour", (blobs, 3), 0.0, 1.0)
     for i in range(blobs):
-        distance = ((x - centres[i, 0]) ** 2 + (y - centres[i, 1]) ** 2) / radii[i] ** 2
+        distance = ((x - centers[i, 0]) ** 2 + (y - centers[i, 1]) ** 2) / radii[i] ** 2
         if i % 3 == 0:
             # An edge some eight pixels wide at 256: a sharper one amplifies the flow's rounding.
             cover = np.clip(0.5 + radii[i] * (1 - distance) / 0.12, 0, 1)
         else:
             cover = 1 / (1 + distance * distance)
-        picture = picture + cover * (colours[i] - picture)
+        picture = picture + cover * (colors[i] - picture)
     # Dark at the border, where zero padding would otherwise be the sharpest edge of all.
     frame = np.clip((1 - x * x) / 0.35, 0, 1) * np.clip((1 - y * y) / 0.35, 0, 1)
     return (np.round(255 * np.clip(picture, 0, 1) * frame) / 255).astype(np.float32)
@@ -197,8 +197,8 @@ def main() -> None:
     from tpsm_jax.config import read_config
 
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="as configs/vox256.py")
-    parser.add_argument("--output", required=True, help="file to write, as vox.pth.tar")
+    parser.add_argument("--config", type=Path, required=True, help="e.g. configs/vox256.py")
+    parser.add_argument("--output", required=True, help="file to write, e.g. vox.pth.tar")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--without", nargs="*", default=[], choices=OPTIONAL)
     args = parser.parse_args()

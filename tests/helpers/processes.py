@@ -88,8 +88,8 @@ def kill_while(
     It is stopped for a second look, so that the state is still the one it is killed in.
 
     Args:
-      condition: about what it leaves on disk.
-      process: of `start_python`.
+      condition: a check of what the process leaves on disk.
+      process: the process that `start_python` started.
       alone: leave the processes that it started alive; they then must end by themselves.
     """
     send = os.kill if alone else os.killpg

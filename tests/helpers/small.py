@@ -39,7 +39,7 @@ def model_params(**common: Any) -> dict[str, dict[str, Any]]:
 def small_model(**common: Any) -> tuple[MotionModel, dict[str, Any]]:
     """The model, and variables of about the scale that `init_variables` gives.
 
-    Drawn by NumPy: compiling the real initialisers takes longer than most tests.
+    Drawn by NumPy: compiling the real initializers takes longer than most tests.
     """
     params = model_params(**common)
     return build_model(params), draw_variables(params)

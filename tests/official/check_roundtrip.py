@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from tests.golden.reference import build_networks, open_checkout  # noqa: E402
+from tests.golden.reference import build_networks, open_checkout
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def compare(exported: dict, original: dict) -> None:
         for key in state.keys() - missing:
             ours, theirs = state[key], original[network][key]
             count += 1
-            # Counts of training steps are not kept; the anti-alias kernel is computed anew.
+            # Counts of training steps are not kept; the anti-alias kernel is computed again.
             if key.endswith("num_batches_tracked"):
                 same = ours.dtype == theirs.dtype and ours.shape == theirs.shape
             elif key == "down.weight":

@@ -84,7 +84,7 @@ def test_parameter_gradients(tiny, golden, output):
     for name, norm, true_norm, largest, samples in zip(golden["names"], *columns, strict=True):
         gradient = actual[str(name)]
         if true_norm < 1e-6 * typical:
-            # A bias in front of a normalisation: both codes find rounding noise there.
+            # A bias in front of a normalization: both codes find rounding noise there.
             assert np.linalg.norm(gradient) < 1e-4 * typical, name
             without_gradient += 1
             continue

@@ -93,7 +93,7 @@ class Trajectory(NamedTuple):
     """What steps did, in the form of the golden files; tensors are called "network.key".
 
     Attributes:
-      metrics: of each step.
+      metrics: metrics of each step.
       tables: "gradient_0" ..., "update", "mean" and "square" -> tensor -> (norm, samples).
       counts: network -> steps of its optimizer.
       statistics: running mean or variance -> array.

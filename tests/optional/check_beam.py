@@ -1,6 +1,6 @@
 """`data.prepare --beam` on Beam's runner for one machine; run by `make test-beam`.
 
-Apache Beam cannot be installed beside the releases that the other tests run with.
+Apache Beam cannot be installed together with the releases that the other tests run with.
 """
 
 from pathlib import Path
@@ -47,17 +47,17 @@ def test_what_is_done_is_passed_over(raw: Path, monkeypatch: pytest.MonkeyPatch)
     assert contents(on_beam) == contents(whole)
 
 
-def test_a_failure_is_told_in_a_line(
+def test_a_failure_is_reported_in_a_line(
     raw: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = raw.parent / "made"
     assert prepare(monkeypatch, raw, output, "--beam=--runner=NoRunner") == 2
-    told = capsys.readouterr().err.strip().split("\n")[-1]
-    assert told.startswith("error: ")
-    assert "NoRunner" in told
+    message = capsys.readouterr().err.strip().split("\n")[-1]
+    assert message.startswith("error: ")
+    assert "NoRunner" in message
 
     (output / "clips-train.tfrecord-00000-of-00016").mkdir()
     assert prepare(monkeypatch, raw, output, "--beam") == 2
-    told = capsys.readouterr().err.strip().split("\n")[-1]
-    assert told.startswith("error: Apache Beam did not finish: ")
-    assert "cannot write" in told
+    message = capsys.readouterr().err.strip().split("\n")[-1]
+    assert message.startswith("error: Apache Beam did not finish: ")
+    assert "cannot write" in message

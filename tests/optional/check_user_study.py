@@ -16,12 +16,12 @@ from tpsm_jax.evaluation.user_study.page import make_page
 
 PAIRS = 5
 SIZE = 64
-COLOURS = {"method_red": (200, 40, 40), "method_blue": (40, 40, 200)}  # the first is A
+COLORS = {"method_red": (200, 40, 40), "method_blue": (40, 40, 200)}  # the first is A
 
 
-def write_clip(path, colour):
-    """A bright square that crosses a picture of one colour."""
-    frames = np.full((12, SIZE, SIZE, 3), colour, np.uint8)
+def write_clip(path, color):
+    """A bright square that crosses a picture of one color."""
+    frames = np.full((12, SIZE, SIZE, 3), color, np.uint8)
     for i, frame in enumerate(frames):
         frame[20:40, 4 * i : 4 * i + 12] = 240
     options = {"fps": 12} if path.suffix == ".mp4" else {"duration": 80, "loop": 0}
@@ -31,11 +31,11 @@ def write_clip(path, colour):
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     root = tmp_path_factory.mktemp("study")
-    for method, colour in COLOURS.items():
+    for method, color in COLORS.items():
         (root / method).mkdir()
         for i in range(PAIRS):
-            write_clip(root / method / f"clip{i}{'.gif' if i == 0 else '.mp4'}", colour)
-    return make_page(*(root / method for method in COLOURS), root / "study")[0]
+            write_clip(root / method / f"clip{i}{'.gif' if i == 0 else '.mp4'}", color)
+    return make_page(*(root / method for method in COLORS), root / "study")[0]
 
 
 @pytest.fixture
@@ -58,11 +58,11 @@ def choose(browser, question, side):
 
 
 def shown_methods(browser):
-    """Which method each side shows, by the colour that is really painted."""
+    """Which method each side shows, by the color that is really painted."""
     clips = browser.find_elements(By.CSS_SELECTOR, "#clips video, #clips img")
     assert len(clips) == 2
 
-    def colour(clip):
+    def color(clip):
         return browser.execute_script(
             """
             const [clip] = arguments, canvas = document.createElement("canvas");
@@ -75,7 +75,7 @@ def shown_methods(browser):
             clip,
         )
 
-    pixels = [wait_for(lambda clip=clip: colour(clip)) for clip in clips]
+    pixels = [wait_for(lambda clip=clip: color(clip)) for clip in clips]
     return ["a" if red > blue else "b" for red, _, blue, _ in pixels]
 
 
@@ -119,7 +119,7 @@ def test_from_the_first_click_to_the_counted_file(browser, page):
     assert count.preferences["continuity"].share == 1
     assert count.preferences["authenticity"].share == lefts.count("a") / PAIRS
     assert count.left.share == (PAIRS + lefts.count("a")) / (2 * PAIRS)
-    assert (count.a, count.b) == tuple(COLOURS)
+    assert (count.a, count.b) == tuple(COLORS)
     assert lefts.count("a") in (2, 3)  # sides are shared out evenly
 
 
@@ -159,9 +159,9 @@ def test_another_person_starts_afresh_once_the_answers_are_saved(browser, page):
     browser.get(page.as_uri())
     click(browser, "start")
     answer_all(browser)
-    assert not browser.find_element(By.ID, "anew").is_enabled()
+    assert not browser.find_element(By.ID, "again").is_enabled()
     first = json.loads(download(browser).read_text())
-    click(browser, "anew")
+    click(browser, "again")
     assert visible(browser, "intro")
     kept = json.loads(browser.execute_script("return Object.values(localStorage)[0]"))
     assert kept["participant"] != first["participant"]

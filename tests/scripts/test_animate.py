@@ -178,7 +178,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(run, tmp_path, options, messag
 
 
 @pytest.mark.parametrize("name", ["out.avi", "missing/out.mp4", "missing/out/"])
-def test_an_unwritable_output_is_told_before_any_work(run, tmp_path, monkeypatch, name):
+def test_an_unwritable_output_is_reported_before_any_work(run, tmp_path, monkeypatch, name):
     monkeypatch.setattr(animate, "load_checkpoint", None)
     code, out, err = run(f"{tmp_path}/{name}")
     assert (code, out) == (2, "")
@@ -196,16 +196,16 @@ def test_an_interrupted_run_leaves_no_file_and_no_process(inputs, tmp_path, name
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, *STRICT, *words]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE) as process:
-        told = b""
-        while not re.search(rb"animating:.* [1-9]\d*/5000", told):
-            told += process.stderr.read(1) or pytest.fail(told.decode())
+        said = b""
+        while not re.search(rb"animating:.* [1-9]\d*/5000", said):
+            said += process.stderr.read(1) or pytest.fail(said.decode())
         (temporary,) = os.listdir(results)
         assert temporary.startswith(".out")
         process.send_signal(getattr(signal, f"SIG{number}"))
         rest = process.stderr.read().decode()
     assert process.returncode == {"INT": 130, "TERM": 143}[number]
     assert "Traceback" not in rest
-    assert "Warning" not in told.decode() + rest
+    assert "Warning" not in said.decode() + rest
     assert os.listdir(results) == []
     assert os.listdir(tmp_path / "cache")
     assert not [other for other in running() if str(results) in other or "long.mp4" in other]
@@ -262,7 +262,7 @@ def test_wrong_flags_are_one_line(run, tmp_path, options):
 
 
 @pytest.mark.slow
-def test_a_clip_cut_short_is_told(run, inputs, tmp_path):
+def test_a_clip_cut_short_is_reported(run, inputs, tmp_path):
     make_clip(inputs / "whole.mp4", seconds=8, size="64x64", extra=["-movflags", "+faststart"])
     content = (inputs / "whole.mp4").read_bytes()
     (inputs / "cut.mp4").write_bytes(content[: len(content) * 6 // 10])

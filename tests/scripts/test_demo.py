@@ -13,8 +13,8 @@ from tpsm_jax.checkpoints.converted import Checkpoint
 def test_measure(tmp_path):
     config = tiny_config()
     config.dataset.path = str(tmp_path)
-    grey = {"train": [[0]], "test": [[0, 100, 200], [50] * (demo.BATCH + 1)]}
-    for split, clips in grey.items():
+    gray = {"train": [[0]], "test": [[0, 100, 200], [50] * (demo.BATCH + 1)]}
+    for split, clips in gray.items():
         for number, clip in enumerate(clips):
             folder = tmp_path / split / str(number)
             folder.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""eval.py as a command: what it writes, goes on with, and refuses."""
+"""eval.py as a command: what it writes, resumes, and refuses."""
 
 import importlib
 import json
@@ -61,12 +61,12 @@ def run(inputs, monkeypatch, capsys):
 
 def refused(result, *words):
     code, out, err = result
-    told = [line for line in err.splitlines() if line.startswith("error: ")]
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
     assert code == 2
-    assert len(told) == 1
+    assert len(errors) == 1
     assert "Traceback" not in err + out
     for word in words:
-        assert word in told[0]
+        assert word in errors[0]
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_killed_in_mid_clip_it_goes_on_to_the_same_bytes(run, inputs, tmp_path):
     assert contents(killed) == contents(tmp_path / "whole")
 
 
-def test_a_broken_clip_is_told_and_left_out(run, inputs, tmp_path):
+def test_a_broken_clip_is_reported_and_left_out(run, inputs, tmp_path):
     shutil.copytree(inputs / "clips", tmp_path / "clips")
     (tmp_path / "clips/test/b#2/05.png").write_bytes(b"no picture")
     (tmp_path / "clips/test/empty").mkdir()

@@ -169,7 +169,7 @@ def test_two_processes_agree_on_the_step_and_one_goes_on(undisturbed):
     settings = ("total_steps=2000", "checkpoint_every=3", "eval_every=3", "delay=0.02")
     processes = start_two([workdir] * 2, *settings)
     wait_for(lambda: finished_steps(workdir), processes[0])
-    processes[1].terminate()  # the other is not told by us
+    processes[1].terminate()  # we send the other no signal
     ends = [finish(process) for process in processes]
     assert [code for code, _ in ends] == [0, 0], ends
     step = finished_steps(workdir)[-1]

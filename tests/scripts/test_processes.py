@@ -38,7 +38,7 @@ def get_config():
     config.optimizer_params = {{"momentum": 0.9}}
     train.lr_generator = 1e-4
     train.batch_size = 8
-    # At half the size the detector's last normalisations would be over 8 values a channel, whose
+    # At half the size the detector's last normalizations would be over 8 values a channel, whose
     # variance may be next to nothing, and rounding would grow a thousandfold in a step.
     config.image_size = (64, 64)
     train.dataloader_workers = 1
@@ -118,7 +118,7 @@ def finish(workdir, processes):
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    """A run of two processes, of which one was told to stop."""
+    """A run of two processes, of which one gets a SIGTERM."""
     folder = tmp_path_factory.mktemp("processes")
     (folder / "config.py").write_text(CONFIG.format(root=str(folder / "clips")))
     frames = tiny_batch(tiny_config())
@@ -131,7 +131,7 @@ def stopped(tmp_path_factory):
     workdir = folder / "stopped"
     with training(workdir, processes=2, devices=2) as processes:
         wait_for(lambda: losses(workdir), workdir, processes)
-        processes[1].terminate()  # the other is not told by us
+        processes[1].terminate()  # we send the other no signal
         said = finish(workdir, processes)
     return workdir, said
 

@@ -95,7 +95,7 @@ class Animator:
         """Turns driving frames into frames of the source.
 
         A thread reads and resizes ahead, by a few batches at most, while the device computes;
-        the device already has the next batch when a batch is handed out. So memory does not grow
+        the device already has the next batch when a batch is yielded. So memory does not grow
         with the clip.
 
         Args:
@@ -138,8 +138,9 @@ class Animator:
         its pose as `kp_driving_initial` gives the same pictures.
 
         Args:
-          frames: see `animate`. They are read once here, and once more to animate, so they
-            must be something that can be read twice: a list, or what `open_video` returns.
+          frames: driving frames, as `animate` takes them. They are read once here, and once more
+            to animate, so they must be something that can be read twice: a list, or what
+            `open_video` returns.
 
         Returns:
           The frame's number and pose.

@@ -211,11 +211,13 @@ def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(__doc__)
     add_checkpoint_flags(parser)
     add = parser.add_argument
-    add("--output", required=True, type=Path, help="file to write, as vox.jaxexport")
+    add("--output", required=True, type=Path, help="file to write, e.g. vox.jaxexport")
     add("--modes", nargs="+", choices=MODES, help="(all that the checkpoint has weights for)")
     add_size_flag(parser)
     add_dtype_flag(parser)
-    add("--output_dtype", choices=("uint8", "float32"), default="uint8", help="of the pictures")
+    add(
+        "--output_dtype", choices=("uint8", "float32"), default="uint8", help="type of the pictures"
+    )
     return parser.parse_args()
 
 

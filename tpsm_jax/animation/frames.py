@@ -34,11 +34,11 @@ def in_batches(
 ) -> Generator[tuple[Batch, _Result]]:
     """Computes something of each batch of a clip, without waiting for the devices.
 
-    A thread reads ahead, by a few batches at most. A result is handed out only when the devices
+    A thread reads ahead, by a few batches at most. A result is yielded only when the devices
     have the next batch already, so whoever fetches it does not keep them idle.
 
     Args:
-      frames: see `stacked`.
+      frames: [H, W, 3] arrays, as `stacked` takes them.
       batch_size: frames of a batch.
       compute: called in order with each batch's `frames`; starts a computation and returns arrays
         that are still being computed.

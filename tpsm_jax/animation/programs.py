@@ -124,11 +124,11 @@ def render(
 
     Args:
       model: the checkpoint's model.
-      variables: see `animation_variables`.
-      encoded: what `encode_source` returned.
+      variables: variables from `animation_variables`.
+      encoded: the source that `encode_source` encoded.
       driving: the poses of B frames, as `find_keypoints` found them.
-      motion: see `animate`.
-      mode: see `Animator`.
+      motion: the motion, as `animate` takes it.
+      mode: a mode of `Animator`.
       dtype: uint8 or float32, see `Animator`.
 
     Returns:
@@ -161,12 +161,12 @@ def animate(
 
     Args:
       model: the checkpoint's model.
-      variables: see `animation_variables`.
-      encoded: what `encode_source` returned.
+      variables: variables from `animation_variables`.
+      encoded: the source that `encode_source` encoded.
       driving: the poses of B frames.
       motion: for mode 'relative' the initial pose, without a batch, and the scale []; any tuple
         for other modes.
-      mode: see `Animator`.
+      mode: a mode of `Animator`.
 
     Returns:
       As `AnimationModel.generate`; "kp_driving" is the pose that was asked for.

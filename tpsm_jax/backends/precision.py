@@ -17,7 +17,7 @@ def wide_einsum(subscripts: str, a: jax.Array, b: jax.Array) -> jax.Array:
     On a CPU this makes bfloat16 matmuls several times as fast as with a bfloat16 result.
 
     Args:
-      subscripts: as for `jnp.einsum`.
+      subscripts: subscripts of `jnp.einsum`.
       a: first operand.
       b: second operand, in the type of `a`.
 

@@ -30,7 +30,7 @@ def upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
       [B, 2H, 2W, features].
     """
     # The size decides and the batch does not: an exported program takes any batch.
-    if x.shape[1] * x.shape[2] >= thresholds.PRODUCTS_PAY_FROM.get(backend(), math.inf):
+    if x.shape[1] * x.shape[2] >= thresholds.UPSAMPLE_MATMUL_PIXELS.get(backend(), math.inf):
         return upsample_conv_by_products(x, kernel)
     return upsample_then_convolve(x, kernel)
 

@@ -38,7 +38,7 @@ class Checkpoint(NamedTuple):
     """A model that is ready to be applied.
 
     Attributes:
-      config: as saved, but its tuples have become lists.
+      config: the saved config; its tuples have become lists.
       model: an `AnimationModel` made from `config.model_params`. Networks that it works without
         are None if the checkpoint lacks them; TPSM's is `bg_predictor`.
       variables: {"params": {network: ...}, "batch_stats": {network: ...}}, JAX arrays on the
@@ -122,7 +122,7 @@ def stored_config(folder: str | Path) -> ConfigDict:
     """Reads the config of a checkpoint, and none of its weights.
 
     Args:
-      folder: as for `load_checkpoint`.
+      folder: a folder that `load_checkpoint` takes.
 
     Raises:
       InputError: if it is missing, no checkpoint, or damaged.

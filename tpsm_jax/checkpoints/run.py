@@ -44,7 +44,7 @@ _LOOP = "loop"
 
 @dataclasses.dataclass
 class Progress:
-    """What the training loop remembers besides the state.
+    """What the training loop remembers in addition to the state.
 
     Attributes:
       step: number of steps taken, which gives the position in the data.

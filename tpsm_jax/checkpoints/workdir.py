@@ -25,7 +25,7 @@ def claim_workdir(workdir: Path, config: ConfigDict) -> None:
 
     Args:
       workdir: absolute path of the run's folder.
-      config: the experiment's.
+      config: the config of the experiment.
 
     Raises:
       InputError: if the folder holds something else or another model's run, or cannot be written.
@@ -57,7 +57,7 @@ def record_config(workdir: Path, config: ConfigDict) -> None:
 
     Args:
       workdir: a folder that `claim_workdir` accepted.
-      config: the experiment's.
+      config: the config of the experiment.
 
     Raises:
       InputError: if it cannot be written.
@@ -79,7 +79,7 @@ def check_disk(workdir: Path, state_bytes: int, keep: int) -> None:
     Raises:
       InputError: if they do not.
     """
-    # Besides the latest, the best is kept, and the next is written before the oldest is removed.
+    # The best is kept as well as the latest, and the next is written before the oldest is removed.
     to_come = max(1, keep + 2 - len(finished_steps(workdir)))
     try:
         check_room(workdir, to_come * state_bytes)

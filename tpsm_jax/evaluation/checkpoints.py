@@ -1,4 +1,4 @@
-"""The checkpoints of an evaluation: how they are chosen, named and told apart."""
+"""The checkpoints of an evaluation: how they are chosen, named and distinguished."""
 
 import json
 import zlib
@@ -40,7 +40,7 @@ def choose_checkpoints(
     Args:
       checkpoints: folders; DIR@STEP takes another step of a workdir than `step`.
       step: the step of workdirs: a number, "latest" or "best".
-      ema: see `ChosenCheckpoint`.
+      ema: whether to take the average, as in `ChosenCheckpoint`.
 
     Returns:
       One entry a checkpoint; "latest" and "best" have become numbers.

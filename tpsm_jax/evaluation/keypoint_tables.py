@@ -49,7 +49,7 @@ class Table(NamedTuple):
     """What a detector found.
 
     Attributes:
-      frames: see `Frames`.
+      frames: frames of a table, as in `Frames`.
       detector: its name; "" if the table has none.
     """
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tpsm_jax.evaluation import frame_metrics as pictures
+from tpsm_jax.evaluation import frame_metrics
 from tpsm_jax.models.vgg19 import VGG19
 from tpsm_jax.ops.pixels import to_float
 
@@ -75,16 +75,19 @@ def compare(prediction: jax.Array, target: jax.Array, features: Features | None)
     Returns:
       Name -> [B] float32.
     """
-    numbers = {"flicker": pictures.flicker(prediction, target)}
+    numbers = {"flicker": frame_metrics.flicker(prediction, target)}
     prediction, target = prediction[1:], target[1:]
-    numbers |= {"l1": pictures.l1(prediction, target), "psnr": pictures.psnr(prediction, target)}
+    numbers |= {
+        "l1": frame_metrics.l1(prediction, target),
+        "psnr": frame_metrics.psnr(prediction, target),
+    }
     smallest_side = min(target.shape[1:3])
-    if smallest_side >= pictures.SSIM_SMALLEST:
-        numbers["ssim"] = pictures.ssim(prediction, target)
-    if smallest_side >= pictures.MS_SSIM_SMALLEST:
-        numbers["ms_ssim"] = pictures.ms_ssim(prediction, target)
+    if smallest_side >= frame_metrics.SSIM_SMALLEST:
+        numbers["ssim"] = frame_metrics.ssim(prediction, target)
+    if smallest_side >= frame_metrics.MS_SSIM_SMALLEST:
+        numbers["ms_ssim"] = frame_metrics.ms_ssim(prediction, target)
     if features is not None:
-        numbers["perceptual"] = pictures.perceptual(features(prediction), features(target))
+        numbers["perceptual"] = frame_metrics.perceptual(features(prediction), features(target))
     return numbers
 
 
@@ -120,8 +123,8 @@ def measure(
     still = jnp.broadcast_to(source["source"], targets.shape)
     numbers: BatchNumbers = {"result": {}, "static": {}}
     if l1_only:
-        numbers["result"]["l1"] = pictures.l1(prediction, driving)
-        numbers["static"]["l1"] = pictures.l1(still[1:], driving)
+        numbers["result"]["l1"] = frame_metrics.l1(prediction, driving)
+        numbers["static"]["l1"] = frame_metrics.l1(still[1:], driving)
         return numbers, prediction[-1:]
     wanted = outputs["wanted"]
     if with_truth:
@@ -132,16 +135,16 @@ def measure(
         numbers["static"] |= compare(still, targets, None)
         if features is not None:
             # One picture, which all frames of the baseline repeat.
-            numbers["static"]["perceptual"] = pictures.perceptual(
+            numbers["static"]["perceptual"] = frame_metrics.perceptual(
                 features(source["source"]), features(targets[1:])
             )
-        numbers["static"]["keypoints"] = pictures.keypoint_distance(
+        numbers["static"]["keypoints"] = frame_metrics.keypoint_distance(
             jnp.broadcast_to(source["points"], wanted.shape), wanted
         )
     numbers["result"] |= {
-        "keypoints": pictures.keypoint_distance(outputs["found"], wanted),
-        "change_result": pictures.change(results),
-        "change_driving": pictures.change(targets),
+        "keypoints": frame_metrics.keypoint_distance(outputs["found"], wanted),
+        "change_result": frame_metrics.change(results),
+        "change_driving": frame_metrics.change(targets),
     }
     return numbers, prediction[-1:]
 

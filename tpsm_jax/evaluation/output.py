@@ -69,7 +69,7 @@ def check_output(output: Path, settings: Mapping[str, Any], *, resume: bool) -> 
         )
     if not resume:
         raise InputError(
-            f"{output} holds this evaluation already: --resume goes on with it, or name a new one"
+            f"{output} holds this evaluation already: give --resume to resume it, or name a new one"
         )
 
 
@@ -80,7 +80,7 @@ def claim_output(output: Path, settings: Mapping[str, Any]) -> None:
 
     Args:
       output: the folder.
-      settings: see `check_output`.
+      settings: settings of the run, as for `check_output`.
 
     Raises:
       OSError: it cannot be written.
@@ -153,9 +153,8 @@ class ClipFiles:
         self._picture = self._stack.enter_context(WidePicture(folder / PNG / f"{name}.png"))
         video = FrameWriter(folder / VIDEO / f"{name}.mp4", fps=frame_rate)
         self._video = self._stack.enter_context(video)
-        self._stack.push(
-            self._end_thread
-        )  # runs before the files are moved into place or discarded
+        # It runs before the files are moved into place or discarded.
+        self._stack.push(self._end_thread)
         self._source = source
         self._with_difference = source is None
         self._thread = ThreadPoolExecutor(1, "clip_files")

@@ -41,7 +41,7 @@ class Settings(NamedTuple):
 
     Attributes:
       data: the data set's path, as given.
-      mode: see `Reconstructor`.
+      mode: a mode of `Reconstructor`.
       batch_size: frames computed together, see `Reconstructor`.
       dataset: the key of `published.PUBLISHED` whose numbers are shown too; or "".
       vgg19: folder of VGG-19's weights; without it there is no perceptual distance.
@@ -78,7 +78,7 @@ def evaluate(
       loaded: what `load_checkpoints` returned for them.
       clips: the same in every process.
       output: the folder to write, on a disk that all hosts see.
-      settings: see `Settings`.
+      settings: choices of the run, as in `Settings`.
       resume: resume an evaluation that was interrupted; finished clips are kept.
 
     Returns:

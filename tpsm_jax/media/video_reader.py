@@ -98,8 +98,8 @@ def without_suffix(name: str, more: Collection[str] = ()) -> str:
     """A clip's name without the suffixes of its file: "a.1.mp4.png" is "a.1".
 
     Args:
-      name: of a clip, a video or a picture.
-      more: suffixes to remove besides those of videos and pictures, in lower case.
+      name: name of a clip, a video or a picture.
+      more: suffixes to remove in addition to those of videos and pictures, in lower case.
     """
     stem, dot, ending = name.rpartition(".")
     known = f".{ending.lower()}" in {*VIDEO_SUFFIXES, *PICTURE_SUFFIXES, *more}

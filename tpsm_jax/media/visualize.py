@@ -24,7 +24,7 @@ def spline_colors(count: int) -> np.ndarray:
     """Colors for `count` splines, evenly round the wheel from red to violet.
 
     Args:
-      count: how many.
+      count: number of colors.
 
     Returns:
       [count, 3] uint8.
@@ -46,7 +46,7 @@ def draw_keypoints(
     Args:
       image: [H, W, 3], uint8 or float in [0, 1].
       keypoints: [N, 2], (x, y) in [-1, 1]; those outside or not finite are not drawn.
-      radius: of the discs, in pixels.
+      radius: radius of the discs, in pixels.
       points_a_spline: consecutive keypoints that share a color.
 
     Returns:
@@ -138,7 +138,8 @@ def animation_sheet(
       driving: [B, H, W, 3].
       size: height of a cell in pixels; its width follows from the pictures' shape.
       wrap: cells in a row; a frame's further cells go to the next row. By default all in one.
-      largest_flow: see `flow_to_color`; the longest vector of the whole sheet by default.
+      largest_flow: length that gets full saturation, as in `flow_to_color`; by default that of
+        the longest vector of the whole sheet.
 
     Returns:
       [rows, columns, 3] uint8.
@@ -217,12 +218,12 @@ def _assemble(rows: Sequence[Sequence[tuple[str, np.ndarray]]], height: int) -> 
     width = rows[0][0][1].shape[1]
     across, down = width + _GAP, height + _GAP
     names = [[name for name, _ in cells] for cells in rows]
-    labelled = [row == 0 or names[row] != names[row - 1] for row in range(len(rows))]
-    total_height = len(rows) * down - _GAP + _LABEL_HEIGHT * sum(labelled)
+    labeled = [row == 0 or names[row] != names[row - 1] for row in range(len(rows))]
+    total_height = len(rows) * down - _GAP + _LABEL_HEIGHT * sum(labeled)
     sheet = Image.new("RGB", (max(map(len, rows)) * across - _GAP, total_height), (24, 24, 28))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default()
     top = 0
-    for cells, has_label in zip(rows, labelled, strict=True):
+    for cells, has_label in zip(rows, labeled, strict=True):
         for column, (name, cell) in enumerate(cells):
             if has_label:
                 label = name

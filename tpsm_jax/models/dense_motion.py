@@ -27,15 +27,15 @@ class DenseMotionNetwork(nn.Module):
     """Blends K thin-plate-spline warps and one background warp into a flow, and predicts masks.
 
     Attributes:
-      block_expansion: of the hourglass.
-      num_blocks: of the hourglass.
-      max_features: of the hourglass.
+      block_expansion: features of the hourglass at full size.
+      num_blocks: number of blocks of the hourglass.
+      max_features: upper bound of the hourglass's features.
       num_tps: splines, K.
-      num_channels: of the pictures.
+      num_channels: channels of the pictures.
       scale_factor: size at which motion is estimated, relative to the picture.
       multi_mask: four occlusion masks at doubling sizes, or one.
-      kp_variance: of the keypoint heatmaps.
-      dtype: to compute convolutions in; geometry, softmax and masks are float32.
+      kp_variance: variance of the keypoint heatmaps.
+      dtype: type to compute convolutions in; geometry, softmax and masks are float32.
     """
 
     block_expansion: int

@@ -17,12 +17,13 @@ class InpaintingNetwork(nn.Module):
     """Warps the source's features by the flow, masks what is occluded, and paints the rest.
 
     Attributes:
-      num_channels: of the pictures.
+      num_channels: channels of the pictures.
       block_expansion: features at full size.
       max_features: upper bound of the features.
-      num_down_blocks: how often the size is halved: H and W must divide by 2 ** num_down_blocks.
+      num_down_blocks: number of times that the size is halved: H and W must divide by
+        2 ** num_down_blocks.
       multi_mask: one mask for each size, or one mask resized to each.
-      dtype: to compute convolutions in.
+      dtype: type to compute convolutions in.
     """
 
     num_channels: int
@@ -68,7 +69,7 @@ class InpaintingNetwork(nn.Module):
 
         Args:
           driving_image: [B, H, W, C] in [0, 1].
-          occlusion_map: as `DenseMotionNetwork` returns it.
+          occlusion_map: masks that `DenseMotionNetwork` returned.
 
         Returns:
           Feature maps, coarse to fine, in the order of `warped_encoder_maps`.
@@ -87,7 +88,7 @@ class InpaintingNetwork(nn.Module):
 
         Args:
           source_image: [B or 1, H, W, C] in [0, 1].
-          encoder_maps: what `encode` returned for it.
+          encoder_maps: feature maps that `encode` returned for it.
           dense_motion: `deformation` and `occlusion_map` of `DenseMotionNetwork`, of batch B.
 
         Returns:

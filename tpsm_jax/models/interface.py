@@ -125,7 +125,7 @@ class Family:
         """Removes the networks whose variables are absent and that the model works without.
 
         Args:
-          model: as `build` makes it.
+          model: the model that `build` made.
           absent: names of networks.
 
         Returns:

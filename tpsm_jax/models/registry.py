@@ -69,7 +69,7 @@ def init_variables(
     """Draws the variables of an untrained model.
 
     Args:
-      model: as from `build_model`.
+      model: the model that `build_model` made.
       rng: a JAX random key.
       height: the height of any picture that the model takes; no variable depends on it.
       width: its width.
@@ -96,7 +96,7 @@ def variable_shapes(
     """The variables that a config describes, without computing any.
 
     Args:
-      model_params: as for `build_model`.
+      model_params: the section that `build_model` takes.
       networks: names of the networks to describe; all if None.
 
     Returns:
@@ -132,7 +132,7 @@ def check_image_size(model_params: Mapping[str, Any], height: int, width: int) -
     """Makes sure that the networks can take pictures of this size.
 
     Args:
-      model_params: as for `build_model`.
+      model_params: the section that `build_model` takes.
       height: the pictures' height.
       width: the pictures' width.
 

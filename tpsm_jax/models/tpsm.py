@@ -149,7 +149,7 @@ class MotionModel(nn.Module):
         """What `__call__` gives in evaluation mode, of a source that is encoded already.
 
         Args:
-          encoded_source: what `encode_source` returned, of batch 1.
+          encoded_source: the result of `encode_source`, of batch 1.
           driving: [B, H, W, 3] in [0, 1].
 
         Returns:
@@ -170,7 +170,7 @@ class MotionModel(nn.Module):
         """Animates an encoded source.
 
         Args:
-          encoded_source: what `encode_source` returned, of batch 1 or B.
+          encoded_source: the result of `encode_source`, of batch 1 or B.
           kp_driving: [B, 5 K, 2], already normalized to the source.
           bg_param: [B, 3, 3], the background's motion. If None the background stays, as in the
             reference's animation.
@@ -239,7 +239,7 @@ def image_step(model_params: Mapping[str, Any]) -> int:
     """The number of pixels that both sides of a picture must be multiples of.
 
     Args:
-      model_params: as for `build`.
+      model_params: the section that `build` takes.
     """
     motion = model_params["dense_motion_params"]
     return math.lcm(

@@ -29,7 +29,7 @@ class VGG19(nn.Module):
     """The part of VGG-19 up to relu5_1.
 
     Attributes:
-      dtype: to compute convolutions in.
+      dtype: type to compute convolutions in.
     """
 
     dtype: Dtype = jnp.float32

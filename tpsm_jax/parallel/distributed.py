@@ -44,7 +44,7 @@ def initialize() -> None:
     try:
         jax.distributed.initialize(**arguments or {}, shutdown_timeout_seconds=_SHUTDOWN_SECONDS)
     except (ValueError, OSError) as error:
-        # A TPU without the neighbours of a slice, as in a notebook: nothing was found to join.
+        # A TPU without the neighbors of a slice, as in a notebook: nothing was found to join.
         if arguments is not None:
             raise InputError(f"the processes cannot be joined: {error}") from error
     except RuntimeError as error:

@@ -41,9 +41,9 @@ def state_shardings(shapes: Any, mesh: Mesh, rule: str) -> Any:
 
     Args:
       shapes: a tree of `jax.ShapeDtypeStruct`.
-      mesh: as from `make_mesh`.
+      mesh: the mesh of `make_mesh`.
       rule: "replicated", or "fsdp": each large array is cut along its longest axis that divides
-        by the number of devices, so that parameters, statistics of the optimiser and averages take
+        by the number of devices, so that parameters, statistics of the optimizer and averages take
         that much less memory, for one all-gather of the parameters a step.
 
     Returns:
@@ -86,10 +86,10 @@ def check_batch_size(
     """Makes sure that a batch divides evenly among devices and accumulated parts.
 
     Args:
-      batch_size: B, of all devices together.
-      devices: how many there are.
+      batch_size: B, over all devices.
+      devices: number of devices.
       accumulate_steps: the number of parts.
-      field: of the config, where the size can be changed.
+      field: field of the config that sets the size.
 
     Raises:
       InputError: if it does not; names the nearest sizes that do.

@@ -28,11 +28,11 @@ def use_compilation_cache(folder: str | Path | None = None) -> None:
     """Lets JAX keep and find compiled programs in a folder.
 
     Args:
-      folder: made if missing; "none" leaves JAX as it is. If None, what JAX was told already
-        (JAX_COMPILATION_CACHE_DIR), else `default_cache_folder()`. A folder that cannot be
-        written is no error: one then compiles. Several processes on CPUs have none: the first
-        would find its programs and the others, whose programs JAX does not keep, would compile
-        theirs, for longer than the 30 seconds that it waits for them in its first step.
+      folder: made if missing; "none" leaves JAX as it is. If None, the folder that JAX is
+        configured with (JAX_COMPILATION_CACHE_DIR), else `default_cache_folder()`. A folder that
+        cannot be written is no error: one then compiles. Several processes on CPUs have none: the
+        first would find its programs and the others, whose programs JAX does not keep, would
+        compile theirs, for longer than the 30 seconds that it waits for them in its first step.
     """
     if folder == "none":
         return
@@ -40,18 +40,19 @@ def use_compilation_cache(folder: str | Path | None = None) -> None:
     if several and jax.default_backend() == "cpu":
         jax.config.update("jax_enable_compilation_cache", False)
         return
-    told = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    configured = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         # Not only what took a second to compile: a run has many small programs.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_compilation_cache_dir", str(folder or told or default_cache_folder()))
+    folder = folder or configured or default_cache_folder()
+    jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def kept_path(name: str, *key: Any) -> Path | None:
     """Returns where to keep a result that depends on `key` and on the code of traced functions.
 
     Args:
-      name: what the file's name begins with.
+      name: beginning of the file's name.
       *key: whatever else the result depends on; its `repr` must be the same in every process.
 
     Returns:
@@ -73,7 +74,7 @@ def keep(path: Path, content: bytes) -> None:
     """Writes a file of `kept_path`, whole or not at all.
 
     Args:
-      path: of the file; its folder is made if missing.
+      path: the file to write; its folder is made if missing.
       content: all of it. It is no error if it cannot be written.
     """
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Options for programs that run once, which a CPU compiles in a fraction of the time."""
+"""Compiler options that make programs that run once quick to compile."""
 
 import importlib.metadata
 from typing import Any
@@ -16,11 +16,11 @@ if importlib.metadata.version("jaxlib") == "0.10.2":
 
 
 def quick_compiler_options() -> dict[str, Any] | None:
-    """For `jax.jit` of what runs once, and spends most of its time being compiled.
+    """Compiler options for programs that run once, for `jax.jit`.
 
     Returns:
-      Options that leave the code behind XLA's own optimizations as it comes, which a CPU compiles
-      in a fraction of the time; None on other backends, which may refuse them.
+      Options that skip LLVM's expensive passes, so that a CPU compiles in a fraction of the time;
+      None on other backends, which may refuse them.
     """
     if jax.default_backend() != "cpu":
         return None

@@ -21,7 +21,7 @@ def accumulate(
       params: its parameters.
       batch_stats: statistics before the batch; each part starts from those of the part before.
       batch: a tree of [B, ...] arrays.
-      parts: how many; a divisor of B.
+      parts: number of parts; a divisor of B.
 
     Returns:
       As `gradient`: gradient and terms averaged over the parts, and the last part's batch_stats.

@@ -77,7 +77,7 @@ def augment_batch(
     Args:
       rng: key of this batch.
       batch: source and driving, uint8 [B, H, W, 3].
-      augmentation_params: as for `augment`.
+      augmentation_params: parameters that `augment` takes.
 
     Returns:
       The batch, its uint8 arrays as float32 in [0, 1].
@@ -161,7 +161,7 @@ def jitter(image: jax.Array, params: JitterParams) -> jax.Array:
 
     Args:
       image: uint8 [H, W, 3], of at most 8 million pixels.
-      params: what to do, as `draw_jitter` says it.
+      params: the jitter to apply, from `draw_jitter`.
 
     Returns:
       uint8 [H, W, 3], what torchvision.transforms.functional makes of the 8-bit Pillow image by
@@ -169,7 +169,7 @@ def jitter(image: jax.Array, params: JitterParams) -> jax.Array:
     """
     operations = (_adjust_brightness, _adjust_contrast, _adjust_saturation, _adjust_hue)
 
-    # Under `vmap` a switch computes all four and picks; a loop keeps XLA from computing them anew
+    # Under `vmap` a switch computes all four and picks; a loop keeps XLA from computing them again
     # for each of the following rounds.
     def step(image: jax.Array, operation: jax.Array) -> tuple[jax.Array, None]:
         return jax.lax.switch(operation, operations, image, params.factors[operation]), None
@@ -182,13 +182,13 @@ def _adjust_brightness(image: jax.Array, factor: jax.Array) -> jax.Array:
 
 
 def _adjust_contrast(image: jax.Array, factor: jax.Array) -> jax.Array:
-    grey = _grey(image)
-    mean = (jnp.sum(grey) + grey.size // 2) // grey.size  # a half goes up
+    gray = _gray(image)
+    mean = (jnp.sum(gray) + gray.size // 2) // gray.size  # a half goes up
     return _blend(jnp.full_like(image, mean), image, factor)
 
 
 def _adjust_saturation(image: jax.Array, factor: jax.Array) -> jax.Array:
-    return _blend(jnp.broadcast_to(_grey(image)[..., None], image.shape), image, factor)
+    return _blend(jnp.broadcast_to(_gray(image)[..., None], image.shape), image, factor)
 
 
 def _blend(start: jax.Array, end: jax.Array, factor: jax.Array) -> jax.Array:
@@ -199,7 +199,7 @@ def _blend(start: jax.Array, end: jax.Array, factor: jax.Array) -> jax.Array:
     return jnp.clip(start + jnp.clip(factor * (end - start), -255, 255), 0, 255).astype(jnp.uint8)
 
 
-def _grey(image: jax.Array) -> jax.Array:
+def _gray(image: jax.Array) -> jax.Array:
     """uint8 [H, W, 3] -> int32 [H, W]: Pillow's mode L (`L24` in Convert.c)."""
     red, green, blue = _channels(image)
     return (19595 * red + 38470 * green + 7471 * blue + 0x8000) >> 16

@@ -106,10 +106,10 @@ class Log:
 
         Args:
           step: steps taken, this one included.
-          epoch: that this step belongs to, counted from 0.
-          metrics: of this very step, with those of its evaluation; what is not finite becomes
-            null, JSON having no such number.
-          nonfinite_steps: of the run so far.
+          epoch: the epoch that this step belongs to, counted from 0.
+          metrics: metrics of this very step, with those of its evaluation; what is not finite
+            becomes null, JSON having no such number.
+          nonfinite_steps: steps of the run so far that were not finite.
 
         Raises:
           InputError: if the disk does not take it.
@@ -199,7 +199,7 @@ def drop_lines_after(path: Path, step: int) -> None:
     """Drops the lines of later steps, and any that is no whole line, from metrics.jsonl.
 
     Args:
-      path: of the file, which may be missing.
+      path: the file, which may be missing.
       step: the last to keep.
     """
     if not path.exists():

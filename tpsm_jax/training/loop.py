@@ -45,8 +45,8 @@ def train(
     cannot be read, ends that process; the others end by JAX's own timeout.
 
     Args:
-      config: the experiment's, as `config.validate` accepts it. `total_steps`, if not 0, replaces
-        the trainer's `num_epochs` as the end of the run, longer or shorter.
+      config: the config of the experiment, after `config.validate`. `total_steps`, if not 0,
+        replaces the trainer's `num_epochs` as the end of the run, longer or shorter.
       workdir: a new folder, or the workdir of the same run.
       trainer: made from the same config.
       make_batches: step -> the endless batches of this process from that step on.

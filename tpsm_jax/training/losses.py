@@ -38,7 +38,7 @@ def perceptual_loss(
       prediction: [B, H, W, 3] in [0, 1].
       driving: [B, H, W, 3] in [0, 1]; no gradient goes there.
       features: pictures [B, h, w, 3] -> feature maps, one for each weight.
-      scales: of the pyramid.
+      scales: scales of the pyramid.
       weights: one a feature map.
 
     Returns:
@@ -60,7 +60,7 @@ def warp_loss(warped: Sequence[jax.Array], aims: Sequence[jax.Array]) -> jax.Arr
 
     Args:
       warped: `warped_encoder_maps`, whose gradient reaches the flow alone.
-      aims: as `InpaintingNetwork.encode_driving` returns them.
+      aims: feature maps that `InpaintingNetwork.encode_driving` returned.
 
     Returns:
       [] float32.
@@ -95,7 +95,7 @@ def make_features(kind: str, *, dtype: Dtype = jnp.float32, remat: bool = False)
 
     Args:
       kind: "vgg19" or "vgg19_random": the five of VGG-19; "pixels": the pictures themselves.
-      dtype: to compute convolutions in.
+      dtype: type to compute convolutions in.
       remat: compute inner values again for the gradient.
 
     Returns:
@@ -118,7 +118,7 @@ def random_vgg19(seed: int) -> Variables:
     """VGG-19 with kernels of He's deviation and no biases: features that ask for no download.
 
     Args:
-      seed: of the kernels.
+      seed: seed of the kernels.
 
     Returns:
       {"params": ...} for `VGG19`.

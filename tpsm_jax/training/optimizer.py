@@ -29,7 +29,7 @@ def make_optimizer(
       name: a function of optax that makes an optimizer, e.g. "adamw" or "lion"; if empty, the
         reference's optimizer: Adam with decay added to the gradient (L2), not to the step.
       arguments: the function's arguments, without the learning rate.
-      weight_decay: for the reference's optimizer.
+      weight_decay: weight decay of the reference's optimizer.
 
     Returns:
       The optimizer.
@@ -131,7 +131,7 @@ def update_average(average: Params, params: Params, decay: float) -> Params:
 
     Args:
       average: a tree like `params`.
-      params: after the step.
+      params: parameters after the step.
       decay: share that the average keeps of itself.
 
     Returns:
@@ -157,7 +157,7 @@ def bound_gradients(
 
     Args:
       gradients: {network: ...}.
-      largest: as `largest_entries` returns it.
+      largest: largest entries, from `largest_entries`.
       networks: names of the networks to bound.
 
     Returns:

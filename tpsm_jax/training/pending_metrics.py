@@ -8,7 +8,7 @@ from tpsm_jax.checkpoints.run import Progress
 from tpsm_jax.errors import InputError
 
 # Steps that the devices may lag behind: enough never to idle, few enough that the batches waiting
-# for them fit beside the model.
+# for them fit next to the model.
 _STEPS_IN_FLIGHT = 2
 
 
@@ -37,8 +37,8 @@ class PendingMetrics:
 
         Args:
           step: steps taken, this one included.
-          metrics: see `Trainer.step`.
-          names: of the batch's clips.
+          metrics: metrics that `Trainer.step` returned.
+          names: names of the batch's clips.
         """
         self._waiting.append((step, metrics, names))
         if len(self._waiting) > _STEPS_IN_FLIGHT:

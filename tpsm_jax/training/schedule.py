@@ -13,7 +13,7 @@ class Phase(NamedTuple):
 
     Attributes:
       background: the background predictor is used and trained.
-      dropout: splines are dropped, and contribution maps normalised as dropout does it.
+      dropout: splines are dropped, and contribution maps normalized by dropout's rule.
     """
 
     background: bool
@@ -31,7 +31,7 @@ def dropout_probability(train_params: Any, epoch: jax.Array) -> jax.Array:
     """The share of dropped splines, which rises to `dropout_maxp` within `dropout_inc_epoch`.
 
     Args:
-      train_params: of the config.
+      train_params: the section `train_params` of the config.
       epoch: [] integer, counted from 0.
 
     Returns:
@@ -52,7 +52,7 @@ def learning_rate(
     """The learning rate of a step.
 
     Args:
-      base: at the start.
+      base: learning rate at the start.
       milestones: epochs from which it is a tenth of what it was.
       epoch: [] integer, counted from 0.
       step: [] integer, counted from 0; for the warm-up.

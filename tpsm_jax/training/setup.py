@@ -31,10 +31,10 @@ def make_model_trainer(
     """Trains all networks but `avd_network` together.
 
     Args:
-      config: the experiment's, as `validate` accepts it.
-      mesh: all devices, as from `make_mesh`.
+      config: the config of the experiment, which `validate` has accepted.
+      mesh: the mesh of all devices, from `make_mesh`.
       steps_per_epoch: batches in an epoch.
-      initial_variables: networks that start from given weights, see `initial_networks`; the others
+      initial_variables: networks that start from given weights (`initial_networks`); the others
         are drawn. Those that this stage does not have are left out.
       vgg19: variables of `VGG19`, for `perceptual_features: 'vgg19'`.
 
@@ -74,11 +74,13 @@ def make_avd_trainer(
     """Trains `avd_network` to undo a random scaling of keypoints; no other network changes.
 
     Args:
-      config: the experiment's, as `validate` accepts it, with the `model_params` of the trained
-        model. Its `ema_decay`, which experiments set for the other stage, is not used.
-      mesh: all devices, as from `make_mesh`.
+      config: the config of the experiment, which `validate` has accepted, with the `model_params`
+        of the trained model. Its `ema_decay`, which experiments set for the other stage, is not
+        used.
+      mesh: the mesh of all devices, from `make_mesh`.
       steps_per_epoch: batches in an epoch.
-      variables: the trained model's. Its `avd_network`, if it has one, is trained further.
+      variables: variables of the trained model. Its `avd_network`, if there is one, is trained
+        further.
     """
     model = build_model(config.model_params, dtype=compute_dtype(config))
     groups = family_of(config.model_params).optimizers("avd")

@@ -64,12 +64,12 @@ def train_step(
     """Takes one step of training; pure.
 
     Args:
-      state: before the step.
+      state: the state before the step.
       batch: name -> array with a leading axis B, as the reader gives it: pictures are uint8.
-      constants: what the losses take besides, as VGG-19's variables; None for nothing.
-      recipe: the stage's.
-      phase: `recipe.phase_of(state.step)`, known when the step is compiled.
-      mesh: that state and batch lie on.
+      constants: further arrays that the losses take, e.g. VGG-19's variables; None for nothing.
+      recipe: the recipe of the stage.
+      phase: the phase `recipe.phase_of(state.step)`, known when the step is compiled.
+      mesh: the mesh that state and batch lie on.
 
     Returns:
       The next state, and float32 scalars: "loss", "loss/TERM" (times its weight),

@@ -20,12 +20,12 @@ class Trainer:
     """What the loop trains; made by `setup`.
 
     Attributes:
-      recipe: how a step is taken.
+      recipe: the recipe of the stage.
       mesh: the devices.
       batch_size: B, over all devices.
       num_epochs: where a run ends.
       steps_per_epoch: batches in an epoch.
-      shardings: how the state lies on the devices, a tree like `TrainState`.
+      shardings: layout of the state on the devices, a tree like `TrainState`.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class Trainer:
           steps_per_epoch: batches in an epoch.
           init: rng -> the variables that are drawn.
           shapes: `jax.ShapeDtypeStruct`s of the variables that are drawn.
-          given: NumPy arrays of networks to start from: in place of drawn ones, and besides them.
-          constants: for `train_step`; sent to all devices.
+          given: NumPy arrays of networks to start from, in place of drawn ones and in addition.
+          constants: constants of `train_step`; sent to all devices.
           state_sharding: a rule of `state_shardings`.
         """
         self.recipe, self.mesh = recipe, mesh
@@ -129,7 +129,7 @@ class Trainer:
 
         Args:
           state: with the weights; their average is used where it is kept.
-          batch: as for `step`.
+          batch: a batch, as `step` takes it.
           count: samples.
           step: the step whose phase says which networks take part.
 

@@ -18,7 +18,7 @@ def load_initial_networks(config: ConfigDict, workdir: Path) -> Variables | None
     """Networks of `init_from`; None without it, or where a run is resumed.
 
     Args:
-      config: the experiment's.
+      config: the config of the experiment.
       workdir: the run's.
 
     Raises:
@@ -33,7 +33,7 @@ def load_perceptual_weights(config: ConfigDict) -> Variables | None:
     """VGG-19's variables; None where the perceptual loss needs none.
 
     Args:
-      config: the experiment's.
+      config: the config of the experiment.
 
     Raises:
       InputError: if there are none in `vgg19_dir`, or they are damaged.
@@ -85,7 +85,7 @@ def check_init_networks(names: Sequence[str], stage: Sequence[str]) -> None:
     """Makes sure that a stage has the networks that it is to start from.
 
     Args:
-      names: of the config's `init_networks`.
+      names: names in the config's `init_networks`.
       stage: names of the stage's networks.
 
     Raises:
@@ -105,7 +105,7 @@ def choose_initial(
     """Chooses those of the given networks that the state has.
 
     Args:
-      given: as from `initial_networks`, or None.
+      given: networks from `initial_networks`, or None.
       shapes: variables of the stage's networks, as shapes.
       names: the config's `init_networks`.
 

@@ -202,7 +202,7 @@ def test_no_frames_in_no_frames_out(checkpoint):
     assert list(make(checkpoint).animate([])) == []
 
 
-def test_what_cannot_be_used_is_told(checkpoint):
+def test_what_cannot_be_used_is_reported(checkpoint):
     config, model, variables = checkpoint
     without = {
         kind: {name: tree for name, tree in networks.items() if name != "avd_network"}

@@ -51,6 +51,6 @@ def test_the_likest_pose_is_nearest_and_a_flat_one_infinitely_far():
     assert distances[1] == pose_distance(SQUARE, POINT) == np.inf
 
 
-def test_keypoints_that_are_no_numbers_are_told():
+def test_keypoints_that_are_no_numbers_are_reported():
     with pytest.raises(InputError, match="not finite"):
         relative_scale(SQUARE, np.full_like(SQUARE, np.nan))

@@ -72,7 +72,7 @@ def test_products_in_bfloat16_are_close_to_the_plain_form_in_float32():
 )
 def test_the_measured_form_is_chosen(monkeypatch, pays_from, form):
     called = []
-    monkeypatch.setattr(thresholds, "PRODUCTS_PAY_FROM", pays_from)
+    monkeypatch.setattr(thresholds, "UPSAMPLE_MATMUL_PIXELS", pays_from)
     for name in ("upsample_conv_by_products", "upsample_then_convolve"):
         monkeypatch.setattr(upsample_conv, name, lambda *_, name=name: called.append(name))
     upsample_conv.upsample_conv(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1)))

@@ -209,8 +209,10 @@ def test_another_stage(workdir):
 
 
 def test_other_epochs(workdir):
-    told = "this run has 100 steps an epoch of batch 4, and the config and clips now make 50 of 4: "
-    assert_error(told, workdir, (("steps_per_epoch", 50),))
+    message = (
+        "this run has 100 steps an epoch of batch 4, and the config and clips now make 50 of 4: "
+    )
+    assert_error(message, workdir, (("steps_per_epoch", 50),))
     larger = FakeTrainer()
     larger.batch_size = 8
     with pytest.raises(InputError, match="make 100 of 8: take the same batch_size, num_repeats"):
@@ -219,7 +221,7 @@ def test_other_epochs(workdir):
     assert json.loads((workdir / "config.json").read_text())["log_every"] == 1
     # They are remembered from part to part.
     run(workdir, total_steps=10)
-    assert_error(told, workdir, (("steps_per_epoch", 50),))
+    assert_error(message, workdir, (("steps_per_epoch", 50),))
 
 
 def test_another_optimizer(workdir):

@@ -57,7 +57,7 @@ def test_a_config_is_read_from_its_file():
         ("def (", "SyntaxError"),
     ],
 )
-def test_a_file_that_gives_no_config_is_told(tmp_path, text, match):
+def test_a_file_that_gives_no_config_is_reported(tmp_path, text, match):
     path = tmp_path / "mine.py"
     if text is not None:
         path.write_text(text)

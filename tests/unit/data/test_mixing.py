@@ -53,7 +53,7 @@ def test_each_data_set_is_gone_through_in_passes_that_cover_it_once() -> None:
         passes = [entries[n : n + size] for n in range(0, len(entries) - size + 1, size)]
         assert len(passes) > 40
         assert all(sorted(one) == list(range(size)) for one in passes)
-        assert len(set(map(tuple, passes))) > 20  # shuffled anew
+        assert len(set(map(tuple, passes))) > 20  # shuffled again
 
 
 def test_larger_batches_hold_the_same_passes() -> None:

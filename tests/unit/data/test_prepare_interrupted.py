@@ -133,7 +133,7 @@ def test_a_full_disk_is_reported_and_the_same_command_goes_on(
     with monkeypatch.context() as patch, small_disk(room):
         message = _prepare_error(patch, raw, output)
     assert message.startswith(f"error: cannot write {output / lacking} (")
-    assert "if the disk is full, make room for it; the same command goes on" in message
+    assert "if the disk is full, make room for it; the same command resumes there" in message
     assert not [path for path in output.glob("unfinished/*.*") if path.suffix != ".json"]
     assert prepare(monkeypatch, raw, output) == 0
     assert contents(output) == contents(tmp_path / "whole")

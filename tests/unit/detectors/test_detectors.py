@@ -33,10 +33,10 @@ class Labels:
         return Detection(value, np.array([True, number % 2 == 0]))
 
 
-class Colours:
+class Colors:
     """An embedding."""
 
-    name = "colours"
+    name = "colors"
     keypoints = ()
 
     def detect(self, frame: np.ndarray) -> Detection | None:
@@ -114,7 +114,7 @@ def test_a_compressed_table_is_the_same(clips: Path, make: Make) -> None:
     assert compressed == (clips.parent / "t.jsonl").read_bytes()
 
 
-def test_frames_without_anything_are_told(make: Make, capsys: pytest.CaptureFixture) -> None:
+def test_frames_without_anything_are_reported(make: Make, capsys: pytest.CaptureFixture) -> None:
     assert make(f"{__name__}:Labels") == 0
     out = capsys.readouterr().out
     assert "nothing found in 1 of 11 frames" in out
@@ -131,7 +131,7 @@ def test_nothing_anywhere(clips: Path, make: Make, capsys: pytest.CaptureFixture
 
 
 def test_embeddings(clips: Path, make: Make) -> None:
-    assert make(f"{__name__}:Colours") == 0
+    assert make(f"{__name__}:Colors") == 0
     assert [row["value"] for row in read(clips)[:3]] == [None, [30, 30, 50], [30, 50, 50]]
 
 
@@ -162,9 +162,9 @@ def test_broken_clips_are_named_and_left_out(
     (clips / "d").mkdir()
     assert make(f"{__name__}:Labels") == 0
     assert {row["file_name"] for row in read(clips)} == {"a.mp4.png"}
-    told = capsys.readouterr()
-    assert "cannot be read: b, c.mp4, d" in told.out
-    assert told.err.count("left out:") == 3
+    said = capsys.readouterr()
+    assert "cannot be read: b, c.mp4, d" in said.out
+    assert said.err.count("left out:") == 3
 
 
 def test_a_detector_has_to_keep_its_word(make: Make, clips: Path) -> None:
@@ -205,7 +205,7 @@ def test_detectors_that_are_none(
         ("clips", "t.jsonl", "0,9", "'0,9' is not HEIGHT,WIDTH"),
     ],
 )
-def test_bad_input_is_told_in_a_line(
+def test_bad_input_is_reported_in_a_line(
     make: Make,
     clips: Path,
     capsys: pytest.CaptureFixture,

@@ -91,7 +91,7 @@ def test_wide_pictures_of_another_height_are_cut_in_the_proportions_of_frame_sha
         list(StripClip(tmp_path / "test" / "b.png", WidePictures((32, 64), True)).frames())
 
 
-def test_a_folder_whose_test_clips_are_chosen_is_told(tmp_path):
+def test_a_folder_whose_test_clips_are_chosen_is_reported(tmp_path):
     assert not split_note(tmp_path / "nowhere")
     assert "neither train/ nor test/" in split_note(tmp_path)
     (tmp_path / "test").mkdir()

@@ -88,7 +88,7 @@ def test_numbers_by_hand_and_repeating_the_source(tmp_path):
     assert lines[5].startswith("AKD, MKR and AED compare only within one detector")
 
 
-def test_nothing_found_anywhere_is_told(tmp_path):
+def test_nothing_found_anywhere_is_reported(tmp_path):
     ours = model({"a.mp4": 2})
     add_scores(tmp_path, [ours], [jsonl(tmp_path, "t.jsonl", [None, None])] * 2)
     assert (ours["totals"], ours["clips"][0]["metrics"]) == ({}, {})

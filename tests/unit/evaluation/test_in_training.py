@@ -19,7 +19,7 @@ from tpsm_jax.parallel.sharding import make_mesh
 HALFWAY = Halfway()  # one, or it would be compiled again and again
 
 
-def grey(name, *values):
+def gray(name, *values):
     frames = [np.full((SIZE, SIZE, 3), value, np.uint8) for value in values]
     return EvaluationClip(name, lambda: iter(frames))
 
@@ -50,7 +50,7 @@ def evaluation(monkeypatch):
 
 
 def test_numbers_of_the_first_frames(evaluation):
-    clips = grey("a", 0, 100, 200, 255), grey("b", 0, 50)
+    clips = gray("a", 0, 100, 200, 255), gray("b", 0, 50)
     found = evaluation(*clips, eval_frames=3)({}, never)
     assert found["eval/l1_static"] == pytest.approx(350 / 5 / 255)
     assert found["eval/l1"] == pytest.approx(175 / 5 / 255)
@@ -81,15 +81,15 @@ def test_frames_that_are_computed_together(evaluation, monkeypatch, devices, fra
     monkeypatch.setattr(
         in_training, "Reconstructor", lambda *_, batch_size, devices: batches.append(batch_size)
     )
-    evaluation(grey("a", 0), devices=devices, eval_frames=frames)({}, lambda: True)
+    evaluation(gray("a", 0), devices=devices, eval_frames=frames)({}, lambda: True)
     # An accelerator takes sixteen a device, but no more than a clip has.
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    evaluation(grey("a", 0), devices=devices, eval_frames=frames)({}, lambda: True)
+    evaluation(gray("a", 0), devices=devices, eval_frames=frames)({}, lambda: True)
     assert batches == [expected, min(16 * devices, -(-frames // devices) * devices)]
 
 
-def test_a_clip_that_cannot_be_read_is_told_once_and_left_out(evaluation, capsys):
-    evaluate = evaluation(grey("a", 0, 100), broken("b"), grey("c", 0, 200))
+def test_a_clip_that_cannot_be_read_is_reported_once_and_left_out(evaluation, capsys):
+    evaluate = evaluation(gray("a", 0, 100), broken("b"), gray("c", 0, 200))
     for _ in range(2):
         found = evaluate({}, never)
         assert found["eval/clips"] == 2
@@ -120,13 +120,13 @@ def test_it_gives_up_between_clips(evaluation):
 def test_hosts_with_different_clips(evaluation, monkeypatch):
     monkeypatch.setattr(in_training, "same_everywhere", lambda _: False)
     with pytest.raises(InputError, match="hosts see different test clips in"):
-        evaluation(grey("a", 0))
+        evaluation(gray("a", 0))
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 5])
 def test_processes_share_the_clips_and_all_have_the_numbers(evaluation, monkeypatch, processes):
     """One after the other, each stopping where it would wait for the others."""
-    clips = [grey("a", 0, 7), broken("b"), grey("c", 0, 100, 30), grey("d", 1, 2), grey("e", 9, 1)]
+    clips = [gray("a", 0, 7), broken("b"), gray("c", 0, 100, 30), gray("d", 1, 2), gray("e", 9, 1)]
     expected = evaluation(*clips)({}, never)
     monkeypatch.setattr(jax, "process_count", lambda: processes)
     shares, asked = [], []
@@ -159,7 +159,7 @@ def test_parameters_that_are_cut_and_programs_that_are_kept(monkeypatch):
     model = Weighted()
     monkeypatch.setattr(in_training, "build_model", lambda _: model)
     mesh = make_mesh(jax.devices()[:4])
-    evaluate = InTrainingEvaluation(tiny_config(), mesh, [grey("a", 0, 0), grey("b", *range(9))])
+    evaluate = InTrainingEvaluation(tiny_config(), mesh, [gray("a", 0, 0), gray("b", *range(9))])
     compiled = (reconstruction._encode, reconstruction._drive, reconstruction.measure)
     weight = np.float32([0, 0.25, 0.5, 0.25])
     before = {}
@@ -176,5 +176,5 @@ def test_parameters_that_are_cut_and_programs_that_are_kept(monkeypatch):
 def test_it_computes_in_float32_whatever_training_does():
     """As eval.py, so that its numbers are those."""
     config = tiny_config(compute_dtype="bfloat16", remat=("kp_detector",))
-    evaluate = InTrainingEvaluation(config, make_mesh(), [grey("a", 0)])
+    evaluate = InTrainingEvaluation(config, make_mesh(), [gray("a", 0)])
     assert evaluate._model == build_model(config.model_params)

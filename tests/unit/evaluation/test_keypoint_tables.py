@@ -154,14 +154,14 @@ def test_tables_of_two_detectors_are_refused(tmp_path):
         tables.read_table(path)
 
 
-def test_the_detector_is_told(tmp_path):
+def test_the_detector_is_reported(tmp_path):
     path = write(tmp_path, row(detector="A 1.0"), row(number=1, value=None, detector="A 1.0"))
     assert tables.read_table(path).detector == "A 1.0"
     last = run("--truth", path, "--result", path).stdout.splitlines()[-1]
     assert last == "by A 1.0: numbers compare only within one detector"
 
 
-def test_a_pickle_is_not_read_and_the_way_out_is_told(tmp_path):
+def test_a_pickle_is_not_read_and_the_way_out_is_reported(tmp_path):
     path = tmp_path / "pose.pkl"
     path.write_bytes(pickle.dumps(print))
     with pytest.raises(InputError, match=r"read_pickle\('pose.pkl'\).to_json\(.*'pose.jsonl'"):

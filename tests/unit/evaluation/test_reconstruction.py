@@ -22,7 +22,7 @@ def checkpoint():
     return tiny_config(), Halfway(), {}
 
 
-def grey(*values):
+def gray(*values):
     return [np.full((SIZE, SIZE, 3), value, np.uint8) for value in values]
 
 
@@ -31,7 +31,7 @@ def test_numbers_of_a_clip(checkpoint, count):
     values = np.array([0, *np.random.default_rng(0).integers(0, 255, count - 1)], float)
     seen = []
     result = Reconstructor(checkpoint, batch_size=BATCH).run(
-        grey(*values), sink=lambda *batch: seen.extend(zip(*batch, strict=True))
+        gray(*values), sink=lambda *batch: seen.extend(zip(*batch, strict=True))
     )
     truth = values / 255
     assert result.frames == count
@@ -56,7 +56,7 @@ def test_numbers_of_a_clip(checkpoint, count):
 
 
 def test_l1_alone(checkpoint):
-    result = Reconstructor(checkpoint, batch_size=BATCH, l1_only=True).run(grey(0, 100, 200))
+    result = Reconstructor(checkpoint, batch_size=BATCH, l1_only=True).run(gray(0, 100, 200))
     assert result.metrics == {"l1": pytest.approx(50 / 255)}
     assert result.static == {"l1": pytest.approx(100 / 255)}
 
@@ -66,7 +66,7 @@ def test_standard_animation_of_another_source(checkpoint):
     reconstructor = Reconstructor(checkpoint, batch_size=BATCH, mode="standard")
     seen = []
     result = reconstructor.run(
-        grey(100, 200), source=source, sink=lambda _, results: seen.extend(results)
+        gray(100, 200), source=source, sink=lambda _, results: seen.extend(results)
     )
     assert [list(frame[0, 0]) for frame in seen] == [[50, 50, 0], [100, 100, 0]]
     assert result.static == {}
@@ -76,12 +76,12 @@ def test_standard_animation_of_another_source(checkpoint):
 
 def test_clips_of_any_length_compile_nothing(checkpoint):
     reconstructor = Reconstructor(checkpoint, batch_size=BATCH)
-    reconstructor.run(grey(0, 100))
+    reconstructor.run(gray(0, 100))
     with compilations() as compiled:
         for count in (1, 5, BATCH, BATCH + 1, 2 * BATCH, 2 * BATCH + 5):
-            assert reconstructor.run(grey(*range(count))).frames == count
+            assert reconstructor.run(gray(*range(count))).frames == count
         another = Reconstructor(checkpoint, batch_size=BATCH)
-        assert another.run(grey(7, 8, 9)).frames == 3
+        assert another.run(gray(7, 8, 9)).frames == 3
     assert compiled == []
     # So that another checkpoint of the same networks compiles nothing, either.
     one, other = (build_model(model_params()) for _ in range(2))
@@ -126,7 +126,7 @@ def test_batch_that_does_not_divide(checkpoint):
 
 def test_broken_and_wrongly_sized_clips():
     def breaks():
-        yield from grey(1)
+        yield from gray(1)
         raise InputError("frame 1 of the clip x cannot be decoded")
 
     size = (SIZE, SIZE)
@@ -135,4 +135,4 @@ def test_broken_and_wrongly_sized_clips():
     with pytest.raises(BrokenClipError, match="the clip x has no frame"):
         list(checked_frames(lambda: iter(()), "x", size))
     with pytest.raises(FrameSizeError, match="frame 0 of the clip x is 32 x 32 .* takes 64 x 32"):
-        list(checked_frames(lambda: iter(grey(1)), "x", (32, 64)))
+        list(checked_frames(lambda: iter(gray(1)), "x", (32, 64)))

@@ -27,7 +27,7 @@ SIZE = (16, 16)
 
 
 def clip(name, size=SIZE, count=2, error=None):
-    """Grey frames, or an error."""
+    """Gray frames, or an error."""
 
     def frames():
         if error is not None:
@@ -64,7 +64,7 @@ def test_a_clip_without_numbers_and_without_a_reason(tmp_path):
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"name": "a", "frames": 1, "metrics": {}}'])
-def test_a_damaged_record_is_told(tmp_path, content):
+def test_a_damaged_record_is_reported(tmp_path, content):
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips/a.json").write_text(content)
     with pytest.raises(InputError, match="a.json is damaged: delete it, and give --resume"):
@@ -72,7 +72,7 @@ def test_a_damaged_record_is_told(tmp_path, content):
 
 
 @pytest.mark.parametrize("content", ["", "[]"])
-def test_damaged_settings_are_told(tmp_path, content):
+def test_damaged_settings_are_reported(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(InputError, match="run.json is damaged: name a new folder"):
         check_output(tmp_path, {"clips": ["a"]}, resume=True)
@@ -83,13 +83,13 @@ def test_a_folder_is_looked_at_before_it_is_claimed(tmp_path):
     check_output(tmp_path / "new", settings, resume=False)
     check_output(tmp_path / "new", settings, resume=False)
     claim_output(tmp_path / "new", settings)
-    with pytest.raises(InputError, match="--resume goes on with it"):
+    with pytest.raises(InputError, match="give --resume to resume it"):
         check_output(tmp_path / "new", settings, resume=False)
     check_output(tmp_path / "new", settings, resume=True)
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"clips": ["a", "c"], "models": [{"weights_crc32": "1"}]}, 'its clips is "b" and not "c"'),
         (
@@ -100,11 +100,11 @@ def test_a_folder_is_looked_at_before_it_is_claimed(tmp_path):
         ({"clips": ["a", "b"]}, "its models is .* and not null"),
     ],
 )
-def test_another_run_tells_what_differs(tmp_path, settings, told):
+def test_another_run_reports_what_differs(tmp_path, settings, message):
     before = {"clips": ["a", "b"], "models": [{"weights_crc32": "1"}]}
     claim_output(tmp_path, before)
     check_output(tmp_path, before, resume=True)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         check_output(tmp_path, settings, resume=True)
 
 
@@ -123,7 +123,7 @@ def test_what_tells_a_checkpoint_from_others():
     assert identity(entry, image_size=(64, 64)) != same
 
 
-def test_first_frames_of_another_size_are_told():
+def test_first_frames_of_another_size_are_reported():
     clips = [clip("a"), clip("b", error="cannot be read"), clip("c", count=0)]
     check_first_frames(clips, SIZE)
     other = clip("d", size=(8, 24))

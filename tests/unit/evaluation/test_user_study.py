@@ -131,14 +131,14 @@ def test_answers_are_added_up(tmp_path):
     assert (count.left.share, count.left.answers) == (4 / 8, 8)
 
 
-@pytest.mark.parametrize(("favourable", "answers"), [(0, 5), (3, 10), (70, 100), (5, 5)])
-def test_wilsons_interval_by_its_formula(favourable, answers):
-    z, share = 1.959963984540054, favourable / answers
+@pytest.mark.parametrize(("favorable", "answers"), [(0, 5), (3, 10), (70, 100), (5, 5)])
+def test_wilsons_interval_by_its_formula(favorable, answers):
+    z, share = 1.959963984540054, favorable / answers
     middle = (share + z**2 / (2 * answers)) / (1 + z**2 / answers)
     half = math.sqrt(share * (1 - share) / answers + z**2 / (4 * answers**2))
     half *= z / (1 + z**2 / answers)
     expected = (share, middle - half, middle + half, answers)
-    assert preference(favourable, answers) == pytest.approx(expected, abs=1e-9)
+    assert preference(favorable, answers) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from tpsm_jax.media.images import (
 ARRAYS = dict(np.load(GOLDEN / "resize.npz"))
 Y, X = np.mgrid[0:12, 0:16]
 RGB = np.stack([X * 15, Y * 20, 255 - X * 10], axis=-1).astype(np.uint8)
-GREY = (X * 16).astype(np.uint8)
-GREY_RGB = np.repeat(GREY[:, :, None], 3, axis=2)
+GRAY = (X * 16).astype(np.uint8)
+GRAY_RGB = np.repeat(GRAY[:, :, None], 3, axis=2)
 ALPHA = ((X + Y) % 2 * 255).astype(np.uint8)
 
 
@@ -38,9 +38,9 @@ def test_color_with_and_without_alpha(tmp_path):
         np.testing.assert_array_equal(read, RGB)
 
 
-def test_grey_with_and_without_alpha(tmp_path):
-    for image in (Image.fromarray(GREY), Image.fromarray(np.dstack([GREY, ALPHA]), "LA")):
-        np.testing.assert_array_equal(written(tmp_path, image), GREY_RGB)
+def test_gray_with_and_without_alpha(tmp_path):
+    for image in (Image.fromarray(GRAY), Image.fromarray(np.dstack([GRAY, ALPHA]), "LA")):
+        np.testing.assert_array_equal(written(tmp_path, image), GRAY_RGB)
 
 
 @pytest.mark.parametrize("transparency", [None, 3, bytes(range(16))])
@@ -82,7 +82,7 @@ def test_a_rotated_photograph_is_turned_upright(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", None])
-def test_what_is_no_picture_is_told(tmp_path, content):
+def test_what_is_no_picture_is_reported(tmp_path, content):
     path = tmp_path / "a.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:3000] if content is None else content)

@@ -160,7 +160,7 @@ def test_what_is_damaged_is_not_whole(tmp_path):
 
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.gif", "clip.webm", "clip"])
 @pytest.mark.parametrize("content", [b"", b"this is no clip " * 100])
-def test_what_is_no_clip_is_told(tmp_path, name, content):
+def test_what_is_no_clip_is_reported(tmp_path, name, content):
     with pytest.raises(InputError, match="there is no video"):
         open_video(tmp_path / name)
     (tmp_path / name).write_bytes(content)
@@ -168,7 +168,7 @@ def test_what_is_no_clip_is_told(tmp_path, name, content):
         open_video(tmp_path / name)
 
 
-def test_a_clip_without_a_frame_is_told(tmp_path):
+def test_a_clip_without_a_frame_is_reported(tmp_path):
     ffmpeg("-f", "lavfi", "-i", "sine=duration=1", "-c:a", "aac", tmp_path / "sound.mp4")
     with pytest.raises(InputError, match="no video"):
         open_video(tmp_path / "sound.mp4")
@@ -178,7 +178,7 @@ def test_a_clip_without_a_frame_is_told(tmp_path):
         open_video(tmp_path / "head.mp4")
 
 
-def test_a_folder_that_cannot_drive_is_told(tmp_path):
+def test_a_folder_that_cannot_drive_is_reported(tmp_path):
     with pytest.raises(InputError, match="no picture"):
         open_video(tmp_path)
     (tmp_path / "a.png").write_bytes(b"")
@@ -186,7 +186,7 @@ def test_a_folder_that_cannot_drive_is_told(tmp_path):
         open_video(tmp_path)
 
 
-def test_frame_rates_that_make_no_sense_are_told(tmp_path):
+def test_frame_rates_that_make_no_sense_are_reported(tmp_path):
     Image.fromarray(moving_square(1)[0]).save(tmp_path / "a.png")
     for fps in (0, -1, float("nan"), float("inf")):
         with pytest.raises(InputError, match="frame rate"):

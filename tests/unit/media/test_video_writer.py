@@ -154,7 +154,7 @@ def test_no_frame_is_no_output(tmp_path, name):
     assert names(tmp_path) == []
 
 
-def test_an_encoder_that_gives_up_is_told(tmp_path, monkeypatch):
+def test_an_encoder_that_gives_up_is_reported(tmp_path, monkeypatch):
     exe = tmp_path / "ffmpeg"
     exe.write_text("#!/bin/sh\necho 'No space left on device' >&2\nexit 1\n")
     exe.chmod(0o755)
@@ -165,7 +165,7 @@ def test_an_encoder_that_gives_up_is_told(tmp_path, monkeypatch):
     assert names(tmp_path / "results") == []
 
 
-def test_outputs_that_cannot_be_are_told_before_any_work(tmp_path):
+def test_outputs_that_cannot_be_are_reported_before_any_work(tmp_path):
     Image.fromarray(FRAMES[0]).save(tmp_path / "file.png")
     (tmp_path / "folder.mp4").mkdir()
     for name, reason in {

@@ -158,7 +158,7 @@ def test_splines_are_dropped_at_the_rate_asked_for():
     np.testing.assert_allclose(np.mean(kept), 0.7, atol=0.01)
 
 
-def test_only_the_networks_asked_for_are_initialised():
+def test_only_the_networks_asked_for_are_initialized():
     model = build_model(model_params())
     shapes = jax.eval_shape(
         lambda rng: init_variables(model, rng, 128, 128, networks=["kp_detector"]),

@@ -155,7 +155,7 @@ def test_random_spline_without_noise_is_the_identity():
     np.testing.assert_allclose(evaluate_thin_plate_spline(spline, grid), grid, atol=1e-7)
 
 
-def test_antialias_kernel_is_a_normalised_gaussian():
+def test_antialias_kernel_is_a_normalized_gaussian():
     kernel = antialias_kernel(0.25)
     assert kernel.shape == (13, 13)
     np.testing.assert_allclose(kernel.sum(), 1, rtol=1e-6)

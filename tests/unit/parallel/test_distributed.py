@@ -165,7 +165,7 @@ def fail_to_write(path):
 
 
 @pytest.mark.parametrize(
-    ("messages", "told"),
+    ("messages", "said"),
     [
         (["", ""], None),
         (["", "no such\nclips: ä"], "no such\nclips: ä"),
@@ -173,7 +173,7 @@ def fail_to_write(path):
     ],
 )
 @pytest.mark.parametrize("process", [0, 1])
-def test_an_error_of_one_process_is_told_in_all(monkeypatch, messages, told, process):
+def test_an_error_of_one_process_is_reported_in_all(monkeypatch, messages, said, process):
     def gathered(message):
         assert message == messages[process]
         return messages
@@ -183,12 +183,12 @@ def test_an_error_of_one_process_is_told_in_all(monkeypatch, messages, told, pro
     def action():
         return fail(messages[process]) if messages[process] else 3
 
-    if told is None:
+    if said is None:
         assert on_every_process(action) == 3
     else:
         with pytest.raises(InputError) as error:
             on_every_process(action)
-        assert str(error.value) == told
+        assert str(error.value) == said
 
 
 @pytest.mark.parametrize(("numbers", "same"), [([5, 5], True), ([5, 4], False)])

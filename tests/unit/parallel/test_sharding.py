@@ -32,7 +32,7 @@ class FakeDevice:
     id: int
 
 
-def test_the_devices_of_a_process_are_neighbours(monkeypatch):
+def test_the_devices_of_a_process_are_neighbors(monkeypatch):
     # As on some TPU slices.
     interleaved = [FakeDevice(number // 2 % 2, number) for number in (0, 1, 2, 3, 5, 4, 6, 7)]
     monkeypatch.setattr(jax, "devices", lambda: interleaved)

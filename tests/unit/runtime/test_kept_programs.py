@@ -83,7 +83,7 @@ def test_one_process_looks_once(kept_folder, traced):
     ],
     ids=["code", "setting", "backend", "plain"],
 )
-def test_other_code_settings_and_backends_trace_anew(kept_folder, traced, changed):
+def test_other_code_settings_and_backends_trace_again(kept_folder, traced, changed):
     call()
     with changed:
         call()
@@ -130,7 +130,7 @@ def with_a_hole(content):
 
 
 @pytest.mark.parametrize("damage", [lambda _: b"", lambda _: b"a text", cut_short, with_a_hole])
-def test_a_damaged_file_is_made_anew(kept_folder, traced, damage):
+def test_a_damaged_file_is_made_again(kept_folder, traced, damage):
     call()
     (path,) = kept_folder.iterdir()
     path.write_bytes(damage(path.read_bytes()))

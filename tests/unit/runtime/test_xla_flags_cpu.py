@@ -5,14 +5,14 @@ import sys
 
 import pytest
 
-from tpsm_jax.runtime import xla_flags_cpu as cpu_training
+from tpsm_jax.runtime import xla_flags_cpu
 
 FLAGS = "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion=true"
 
 
 @pytest.fixture
 def started(monkeypatch):
-    """What would be started anew."""
+    """What would be started again."""
     calls = []
     monkeypatch.setattr(os, "execve", lambda *arguments: calls.append(arguments))
     monkeypatch.setattr(os, "environ", dict(os.environ))
@@ -24,20 +24,20 @@ def started(monkeypatch):
 
 
 def test_on_a_cpu_the_same_command_is_started_once(started, monkeypatch):
-    cpu_training.prepare_cpu()
+    xla_flags_cpu.prepare_cpu()
     ((program, arguments, environ),) = started
     assert (program, arguments) == (sys.executable, sys.orig_argv)
     assert environ["JAX_PLATFORMS"] == "cpu"
     assert environ["XLA_FLAGS"] == FLAGS
     monkeypatch.setenv("GLIBC_TUNABLES", environ["GLIBC_TUNABLES"])
-    cpu_training.prepare_cpu()
+    xla_flags_cpu.prepare_cpu()
     assert len(started) == 1
 
 
 @pytest.mark.parametrize("platforms", ["cuda", "tpu,cpu"])
 def test_other_backends_are_left_alone(started, monkeypatch, platforms):
     monkeypatch.setenv("JAX_PLATFORMS", platforms)
-    cpu_training.prepare_cpu()
+    xla_flags_cpu.prepare_cpu()
     assert not started
     assert "XLA_FLAGS" not in os.environ
 
@@ -46,17 +46,17 @@ def test_other_backends_are_left_alone(started, monkeypatch, platforms):
 def test_where_nothing_is_said_what_is_installed_decides(started, monkeypatch, installed, count):
     monkeypatch.delenv("JAX_PLATFORMS")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: name in installed or None)
-    cpu_training.prepare_cpu()
+    xla_flags_cpu.prepare_cpu()
     assert len(started) == count
 
 
 def test_flags_of_the_users_own_stay(started, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_dump_to=there")
-    cpu_training.prepare_cpu()
+    xla_flags_cpu.prepare_cpu()
     assert os.environ["XLA_FLAGS"] == f"--xla_dump_to=there {FLAGS}"
     own = "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion=false"
     monkeypatch.setenv("XLA_FLAGS", own)
-    cpu_training.prepare_cpu()
+    xla_flags_cpu.prepare_cpu()
     assert os.environ["XLA_FLAGS"] == own
 
 

@@ -1,4 +1,4 @@
-"""Colour jitter equals torchvision's to the bit; flips and draws have the reference's chances.
+"""Color jitter equals torchvision's to the bit; flips and draws have the reference's chances.
 
 The golden arrays are made by tests/golden/make_jitter.py.
 """
@@ -88,16 +88,16 @@ def test_the_order_matters_in_the_golden_draws():
     assert np.any(out != expected[0, 0])
 
 
-def test_hue_of_every_colour_equals_pillow():
+def test_hue_of_every_color_equals_pillow():
     shift = jax.jit(lambda picture, turns: jitter(picture, only("hue", turns)))
     low = np.stack(np.meshgrid(*3 * [np.arange(64)], indexing="ij"), -1).reshape(512, 512, 3)
     for i in range(64):  # high bits of red, green, blue
-        colours = (low + 64 * np.array([i // 16, i // 4 % 4, i % 4])).astype(np.uint8)
+        colors = (low + 64 * np.array([i // 16, i // 4 % 4, i % 4])).astype(np.uint8)
         steps = 4 * i - 127 if i else 0
-        hue, saturation, value = Image.fromarray(colours).convert("HSV").split()
+        hue, saturation, value = Image.fromarray(colors).convert("HSV").split()
         hue = Image.fromarray(np.asarray(hue) + np.uint8(steps % 256))
         expected = np.asarray(Image.merge("HSV", (hue, saturation, value)).convert("RGB"))
-        out = shift(colours, (steps + 0.5 * np.sign(steps)) / 255)
+        out = shift(colors, (steps + 0.5 * np.sign(steps)) / 255)
         np.testing.assert_array_equal(out, expected, err_msg=f"block {i}")
 
 

@@ -49,15 +49,15 @@ def assert_same_weights(workdir, other, step=12):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"model_params": {"width": 9}}, "model_params.width = 8, and the config says 9"),
         ({"dataset": {"mix_weights": (1, 2)}}, r"dataset.mix_weights = \[\], and the config says"),
     ],
 )
-def test_another_run_does_not_go_on_in_its_folder(tmp_path, change, told):
+def test_another_run_does_not_go_on_in_its_folder(tmp_path, change, message):
     run(tmp_path, total_steps=4)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         run(tmp_path, total_steps=8, **change)
 
 
@@ -178,7 +178,7 @@ def test_lines_of_an_interrupted_run_are_dropped(tmp_path, rest):
     assert list(losses(tmp_path)) == list(range(1, 14))
 
 
-def test_a_run_killed_before_its_first_checkpoint_starts_anew(tmp_path, undisturbed):
+def test_a_run_killed_before_its_first_checkpoint_starts_again(tmp_path, undisturbed):
     class Killed(BaseException):
         pass
 
@@ -557,8 +557,8 @@ def test_a_disk_that_takes_no_more_for_tensorboard(tmp_path, monkeypatch):
             if error:
                 raise error
 
-    told = "tensorboard cannot be written: No space left"
-    with pytest.raises(InputError, match=told):
+    message = "tensorboard cannot be written: No space left"
+    with pytest.raises(InputError, match=message):
         end()
     # An error that is on its way counts for more.
     with pytest.raises(ValueError, match="another"):
@@ -566,9 +566,9 @@ def test_a_disk_that_takes_no_more_for_tensorboard(tmp_path, monkeypatch):
     with log() as opened:
         monkeypatch.setattr(opened._tensorboard, "add_scalar", full)
         monkeypatch.setattr(opened._tensorboard, "add_image", full)
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             opened.write(1, 0, {"loss": 1.0}, 0)
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             opened.picture(1, np.zeros((4, 4, 3), np.uint8))
     other = tmp_path / "other"
     other.mkdir()

@@ -134,7 +134,7 @@ def computed_twice(function, *arguments):
     """How many parts of a function its gradient computes again, and how many convolutions it has.
 
     Args:
-      function: of several arguments; its gradient by the first one is traced, not compiled.
+      function: a function; its gradient by the first argument is traced, not compiled.
       arguments: arrays or their shapes.
     """
 

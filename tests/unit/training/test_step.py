@@ -22,7 +22,7 @@ from tpsm_jax.training.weights import initial_networks
 
 pytestmark = pytest.mark.slow
 ALL = Phase(background=True, dropout=True)
-# The code behind XLA's own optimisations is left as it comes: it is compiled in a fraction of the
+# The code behind XLA's own optimizations is left as it comes: it is compiled in a fraction of the
 # time, and runs once.
 QUICKLY = quick_compiler_options()
 
@@ -76,7 +76,7 @@ def test_a_step_that_is_not_finite_changes_nothing(lean):
     jax.tree.map(np.testing.assert_array_equal, after.opt_state, infinite.opt_state)
 
 
-def test_average_frozen_parameters_warm_up_and_another_optimiser(lean):
+def test_average_frozen_parameters_warm_up_and_another_optimizer(lean):
     before, after, metrics, *_ = lean_step(
         ema_decay=0.75,
         freeze=("kp_detector", "inpainting_network/final"),
@@ -198,7 +198,7 @@ def test_training_starts_from_given_networks(lean):
                  before.params["inpainting_network"])  # fmt: skip
 
 
-def test_networks_that_a_checkpoint_lacks_are_told():
+def test_networks_that_a_checkpoint_lacks_are_reported():
     with pytest.raises(InputError, match="avd_network"):
         initial_networks({"params": {"kp_detector": {}}, "batch_stats": {}}, ("avd_network",))
 

@@ -19,9 +19,11 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True, parser_class=ArgumentParser)
     make = commands.add_parser("make", description="Writes the page of a study.")
     make.add_argument("a", type=Path, metavar="A_DIR", help="clips of one method")
-    make.add_argument("b", type=Path, metavar="B_DIR", help="of the other, by the same names")
+    make.add_argument("b", type=Path, metavar="B_DIR", help="clips of the other, by the same names")
     make.add_argument("--output", type=Path, required=True, help="folder for index.html")
-    make.add_argument("--names", nargs=2, metavar=("A", "B"), help="of the methods, for the count")
+    make.add_argument(
+        "--names", nargs=2, metavar=("A", "B"), help="names of the methods, for the count"
+    )
     count = commands.add_parser("count", description="Adds up answers.")
     count.add_argument("answers", type=Path, nargs="+", metavar="JSON", help="what the page saved")
     args = parser.parse_args()

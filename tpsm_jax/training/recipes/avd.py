@@ -26,7 +26,7 @@ def make_recipe(
     """How a config trains the network that re-expresses a pose; no other network changes.
 
     Args:
-      config: the experiment's.
+      config: the config of the experiment.
       model: the model that `build_model` made.
       steps_per_epoch: batches in an epoch.
       optimizers: one for each name of the family's `optimizers("avd")`.

@@ -40,10 +40,11 @@ def make_recipe(
     """How a config trains the model.
 
     Args:
-      config: the experiment's.
+      config: the config of the experiment.
       model: the model that `build_model` made.
       steps_per_epoch: batches in an epoch.
-      features: what the perceptual loss compares; its variables are the step's constants.
+      features: function whose feature maps the perceptual loss compares; its variables are the
+        constants of the step.
       optimizers: one for each name of the family's `optimizers("model")` that the model needs.
       trained: names of the networks of which something is trained.
     """
@@ -189,7 +190,7 @@ def tpsm_losses(
       settings: weights and scales.
       features: pictures [B, h, w, 3] -> feature maps, as many as there are perceptual weights.
       background: whether the background predictor takes part.
-      train: as for `MotionModel`: the networks that use and record the batch's statistics.
+      train: the `train` of `MotionModel`: the networks that use and record the batch's statistics.
 
     Returns:
       Loss terms under the reference's names, float32 scalars; the model's outputs and

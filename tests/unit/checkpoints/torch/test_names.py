@@ -209,10 +209,10 @@ def test_all_kinds_at_once(checkpoint):
     del checkpoint["avd_network"]["decoder.0.bias"]
     checkpoint["kp_detector"]["extra"] = np.zeros(1)
     checkpoint["inpainting_network"]["first.conv.bias"] = np.zeros(9, np.float32)
-    told = message(checkpoint)
-    assert "1 tensor is missing" in told
-    assert "1 tensor is unexpected" in told
-    assert "1 tensor is of another shape" in told
+    said = message(checkpoint)
+    assert "1 tensor is missing" in said
+    assert "1 tensor is unexpected" in said
+    assert "1 tensor is of another shape" in said
 
 
 def test_another_anti_alias_kernel(checkpoint):

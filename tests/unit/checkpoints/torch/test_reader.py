@@ -56,7 +56,7 @@ def test_plain_values(form):
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_optimiser_state(form):
+def test_optimizer_state(form):
     optimizer = read_torch_file(TORCH_FILES / f"training_{form}.pth")["optimizer"]
     assert optimizer["param_groups"][0]["betas"] == (0.5, 0.999)
     assert set(optimizer["state"]) == {0, 1, 2, 3}

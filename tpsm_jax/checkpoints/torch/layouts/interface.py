@@ -1,4 +1,4 @@
-"""What a family says about its official checkpoints, besides its networks."""
+"""What a family says about its official checkpoints, apart from its networks."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
