@@ -24,7 +24,7 @@ PIP_FLAGS := --disable-pip-version-check --quiet --constraint $(CONSTRAINTS)
 PYTEST_FLAGS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-long test-beam test-browser test-detector test-gpu format detector-table parity roundtrip bench bench-animate bench-evaluate bench-train bench-data bench-ops bench-parts golden clean
+.PHONY: help demo check test test-long torch-env test-beam test-browser test-detector test-gpu format detector-table parity roundtrip bench bench-animate bench-evaluate bench-train bench-data bench-ops bench-parts golden clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -42,8 +42,14 @@ check: $(STAMP) ## formatting, lint, types, layers and the fast tests: 2 minutes
 test: $(STAMP) ## all that must hold: 10 minutes
 	$(BIN)/python -m pytest -m "not long" $(PYTEST_FLAGS)
 
-test-long: $(STAMP) ## the same with more seeds, sizes, interruptions and processes: 20 minutes
+# The second run compiles as users do: tests/conftest.py has XLA compile quickly.
+test-long: $(STAMP) ## more seeds, sizes and interruptions, and code compiled as users have it: 20 minutes
 	$(BIN)/python -m pytest -m long $(PYTEST_FLAGS)
+	XLA_FLAGS= $(BIN)/python -m pytest -m "not long" $(PYTEST_FLAGS) tests/official/test_ops.py \
+	  tests/official/test_networks.py tests/official/test_animation.py tests/unit/training/test_augment.py \
+	  tests/unit/animation tests/unit/ops tests/unit/backends
+
+torch-env: $(TORCH_STAMP) ## the environment with PyTorch, for benchmarks/official
 
 test-beam: $(BEAM_STAMP) ## data.prepare --beam, on Beam's own runner here
 	$(BEAM_VENV)/bin/python -m pytest -W default tests/optional/check_beam.py

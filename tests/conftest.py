@@ -3,6 +3,7 @@
 `make test-gpu` names another platform by TPSM_TEST_PLATFORM.
 """
 
+import contextlib
 import importlib.metadata
 import os
 import shutil
@@ -33,9 +34,12 @@ def pytest_configure(config: pytest.Config) -> None:
     It outlives the session: JAX's keys name the program, its options and the versions, so only
     what changed is compiled again.
     """
+    if not hasattr(config, "cache"):  # `-p no:cacheprovider`
+        return
     folder = config.cache.mkdir("xla")
-    if sum(path.stat().st_size for path in folder.iterdir()) > MOST_CACHED:
-        shutil.rmtree(folder)
+    with contextlib.suppress(FileNotFoundError):  # another session empties it
+        if sum(path.stat().st_size for path in folder.iterdir()) > MOST_CACHED:
+            shutil.rmtree(folder)
     settings = {"compilation_cache_dir": str(folder), "persistent_cache_min_compile_time_secs": 0}
     for name, value in settings.items():
         jax.config.update(f"jax_{name}", value)

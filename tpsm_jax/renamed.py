@@ -11,8 +11,13 @@ from types import CodeType, ModuleType
 # Old name -> new name. Submodules of an old name are found too.
 RENAMED = {
     "tpsm_jax.export": "tpsm_jax.animation.export",
+    "tpsm_jax.keypoints": "tpsm_jax.animation.keypoints",
+    "tpsm_jax.metrics.pictures": "tpsm_jax.evaluation.frame_metrics",
     "tpsm_jax.metrics.tables": "tpsm_jax.evaluation.keypoint_tables",
     "tpsm_jax.metrics": "tpsm_jax.evaluation",
+    "tpsm_jax.pictures": "tpsm_jax.media.images",
+    "tpsm_jax.video": "tpsm_jax.media.video_reader",
+    "tpsm_jax.video_writer": "tpsm_jax.media.video_writer",
     "tpsm_jax.visualize": "tpsm_jax.media.visualize",
 }
 

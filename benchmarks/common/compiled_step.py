@@ -37,7 +37,7 @@ class Step(NamedTuple):
         """
         if self._counted() is None:
             return self.lowered.compile()
-        options = quick_compiler_options() or {}
+        options = dict(quick_compiler_options() or {})
         if not joined:
             options["xla_disable_hlo_passes"] = "cpu-all-reduce-combiner"
         return self.lowered.compile(options)

@@ -24,6 +24,10 @@ LIKE_A_QUICK_TEST = {
     "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
 }
 
+# Warnings are errors, but for one: processes share compiled programs, see conftest.py, and one may
+# look while another is writing.
+STRICT = ("-W", "error", "-W", "ignore:Error reading persistent compilation cache entry")
+
 # A process that is to be killed only reads the programs that tests share: JAX does not write them
 # at once, and others would find half of one.
 DOOMED = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "1e9"}

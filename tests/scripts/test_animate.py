@@ -15,6 +15,7 @@ from PIL import Image
 
 import animate
 from tests.helpers.converted_folders import write_run
+from tests.helpers.processes import STRICT
 from tests.helpers.small import model_params, pictures, small_model
 from tests.unit.media.test_video_reader import make_clip
 from tpsm_jax.animation.animator import Animator
@@ -193,7 +194,7 @@ def test_an_interrupted_run_leaves_no_file_and_no_process(inputs, tmp_path, name
     options = {"driving": "long.mp4", "compilation_cache": tmp_path / "cache"}
     words = arguments(inputs, f"{results}/{name}", options)
     environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-W", "error", *words]
+    command = [sys.executable, *STRICT, *words]
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE) as process:
         said = b""
         while not re.search(rb"animating:.* [1-9]\d*/5000", said):

@@ -13,6 +13,7 @@ import pytest
 import convert_torch_weights
 from tests.helpers.converted_folders import write_run
 from tests.helpers.paths import TORCH_FILES
+from tests.helpers.processes import STRICT
 from tests.helpers.small import draw_variables, model_params, official_params, small_model
 from tests.unit.checkpoints.torch.test_names import vgg19_checkpoint
 from tpsm_jax.checkpoints.converted import load_checkpoint
@@ -299,7 +300,7 @@ def test_flags_that_do_not_go_together(monkeypatch, capsys, given):
 
 def test_as_a_command(files, tmp_path):
     # From another folder, and with warnings as errors: nothing else may appear on stderr.
-    command = [sys.executable, "-W", "error", SCRIPT]
+    command = [sys.executable, *STRICT, SCRIPT]
     done = subprocess.run(
         [*command, *arguments(files, "vox")], cwd=tmp_path, capture_output=True, text=True
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.fake_trainer import lines, losses
-from tests.helpers.processes import DOOMED, kill_while, output_of, start_python, wait_for
+from tests.helpers.processes import DOOMED, STRICT, kill_while, output_of, start_python, wait_for
 from tests.helpers.waiting import wait_until
 from tpsm_jax.checkpoints.orbax_io import load_tree
 from tpsm_jax.checkpoints.steps import finished_steps
@@ -22,7 +22,7 @@ LONG = ["total_steps=60", "checkpoint_every=3", f"width={WIDTH}"]
 
 def start(workdir, *arguments, **environ):
     # They share what they compile (conftest.py), which must not change a bit.
-    module = ("-W", "error", "-m", "tests.helpers.fake_trainer")
+    module = (*STRICT, "-m", "tests.helpers.fake_trainer")
     return start_python(*module, str(workdir), *arguments, **environ)
 
 
@@ -64,12 +64,16 @@ def beyond(workdir, step):
     ("seed", "kills"), [(0, 2), *(pytest.param(seed, 6, marks=pytest.mark.long) for seed in (1, 2))]
 )
 def test_killed_at_any_moment(undisturbed, seed, kills):
-    """Half of the kills come at some step, the others while a checkpoint is written."""
+    """Kills come at some step and while a checkpoint is written; of six, two come at any moment."""
     workdir = undisturbed.parent / f"killed_{seed}"
     rng = random.Random(seed)
     for kill in range(kills):
         saved, made = finished_steps(workdir)[-1:], [line["step"] for line in lines(workdir)][-1:]
-        if kill % 2:
+        if kill % 3 == 2:
+            polls = iter(range(rng.randrange(2000)))  # of some milliseconds each
+            process = start(workdir, *LONG, **DOOMED)
+            kill_while(lambda: next(polls, None) is None, process)  # noqa: B023
+        elif kill % 2:
             process = start(workdir, *LONG, **DOOMED)
             kill_while(functools.partial(in_mid_save, workdir, saved or [0]), process)
             assert unfinished(workdir)

@@ -31,6 +31,14 @@ try:
     import tpsm_jax.metrics.nothing
 except ModuleNotFoundError:
     pass
+else:
+    raise AssertionError("a module that never was")
+import tpsm_jax.keypoints, tpsm_jax.pictures, tpsm_jax.video, tpsm_jax.video_writer
+import tpsm_jax.metrics.pictures, tpsm_jax.evaluation.frame_metrics
+from tpsm_jax.animation import Animator
+
+assert tpsm_jax.metrics.pictures is tpsm_jax.evaluation.frame_metrics
+assert Animator is tpsm_jax.Animator
 """
 
 

@@ -30,6 +30,9 @@ from tpsm_jax.models.registry import build_model, family_of, variable_shapes
 from tpsm_jax.nn.layers import Dtype
 from tpsm_jax.runtime.compilation_cache import keep, kept_path
 
+# Of `_check_against`: raise it when the check becomes stricter.
+_CHECK = 1
+
 
 class Checkpoint(NamedTuple):
     """A model that is ready to be applied.
@@ -183,7 +186,7 @@ def _check_against(model_params: ConfigDict, variables: Variables, folder: Path)
         )
     found = {network: _shapes_of(network, variables) for network in sorted(present)}
     # Describing the networks takes two seconds, so networks found right are not compared again.
-    path = kept_path("checked", json.dumps(model_params.to_dict(), sort_keys=True), found)
+    path = kept_path("checked", _CHECK, json.dumps(model_params.to_dict(), sort_keys=True), found)
     if path and os.path.exists(path):  # unlike Path.exists, False in an unreadable folder
         return
     with _describing_model(folder):

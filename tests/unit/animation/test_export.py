@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.paths import ROOT
-from tests.helpers.processes import LIKE_A_QUICK_TEST
+from tests.helpers.processes import LIKE_A_QUICK_TEST, STRICT
 from tests.helpers.small import draw_variables, pictures
 from tests.helpers.tiny_training import SIZE, tiny_config
 from tpsm_jax.animation import export
@@ -91,7 +91,7 @@ def test_served_without_this_package_the_frames_are_the_animators(monkeypatch, i
     (code,) = re.findall("```python\n(.*?)```", page, re.DOTALL)
     (tmp_path / "serve.py").write_text(code)
     np.savez(tmp_path / "given.npz", source=SOURCE, frames=FRAMES)
-    command = [sys.executable, "-W", "error", "-c", CLIENT]
+    command = [sys.executable, *STRICT, "-c", CLIENT]
     done = subprocess.run(
         command,
         cwd=tmp_path,

@@ -325,8 +325,7 @@ def test_the_threads_end(
     end(batches)
     count = len(samples)
     wait_until_steady(samples)
-    # What the two threads had begun is finished; a batch would be more.
-    assert len(samples) - count <= 2
+    assert len(samples) == count
 
 
 def wait_until_steady(samples: list[int]) -> None:

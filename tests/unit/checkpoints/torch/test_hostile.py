@@ -96,7 +96,7 @@ def test_dangerous_functions(tmp_path, function, name, protocol):
         b"collections\nnamedtuple",
         b"numpy\nload",
         b"tpsm_jax.checkpoints.torch.unpickling\n_Function",
-        b"tpsm_jax.errors\nrun_script",
+        b"tpsm_jax.cli\nrun_script",
         b"\n",
     ],
 )
