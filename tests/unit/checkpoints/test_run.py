@@ -272,7 +272,7 @@ def test_a_full_disk_is_reported_before_the_first_step(tmp_path, monkeypatch):
     config = loop_config(keep_checkpoints=2)
     with pytest.raises(InputError, match=r"4 checkpoints of 10 MiB .*43 MiB .* 30 MiB are free"):
         train(config, tmp_path, fake, batches)
-    assert fake.started == []
+    assert fake.steps == []
     # What is there already needs no room again: with the last few and the best there is one to
     # come before the oldest goes.
     leave_free(15 << 20, monkeypatch)
