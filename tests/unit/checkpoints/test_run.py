@@ -112,8 +112,8 @@ def test_saving_copies_the_state_first(tmp_path):
     batch = {key: value for key, value in next(batches(0)).items() if key != "name"}
     with Checkpoints(tmp_path, keep=1) as checkpoints:
         checkpoints.save(state, Progress(1), 1.0)
-        for _ in range(3):
-            state, _ = fake.step(state, batch)
+        for step in range(3):
+            state, _ = fake.step(state, batch, step)
         jax.block_until_ready(state)
         checkpoints.wait()
         restored, _ = checkpoints.restore(fake.abstract_state())
