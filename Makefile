@@ -32,18 +32,18 @@ help: ## list the targets
 demo: $(STAMP) ## draw puppets, train on them, animate one it has not seen: runs/demo/
 	$(BIN)/python demo.py
 
-check: $(STAMP) ## formatting, lint, types, layers and the fast tests: 2 minutes
+check: $(STAMP) ## formatting, lint, types, layers and the fast tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -m "not slow and not long" $(PYTEST_FLAGS)
 
-test: $(STAMP) ## all that must hold: 10 minutes
+test: $(STAMP) ## all that must hold
 	$(BIN)/python -m pytest -m "not long" $(PYTEST_FLAGS)
 
 # The second run compiles as users do: tests/conftest.py has XLA compile quickly.
-test-long: $(STAMP) ## more seeds, sizes and interruptions, and code compiled as users have it: 20 minutes
+test-long: $(STAMP) ## more seeds, sizes and interruptions, and code compiled as users have it
 	$(BIN)/python -m pytest -m long $(PYTEST_FLAGS)
 	XLA_FLAGS= $(BIN)/python -m pytest -m "not long" $(PYTEST_FLAGS) tests/official/test_ops.py \
 	  tests/official/test_networks.py tests/official/test_animation.py tests/unit/training/test_augment.py \
