@@ -62,7 +62,7 @@ def test_reads_the_section() -> None:
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"resize_param": {"ratio": (0.9, 1.1)}}, "resize_param takes a crop_param"),
+        ({"resize_param": {"ratio": (0.9, 1.1)}}, "resize_param also needs a crop_param"),
         ({"rotation_param": {"degrees": 5}}, "unknown entry 'rotation_param'"),
     ],
 )
