@@ -2,13 +2,10 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from configs.base import get_base_config
-from tpsm_jax.parallel.sharding import batch_sharding
-from tpsm_jax.training.trainer import Trainer
 
 SIZE = 32
 
@@ -59,13 +56,3 @@ def tiny_batch(config: ConfigDict, step: int = 0) -> dict[str, Any]:
         "driving": draw(x[None] + shift),
         "name": [f"clip{step}_{row}" for row in range(count)],
     }
-
-
-def abstract_batch(trainer: Trainer, config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
-    """What `Trainer.lower` takes: the shapes of a batch, and how it lies on the devices."""
-    picture = jax.ShapeDtypeStruct(
-        (trainer.batch_size, *config.image_size, 3),
-        np.uint8,
-        sharding=batch_sharding(trainer.mesh),
-    )
-    return {"source": picture, "driving": picture}

@@ -108,7 +108,7 @@ def perceptual(
 
     Args:
       features_of_prediction: the maps [T, h, w, C] that `VGG19` gives for [T, H, W, 3] in [0, 1].
-      features_of_target: as many maps; either side may be of one picture.
+      features_of_target: the same number of maps; either side may be of one picture.
 
     Returns:
       [T]. The training loss's perceptual term is this, times its weight of 10, summed over four

@@ -9,10 +9,11 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks.common.compiled_step import batch_shapes
 from benchmarks.studies.collectives import collectives
 from tests.helpers.double_precision import double_precision, to_double
 from tests.helpers.small import draw_variables
-from tests.helpers.tiny_training import abstract_batch, tiny_batch, tiny_config
+from tests.helpers.tiny_training import tiny_batch, tiny_config
 from tpsm_jax.parallel.sharding import batch_sharding, make_mesh
 from tpsm_jax.runtime.quick_compile import quick_compiler_options
 from tpsm_jax.training.schedule import Phase
@@ -108,7 +109,7 @@ def test_only_gradients_and_statistics_are_exchanged():
     trainer = make_model_trainer(tiny_config(), make_mesh(jax.devices()[:8]), steps_per_epoch=100)
     state = trainer.abstract_state()
     found = collectives(
-        trainer.lower(abstract_batch(trainer, tiny_config()), ALL).compile(QUICKLY).as_text()
+        trainer.lower(batch_shapes(trainer, tiny_config()), ALL).compile(QUICKLY).as_text()
     )
     assert {collective.kind for collective in found} == {"all-reduce"}
     # What is larger than statistics are has a parameter's size: no share of a feature map or of the

@@ -9,7 +9,8 @@ import numpy as np
 import optax
 import pytest
 
-from tests.helpers.tiny_training import abstract_batch, tiny_batch, tiny_config
+from benchmarks.common.compiled_step import batch_shapes
+from tests.helpers.tiny_training import tiny_batch, tiny_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.registry import build_model
 from tpsm_jax.parallel.sharding import batch_sharding, make_mesh
@@ -52,7 +53,7 @@ def lean_step(kept=None, **fields):
     trainer = make_model_trainer(config, make_mesh(jax.devices()[:2]), steps_per_epoch=1)
     before = jax.device_put(kept, trainer.shardings) if kept else trainer.create_state()
     kept = jax.device_get(before)
-    lowered = trainer.lower(abstract_batch(trainer, config), Phase(False, dropout=True))
+    lowered = trainer.lower(batch_shapes(trainer, config), Phase(False, dropout=True))
     compiled = lowered.compile(QUICKLY)
     after, metrics = take_step(trainer, before, compiled)
     return kept, jax.device_get(after), metrics, trainer, compiled
