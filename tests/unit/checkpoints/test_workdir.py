@@ -1,4 +1,7 @@
-"""Whose run a workdir is. What is refused at the command's start stands in test_run.py, too."""
+"""Whose run a workdir is.
+
+What is refused at the command's start also stands in test_run_resumed.py and test_run_disk.py.
+"""
 
 import json
 
