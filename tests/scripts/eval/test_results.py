@@ -1,11 +1,8 @@
-"""eval.py as a command: what it writes, resumes, and refuses."""
+"""What eval.py computes and writes: numbers, pictures, videos, the page."""
 
-import importlib
 import json
 import re
 import shutil
-import signal
-import socket
 import sys
 
 import jax
@@ -15,16 +12,9 @@ from PIL import Image
 
 import convert_torch_weights
 from tests.helpers.brightest import Brightest
-from tests.helpers.eval_files import COUNTS, eval_words, write_clips, write_inputs
+from tests.helpers.error_lines import refused
+from tests.helpers.eval_files import COUNTS
 from tests.helpers.prepare_files import contents, prepare
-from tests.helpers.processes import (
-    DOOMED,
-    LIKE_A_QUICK_TEST,
-    QUICKLY,
-    kill_while,
-    output_of,
-    start_python,
-)
 from tests.helpers.tiny_training import SIZE
 from tests.unit.checkpoints.torch.test_names import vgg19_checkpoint
 from tpsm_jax.checkpoints.converted import load_checkpoint
@@ -33,40 +23,7 @@ from tpsm_jax.cli import run_script
 from tpsm_jax.evaluation.checkpoints import choose_checkpoints
 from tpsm_jax.models.vgg19 import VGG19
 
-script = importlib.import_module("eval")
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_quickly")]
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inputs")
-    write_inputs(folder)
-    return folder
-
-
-@pytest.fixture
-def run(inputs, monkeypatch, capsys):
-    """Runs the script here: (exit code, standard output, standard error)."""
-    handler = signal.getsignal(signal.SIGTERM)
-
-    def run(output, *more, **options):
-        monkeypatch.setattr(sys, "argv", eval_words(inputs, output, *more, **options))
-        with pytest.raises(SystemExit) as end:
-            run_script(script.main)
-        return end.value.code, *capsys.readouterr()
-
-    yield run
-    signal.signal(signal.SIGTERM, handler)
-
-
-def refused(result, *words):
-    code, out, err = result
-    errors = [line for line in err.splitlines() if line.startswith("error: ")]
-    assert code == 2
-    assert len(errors) == 1
-    assert "Traceback" not in err + out
-    for word in words:
-        assert word in errors[0]
 
 
 @pytest.fixture(scope="module")
@@ -118,35 +75,6 @@ def test_the_page_needs_nothing_else(run, tmp_path):
         assert f"<h3>{role}: " in page
 
 
-def test_going_on_ends_with_the_same_bytes(run, tmp_path):
-    run(tmp_path / "whole")
-    before = contents(tmp_path / "whole")
-    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
-    for lost in ("metrics.json", "report.html", "converted/clips/b#2.json"):
-        (tmp_path / "cut" / lost).unlink()
-    (tmp_path / "cut/converted/png/b#2.png").write_bytes(b"half")
-    kept = (tmp_path / "cut/converted/clips/a#1.json").stat().st_mtime_ns
-    assert run(tmp_path / "cut", "--resume")[0] == 0
-    assert contents(tmp_path / "cut") == before
-    assert (tmp_path / "cut/converted/clips/a#1.json").stat().st_mtime_ns == kept
-
-
-def test_killed_in_mid_clip_it_goes_on_to_the_same_bytes(run, inputs, tmp_path):
-    write_clips(tmp_path / "clips", {"a": 2, "b": 160, "c": 3})
-    data = {"data": tmp_path / "clips"}
-    assert run(tmp_path / "whole", **data)[0] == 0
-    killed = tmp_path / "killed"
-    words = eval_words(inputs, killed, **data)
-    process = start_python(*words, **LIKE_A_QUICK_TEST, **DOOMED)
-    videos = killed / "converted" / "video"
-    # And its ffmpeg, as when a machine dies.
-    kill_while(lambda: list(videos.glob("*.mp4")) and list(videos.glob(".b.*")), process)
-    assert list(videos.glob(".b.*"))
-    assert not (killed / "converted/clips/b.json").exists()
-    assert run(killed, "--resume", **data)[0] == 0
-    assert contents(killed) == contents(tmp_path / "whole")
-
-
 def test_a_broken_clip_is_reported_and_left_out(run, inputs, tmp_path):
     shutil.copytree(inputs / "clips", tmp_path / "clips")
     (tmp_path / "clips/test/b#2/05.png").write_bytes(b"no picture")
@@ -164,6 +92,14 @@ def test_a_broken_clip_is_reported_and_left_out(run, inputs, tmp_path):
     for name in ("a#1", "c#3"):
         (tmp_path / "clips/test" / name / "00.png").write_bytes(b"no picture")
     refused(run(tmp_path / "none", data=tmp_path / "clips"), "none of the 4 clips can be read")
+
+
+def test_frames_of_another_size(run, inputs, tmp_path):
+    shutil.copytree(inputs / "clips", tmp_path / "clips")
+    place = tmp_path / "clips/test/a#1/00.png"
+    Image.new("RGB", (48, 40)).save(place)
+    refused(run(tmp_path / "out", data=tmp_path / "clips"), "48 x 40", "takes 32 x 32", "--resize")
+    assert run(tmp_path / "out", "--resize", data=tmp_path / "clips")[0] == 0
 
 
 def test_steps_and_averages_of_a_run_beside_a_converted_checkpoint(run, tmp_path, expected):
@@ -308,85 +244,3 @@ def test_pairs(run, tmp_path):
     assert drawn[0] == drawn[1]
     assert all(len(set(names)) == 2 for names in drawn)
     assert all(name.split("--")[0] != name.split("--")[1] for names in drawn for name in names)
-
-
-def test_what_cannot_be_evaluated(run, inputs, tmp_path):
-    pairs = tmp_path / "pairs.csv"
-    pairs.write_text("source,driving\na#1,nobody\n")
-    refused(run(tmp_path / "o1", "--pairs", pairs), "'nobody'", "not among the 3 test clips")
-    pairs.write_text("from,to\na,b\n")
-    refused(run(tmp_path / "o2", "--pairs", pairs), "no column 'source'", "theirs: 'from', 'to'")
-    refused(run(tmp_path / "o3", "--pairs", tmp_path / "no.csv"), "cannot read the pairs")
-    (tmp_path / "empty/train").mkdir(parents=True)
-    (tmp_path / "empty/test").mkdir()
-    refused(run(tmp_path / "o4", data=tmp_path / "empty"), "test holds no clip")
-    refused(run(tmp_path / "o5", data="nowhere"), "there is no folder of clips")
-    refused(run(tmp_path / "o6", checkpoint=("nowhere",)), "there is no checkpoint")
-    refused(run(tmp_path / "o7", checkpoint=("run@7",)), "no checkpoint of step 7")
-    refused(run(tmp_path / "o8", checkpoint=("run", "run@2")), "given twice")
-    refused(run(tmp_path / "o9", "--pairs", pairs, "--random_pairs", 2), "not both")
-    refused(run(tmp_path / "o14", "--mode", "standard"), "--mode is for --pairs")
-    refused(run(tmp_path / "o15", "--seed", 1), "for --random_pairs")
-    refused(run(tmp_path / "o16", "--random_pairs", 2, "--seed", -1), "--seed is 0 or more")
-    refused(run(tmp_path / "o10", "--pairs", pairs, "--detector", "face"), "pairs have no truth")
-    refused(run(tmp_path / "o11", "--detector", "face {input}"), "has no {output}")
-    refused(run(tmp_path / "o12", "--tables", pairs), "each of the 1 checkpoints, and got 1")
-    refused(run(tmp_path / "o13", "--tables", pairs, tmp_path / "none"), "there is no table")
-    assert not [path for path in tmp_path.glob("o*") if list(path.rglob("*.png"))]
-
-
-def test_frames_of_another_size(run, inputs, tmp_path):
-    shutil.copytree(inputs / "clips", tmp_path / "clips")
-    place = tmp_path / "clips/test/a#1/00.png"
-    Image.new("RGB", (48, 40)).save(place)
-    refused(run(tmp_path / "out", data=tmp_path / "clips"), "48 x 40", "takes 32 x 32", "--resize")
-    assert run(tmp_path / "out", "--resize", data=tmp_path / "clips")[0] == 0
-
-
-def test_output_folders_that_are_not_its_own(run, tmp_path):
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other/thesis.tex").write_text("years of work")
-    refused(run(tmp_path / "other"), "thesis.tex", "name a new folder")
-    assert run(tmp_path / "out", "--clips", 1)[0] == 0
-    refused(run(tmp_path / "out", "--clips", 1), "--resume")
-    refused(run(tmp_path / "out", "--clips", 2, "--resume"), "another run's: its clips")
-    refused(run(tmp_path / "out", "--clips", 1, "--resume", checkpoint=("run",)), "another run's")
-    assert run(tmp_path / "out", "--clips", 1, "--resume", data="clips/../clips")[0] == 0
-
-
-def test_two_processes_equal_one(run, inputs, tmp_path):
-    shutil.copytree(inputs / "clips", tmp_path / "clips")
-    (tmp_path / "clips/test/d#4").mkdir()  # broken, and the second process's
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
-    environ = {
-        **QUICKLY,
-        "JAX_PLATFORMS": "cpu",
-        "JAX_NUM_CPU_DEVICES": "2",
-        "JAX_COORDINATOR_ADDRESS": address,
-        "JAX_NUM_PROCESSES": "2",
-    }
-    words = ["eval.py", "--checkpoint", inputs / "converted", "--data", tmp_path / "clips"]
-    words += ["--output", tmp_path / "two", "--batch_size", 4, "--compilation_cache", "none"]
-    started = [
-        start_python(*map(str, words), **environ, JAX_PROCESS_ID=f"{number}") for number in (0, 1)
-    ]
-    try:
-        said = [output_of(process) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-    assert [process.returncode for process in started] == [0, 0], said
-    assert "wrote" in said[0]
-    assert "wrote" not in said[1]
-
-    assert run(tmp_path / "one", data=tmp_path / "clips")[0] == 0
-    paths = (tmp_path / name / "metrics.json" for name in ("one", "two"))
-    one, two = (json.loads(path.read_text()) for path in paths)
-    assert [clip["name"] for clip in two["models"][0]["clips"]] == list(COUNTS)
-    assert [entry["name"] for entry in two["broken"]] == ["d#4"]
-    assert one["broken"] == two["broken"]
-    for name, value in one["models"][0]["totals"].items():
-        # Other shares a device, and other code for fused loops: other orders of summing.
-        assert two["models"][0]["totals"][name] == pytest.approx(value, rel=1e-5), name
