@@ -16,7 +16,7 @@ from tests.helpers.error_lines import refused
 from tests.helpers.eval_files import COUNTS
 from tests.helpers.prepare_files import contents, prepare
 from tests.helpers.tiny_training import SIZE
-from tests.unit.checkpoints.torch.test_names import vgg19_checkpoint
+from tests.helpers.vgg19_weights import vgg19_checkpoint
 from tpsm_jax.checkpoints.converted import load_checkpoint
 from tpsm_jax.checkpoints.torch import read_torch_file, vgg19_from_torch, write_torch_file
 from tpsm_jax.cli import run_script

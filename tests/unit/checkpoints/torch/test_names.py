@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.small import draw_variables, official_params
+from tests.helpers.vgg19_weights import vgg19_checkpoint
 from tpsm_jax.checkpoints.torch import (
     read_torch_file,
     torch_from_variables,
@@ -255,19 +256,6 @@ def test_hint_at_another_size(checkpoint, section, setting, value, hint):
 
 
 # VGG-19.
-
-
-def vgg19_checkpoint():
-    """All of torchvision's, with few of the numbers: the large arrays share their memory."""
-    channels = [64, 64, 128, 128, 256, 256, 256, 256] + [512] * 8
-    indices = [0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34]
-    state = {}
-    for index, before, after in zip(indices, [3, *channels], channels, strict=False):
-        weight = np.arange(after, dtype=np.float32).reshape(after, 1, 1, 1)
-        state[f"features.{index}.weight"] = np.broadcast_to(weight, (after, before, 3, 3))
-        state[f"features.{index}.bias"] = np.full(after, index, np.float32)
-    state["classifier.0.weight"] = np.broadcast_to(np.float32(0), (4096, 25088))
-    return state
 
 
 def test_vgg19():
