@@ -1,4 +1,4 @@
-"""The layouts of data sets, and the frames of every kind of clip."""
+"""The frames of every kind of clip."""
 
 from pathlib import Path
 
@@ -7,150 +7,11 @@ import pytest
 from PIL import Image
 
 import data.clips
-from data.clips import Clip, FolderClip, VideoClip, fit
+from data.clips import FolderClip, VideoClip, fit
 from data.folder import find_clips
-from data.loader import group_by_identity
 from tests.helpers.clip_files import SIZE, frame, label, write_folder, write_strip, write_video
-from tpsm_jax.errors import InputError
+from tests.helpers.found_clips import JUST_BELOW_ONE, find, labels, only
 from tpsm_jax.media.images import resize
-
-JUST_BELOW_ONE = 1 - 2.0**-53
-
-
-def find(root: Path, split: str = "train", frame_shape: tuple | None = None) -> list[Clip]:
-    return find_clips(root, split, image_size=(SIZE, SIZE), frame_shape=frame_shape)
-
-
-def names(clips: list[Clip]) -> list[str]:
-    return [clip.name for clip in clips]
-
-
-def only(root: Path, **more: tuple) -> Clip:
-    """The one training clip of a root."""
-    (root / "test").mkdir()
-    (clip,) = find(root, **more)
-    return clip
-
-
-def labels(clip: Clip) -> list[tuple[int, int]]:
-    return [label(picture) for picture in clip.frames()]
-
-
-# ---------------------------------------------------------------- which clips there are
-
-
-def test_train_and_test_folders(tmp_path: Path) -> None:
-    for name in ("train/b", "train/a", "train/c.mp4", "test/d"):
-        write_folder(tmp_path / name, 0, 1)
-    assert names(find(tmp_path)) == ["a", "b", "c.mp4"]
-    assert names(find(tmp_path, "test")) == ["d"]
-
-
-def test_every_kind_of_clip_is_found_and_nothing_else(tmp_path: Path) -> None:
-    kinds = ("a.mp4", "b.GIF", "c.mov", "d.avi", "e.mkv", "f.webm", "g.m4v", "h.png", "i.JPG")
-    for name in (*kinds, ".DS_Store", "._a.mp4", "README.md", "boxes.csv"):
-        (tmp_path / "train").mkdir(exist_ok=True)
-        (tmp_path / "train" / name).write_bytes(b"?")
-    write_folder(tmp_path / "train" / "folder #1 ü.mp4", 0, 1)
-    write_folder(tmp_path / "train" / ".hidden", 0, 1)
-    (tmp_path / "train" / "link").symlink_to(tmp_path / "train" / "folder #1 ü.mp4")
-    write_folder(tmp_path / "test" / "x", 0, 1)
-    assert names(find(tmp_path)) == sorted((*kinds, "folder #1 ü.mp4", "link"))
-
-
-def test_without_train_and_test_one_clip_in_five_is_kept_for_testing(tmp_path: Path) -> None:
-    everything = [f"clip{number:02d}" for number in range(11)]
-    for name in everything:
-        write_folder(tmp_path / name, 0, 1)
-    train, test = names(find(tmp_path)), names(find(tmp_path, "test"))
-    assert len(test) == 3  # a fifth, rounded up
-    assert sorted(train + test) == everything
-    assert train == sorted(train)
-    assert test == ["clip00", "clip04", "clip07"]  # on every machine, for ever
-
-
-def test_identities_are_whole_names(tmp_path: Path) -> None:
-    for name in ("id1#a", "id10#a.mp4", "id1#b#c", "id2"):
-        write_folder(tmp_path / "train" / name, 0, 1)
-    write_strip(tmp_path / "train" / "id2.v.png", 0, 1)
-    write_strip(tmp_path / "train" / "id2.png", 0, 1)
-    write_folder(tmp_path / "test" / "x", 0, 1)
-    groups = [names(group) for group in group_by_identity(find(tmp_path))]
-    assert groups == [["id1#a", "id1#b#c"], ["id10#a.mp4"], ["id2", "id2.png"], ["id2.v.png"]]
-
-
-def test_a_missing_root_is_reported(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no folder of clips '.*nowhere'"):
-        find(tmp_path / "nowhere")
-
-
-@pytest.mark.parametrize("name", ["a", "a.mp4", "a.png", "README.md"])
-@pytest.mark.parametrize("target", ["nothing", "loop"])
-def test_a_link_that_leads_nowhere_is_reported(tmp_path: Path, name: str, target: str) -> None:
-    write_folder(tmp_path / "train" / "b", 0, 1)
-    write_folder(tmp_path / "test" / "b", 0, 1)
-    link = tmp_path / "train" / name
-    link.symlink_to(name if target == "loop" else "nothing")
-    with pytest.raises(InputError, match=f"train/{name} is a link that leads nowhere: mend it"):
-        find(tmp_path)
-    link.rename(link.with_name(f".{name}"))
-    assert names(find(tmp_path)) == ["b"]
-
-
-def test_a_folder_that_links_to_the_one_around_it_is_reported(tmp_path: Path) -> None:
-    write_folder(tmp_path / "train" / "a", 0, 1)
-    write_folder(tmp_path / "test" / "b", 0, 1)
-    (tmp_path / "train" / "round").symlink_to("..")
-    with pytest.raises(InputError, match="round is a folder without a picture"):
-        find(tmp_path)
-
-
-@pytest.mark.parametrize(("there", "missing"), [("train", "test"), ("test", "train")])
-def test_half_a_split_is_reported(tmp_path: Path, there: str, missing: str) -> None:
-    write_folder(tmp_path / there / "a", 0, 1)
-    with pytest.raises(InputError, match=f"has {there}/ but no {missing}/"):
-        find(tmp_path)
-
-
-def test_an_evaluation_needs_test_alone(tmp_path: Path) -> None:
-    write_folder(tmp_path / "test" / "a", 0, 1)
-    assert names(find(tmp_path, "test")) == ["a"]
-    (tmp_path / "test").rename(tmp_path / "train")
-    with pytest.raises(InputError, match="has train/ but no test/"):
-        find(tmp_path, "test")
-
-
-@pytest.mark.parametrize(("empty", "other"), [("test", "train"), ("train", "test")])
-def test_an_empty_split_is_reported(tmp_path: Path, empty: str, other: str) -> None:
-    write_folder(tmp_path / other / "a", 0, 1)
-    (tmp_path / empty).mkdir()
-    (tmp_path / empty / ".DS_Store").touch()
-    with pytest.raises(InputError, match=f"{empty} holds no clip"):
-        find(tmp_path, empty)
-    assert names(find(tmp_path, other)) == ["a"]
-
-
-def test_a_folder_without_pictures_is_reported(tmp_path: Path) -> None:
-    write_folder(tmp_path / "train" / "a", 0, 1)
-    (tmp_path / "train" / "empty").mkdir()
-    (tmp_path / "train" / "empty" / ".DS_Store").touch()
-    (tmp_path / "test").mkdir()
-    with pytest.raises(InputError, match="empty is a folder without a picture"):
-        find(tmp_path)
-
-
-def test_one_clip_cannot_be_split(tmp_path: Path) -> None:
-    write_folder(tmp_path / "a", 0, 1)
-    with pytest.raises(InputError, match="holds one clip"):
-        find(tmp_path)
-
-
-def test_an_unknown_split_is_a_mistake_of_the_caller(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="'train' or 'test', not 'val'"):
-        find(tmp_path, "val")
-
-
-# ---------------------------------------------------------------- frames out of a clip
 
 
 @pytest.mark.parametrize("name", ["a", "a.mp4", "a.mov", "a.gif", "a.png"])
@@ -258,76 +119,6 @@ def test_without_a_shape_frames_have_the_proportions_of_the_image_size(tmp_path:
     assert [picture.shape for picture in clip.frames()] == [(24, 36, 3)] * 4
 
 
-@pytest.mark.parametrize("frame_shape", [(SIZE, 20, 3), (2 * SIZE, SIZE, 3)])
-def test_frames_side_by_side_that_do_not_fit_are_reported(
-    tmp_path: Path, frame_shape: tuple
-) -> None:
-    write_strip(tmp_path / "train" / "a.png", 0, 6)
-    clip = only(tmp_path, frame_shape=frame_shape)
-    with pytest.raises(
-        InputError, match=r"a\.png, 96 x 16 pixels, is not made of frames"
-    ) as raised:
-        clip.pair(0.0, 0.5)
-    assert "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize("content", [b"not a picture", b""])
-@pytest.mark.parametrize("name", ["a/0000.png", "a.mp4", "a.gif", "a.png"])
-def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes) -> None:
-    path = tmp_path / "train" / name
-    path.parent.mkdir(parents=True)
-    path.write_bytes(content)
-    clip = only(tmp_path)
-    for read in (lambda: clip.pair(0.0, 0.5), lambda: list(clip.frames())):
-        with pytest.raises(InputError, match=r"train/a") as raised:
-            read()
-        assert "\n" not in str(raised.value)
-
-
-def test_of_a_gif_that_breaks_off_the_part_before_counts(tmp_path: Path) -> None:
-    path = tmp_path / "train" / "a.gif"
-    write_video(path, 1, 6)
-    path.write_bytes(path.read_bytes()[:-200])
-    clip = only(tmp_path)
-    assert 1 <= label(clip.pair(0.0, JUST_BELOW_ONE)[1])[1] < 5
-    with pytest.raises(InputError, match=r"cannot read frame \d of .*train/a\.gif"):
-        labels(clip)
-
-
-@pytest.mark.parametrize("part", ["end", "picture"])
-def test_a_half_written_picture_is_named(tmp_path: Path, part: str) -> None:
-    write_folder(tmp_path / "train" / "a", 1, 3, size=64)
-    path = tmp_path / "train" / "a" / "0002.png"
-    if part == "end":
-        path.write_bytes(path.read_bytes()[:60])
-    else:
-        path.unlink()
-        path.symlink_to("nothing")
-    with pytest.raises(InputError, match=r"picture .*train/a/0002\.png") as raised:
-        only(tmp_path).pair(0.0, JUST_BELOW_ONE)
-    assert "\n" not in str(raised.value)
-
-
-def test_a_half_written_video_is_named(tmp_path: Path) -> None:
-    """Without the table that an encoder writes last, nothing of it can be read."""
-    path = tmp_path / "train" / "a.mp4"
-    write_video(path, 1, 6)
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(
-        InputError, match=r"train/a\.mp4 is no video that ffmpeg can read"
-    ) as raised:
-        only(tmp_path).pair(0.0, 0.5)
-    assert "\n" not in str(raised.value)
-
-
-def test_a_folder_that_goes_away_is_named(tmp_path: Path) -> None:
-    write_folder(tmp_path / "train" / "a", 1, 2)
-    clip = only(tmp_path)
-    (tmp_path / "train" / "a").rename(tmp_path / "a")
-    with pytest.raises(InputError, match="cannot read the clip .*train/a: No such file"):
-        clip.pair(0.0, 0.5)
-
-
 # Names that a shell, a pattern or a URL would take for something else.
 @pytest.mark.parametrize("name", ["a b", "a#b", "ü 日本", "%d [1] *", "-i", "a:b", "file:a", "'\""])
 @pytest.mark.parametrize("ending", ["", ".mp4", ".gif", ".png"])
@@ -362,9 +153,6 @@ def test_frames_of_several_sizes_in_a_clip(tmp_path: Path) -> None:
     pair = only(tmp_path).pair(0.0, 0.9)
     assert [picture.shape[0] for picture in pair] == [SIZE, 2 * SIZE]
     assert [label(fit(picture, (SIZE, SIZE))) for picture in pair] == [(1, 0), (1, 1)]
-
-
-# ---------------------------------------------------------------- size
 
 
 def test_fit_resizes_and_rounds() -> None:
