@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests import (
+from tests.golden import (
     reference,
     reference_gradients,
     reference_ops,
     reference_reconstruction,
+    reference_run,
+    reference_schedules,
     reference_training,
 )
 from tests.helpers import golden_cases as cases
@@ -175,7 +177,7 @@ def tiny_gradients() -> Arrays:
 def training(name: str) -> Arrays:
     """Three steps of one of `golden_training_cases.CASES`."""
     run = functools.partial(reference_training.run_training, training_cases.CASES[name])
-    return reference_training.trajectory(run)
+    return reference_run.trajectory(run)
 
 
 MAKERS: dict[str, Callable[[], Arrays]] = {
@@ -194,9 +196,9 @@ MAKERS: dict[str, Callable[[], Arrays]] = {
         for name in training_cases.TRAJECTORIES
     },
     "chain_noise": chain_noise,
-    "training_avd": lambda: reference_training.trajectory(reference_training.run_avd),
+    "training_avd": lambda: reference_run.trajectory(reference_training.run_avd),
     "training_losses": lambda: reference_training.losses(training_cases.CASES["losses"]),
-    "training_schedules": reference_training.schedules,
+    "training_schedules": reference_schedules.schedules,
 }
 
 
