@@ -7,7 +7,6 @@ import subprocess
 import tempfile
 import warnings
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -76,12 +75,7 @@ class FrameWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
                 self._frames.finish(self._audio)
