@@ -22,6 +22,7 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.models.interface import Family, Variables
 from tpsm_jax.models.registry import family_of
 
+_EPOCH = "epoch"  # the entry with the number of epochs that were trained
 _NAMES_SHOWN = 3
 
 State = Mapping[str, Any]
@@ -268,8 +269,8 @@ def _report(
                 for leaf in leaves[network]
                 if not np.isfinite(tensors[leaf.key].astype(np.float32, copy=False)).all()
             ]
-    epoch = checkpoint.get(layout.epoch)
-    known = {*states, layout.epoch, *layout.training_state}
+    epoch = checkpoint.get(_EPOCH)
+    known = {*states, _EPOCH, *layout.training_state}
     return ImportReport(
         networks=sizes,
         absent=tuple(name for name in family.lost_without if name in leaves and name not in states),
