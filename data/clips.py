@@ -221,11 +221,6 @@ class StripClip(Clip):
     def frames(self) -> Iterator[np.ndarray]:
         return iter(self._split())
 
-    def pair(self, first: float, second: float) -> Frames:
-        frames = self._split()
-        earlier, later = ordered(first, second, len(frames))
-        return frames[earlier], frames[later]
-
     def _split(self) -> list[np.ndarray]:
         strip = read_wide_picture(self.path)
         rows, columns = strip.shape[:2]

@@ -87,10 +87,6 @@ class ClipDataset:
         sizes = tuple(len(part.entries) for part in self.parts)
         return MixedOrder(seed, count, num_repeats, batch_size, sizes, self.weights)
 
-    def samples_per_epoch(self, num_repeats: int) -> int:
-        """Number of samples in an epoch, including those that do not fill a batch."""
-        return num_repeats * len(self.entries)
-
     def steps_per_epoch(self, *, batch_size: int, num_repeats: int) -> int:
         """Number of whole batches in an epoch.
 

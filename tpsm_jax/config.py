@@ -4,6 +4,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -141,11 +142,8 @@ def validate(config: ConfigDict, stage: Stage, devices: int) -> None:
         _check_unused_fields(config)
         params = config.train_avd_params
         check_batch_size(params.batch_size, devices, field="train_avd_params.batch_size")
-        if not 0 <= params.random_scale < 1:
-            raise InputError(
-                f"config.train_avd_params.random_scale is {params.random_scale} and must be at "
-                "least 0 and below 1"
-            )
+        scale = params.random_scale
+        _require(0 <= scale < 1, "train_avd_params.random_scale", scale, "at least 0 and below 1")
         _check_end(config, params.num_epochs)
         return
     model_recipe(family.name)
@@ -168,14 +166,16 @@ def validate(config: ConfigDict, stage: Stage, devices: int) -> None:
 def _check_run(config: ConfigDict) -> None:
     """What the loop reads."""
     for name, least in _LEAST.items():
-        if config[name] < least:
-            raise InputError(f"config.{name} is {config[name]} and must be at least {least}")
+        _require(config[name] >= least, name, config[name], f"at least {least}")
     if config.tensorboard and importlib.util.find_spec("tensorboardX") is None:
         raise InputError(TENSORBOARD_MISSING)
-    if not 0 <= config.ema_decay < 1:
-        raise InputError(
-            f"config.ema_decay is {config.ema_decay} and must be at least 0 and below 1"
-        )
+    decay = config.ema_decay
+    _require(0 <= decay < 1, "ema_decay", decay, "at least 0 and below 1")
+
+
+def _require(holds: bool, field: str, value: Any, rule: str) -> None:
+    if not holds:
+        raise InputError(f"config.{field} is {value} and must be {rule}")
 
 
 def _check_end(config: ConfigDict, num_epochs: int) -> None:
@@ -203,21 +203,20 @@ def _check_model(config: ConfigDict) -> None:
 def _check_dropout(config: ConfigDict) -> None:
     params = config.train_params
     for name in ("dropout_startp", "dropout_maxp"):
-        if not 0 <= params[name] <= 1:
-            raise InputError(
-                f"config.train_params.{name} is {params[name]} and must be between 0 and 1"
-            )
-    if params.dropout_inc_epoch <= 0:
-        raise InputError(
-            f"config.train_params.dropout_inc_epoch is {params.dropout_inc_epoch} and must be "
-            "above 0: for a constant share set dropout_startp to dropout_maxp"
-        )
-    # What is kept is divided by the share that is kept.
-    if config.dropout_rescale and not params.dropout_maxp < 1:
-        raise InputError(
-            f"config.train_params.dropout_maxp is {params.dropout_maxp} and must be below 1 with "
-            "config.dropout_rescale"
-        )
+        _require(0 <= params[name] <= 1, f"train_params.{name}", params[name], "between 0 and 1")
+    _require(
+        params.dropout_inc_epoch > 0,
+        "train_params.dropout_inc_epoch",
+        params.dropout_inc_epoch,
+        "above 0: for a constant share set dropout_startp to dropout_maxp",
+    )
+    _require(
+        # What is kept is divided by the share that is kept.
+        params.dropout_maxp < 1 or not config.dropout_rescale,
+        "train_params.dropout_maxp",
+        params.dropout_maxp,
+        "below 1 with config.dropout_rescale",
+    )
 
 
 def _check_remat(config: ConfigDict) -> None:

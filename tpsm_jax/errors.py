@@ -1,5 +1,9 @@
 """Errors that a user can mend. Scripts print them in one line, see `cli.run_script`."""
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
 
 class InputError(Exception):
     """Something the caller gave cannot be used: one line that says what, and what to do."""
@@ -10,3 +14,12 @@ def one_line(error: InputError | OSError) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     return str(error)
+
+
+@contextlib.contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Turns an OSError in the block into an `InputError`: `place` cannot be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{place} cannot be written: {error.strerror or error}") from error

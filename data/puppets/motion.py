@@ -1,7 +1,7 @@
 """The motion of a puppet: smooth curves of its joints over time, the same for every identity."""
 
+import dataclasses
 import math
-from dataclasses import dataclass
 
 from data.puppets.randomness import Dice
 
@@ -12,7 +12,7 @@ _PACE = {"slow_arcs": 0.6, "star_jump": 0.8}
 _STROLL = (0.05, 0.13)  # range of a figure's reach to either side
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Pose:
     """The joints at one moment. Lengths are in short sides of the picture, angles in radians.
 
@@ -37,7 +37,7 @@ class Pose:
     camera: tuple[float, float, float, float]  # background: right, down, zoom, turn
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Curve:
     """middle + amplitude sin(2 pi f t + phase), plus a share of the second harmonic."""
 
@@ -255,11 +255,10 @@ _MAKERS = {
 
 def _mirror(pose: Pose) -> Pose:
     """The pose with left and right exchanged; the camera stays."""
-    return Pose(
+    return dataclasses.replace(
+        pose,
         place=-pose.place,
         sway=-pose.sway,
-        dip=pose.dip,
-        jump=pose.jump,
         lean=-pose.lean,
         tilt=-pose.tilt,
         turn=-pose.turn,
@@ -268,7 +267,4 @@ def _mirror(pose: Pose) -> Pose:
         step_out=pose.step_out[::-1],
         step_up=pose.step_up[::-1],
         trail=-pose.trail,
-        mouth=pose.mouth,
-        blink=pose.blink,
-        camera=pose.camera,
     )

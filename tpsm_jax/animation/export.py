@@ -38,7 +38,7 @@ from tpsm_jax.cli import (
     add_size_flag,
     run_script,
 )
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, writing
 from tpsm_jax.models.interface import AnimationModel
 from tpsm_jax.models.registry import check_image_size, family_of
 from tpsm_jax.runtime.atomic_files import replaced
@@ -114,7 +114,7 @@ def export_animation(
             "model_params": config.model_params.to_dict(),
         },
     }
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replaced(path) as partial, zipfile.ZipFile(partial, "w") as archive:
             archive.writestr("header.json", json.dumps(header, indent=2))
@@ -124,8 +124,6 @@ def export_animation(
             for name, array in weights.items():
                 with archive.open(f"{name}.npy", "w") as file:
                     np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
     return list(functions)
 
 

@@ -2,10 +2,10 @@
 
 import contextlib
 import itertools
-import queue
-import threading
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import NamedTuple, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -78,48 +78,21 @@ def read_ahead(items: Iterable[_Item], ahead: int) -> Generator[_Item]:
     """Passes items on while a thread already reads further ones.
 
     Args:
-      items: the thread iterates over them, and closes them if they are a generator.
-      ahead: items kept ready at most; one more may be waiting in the thread.
+      items: the thread iterates over them; they are closed at the end if they are a generator.
+      ahead: items kept ready at most, besides one that is being read.
 
     Yields:
       The items. What they raise is raised here. Closing the iterator ends the thread.
     """
-    ready: queue.Queue[tuple[_Item | None, BaseException | None]] = queue.Queue(ahead)
-    stopped = threading.Event()
-
-    def put(item: _Item | None, error: BaseException | None) -> None:
-        while not stopped.is_set():
-            try:
-                ready.put((item, error), timeout=0.1)
-                break
-            except queue.Full:
-                pass
-
-    def read() -> None:
-        iterator = None
-        try:
-            iterator = iter(items)
-            for item in iterator:
-                put(item, None)
-                if stopped.is_set():
-                    return
-            put(None, StopIteration())
-        except BaseException as error:  # noqa: BLE001  # whatever it is, it belongs to the reader
-            put(None, error)
-        finally:
-            if isinstance(iterator, Generator):
-                iterator.close()
-
-    thread = threading.Thread(target=read, name="read_ahead", daemon=True)
-    thread.start()
+    end: Any = object()
+    iterator = iter(items)
+    thread = ThreadPoolExecutor(1, "read_ahead")
     try:
-        while True:
-            item, error = ready.get()
-            if isinstance(error, StopIteration):
-                return
-            if error is not None:
-                raise error
-            yield item  # type: ignore[misc]  # None only with an error
+        reading = deque(thread.submit(next, iterator, end) for _ in range(ahead + 1))
+        while (item := reading.popleft().result()) is not end:
+            reading.append(thread.submit(next, iterator, end))
+            yield item
     finally:
-        stopped.set()
-        thread.join()
+        thread.shutdown(cancel_futures=True)
+        if isinstance(iterator, Generator):
+            iterator.close()

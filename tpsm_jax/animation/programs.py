@@ -14,7 +14,7 @@ import numpy as np
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.interface import AnimationModel, Family, Pose, Variables, without_losses
-from tpsm_jax.models.registry import FAMILIES
+from tpsm_jax.models.registry import FAMILIES, choose_networks
 from tpsm_jax.ops.pixels import to_float, to_float_exactly, to_uint8
 
 # The modes of all families, for flags; a model's own are `AnimationModel.modes`.
@@ -57,10 +57,7 @@ def animation_variables(
                 f"does not have: use mode {' or '.join(others)}"
             )
     needed = {network.name for network in family.networks if {*network.modes} & {*modes}}
-    return {
-        collection: {name: tree for name, tree in networks.items() if name in needed}
-        for collection, networks in variables.items()
-    }
+    return choose_networks(variables, needed)
 
 
 def _missing(family: Family, variables: Variables, mode: str) -> list[str]:

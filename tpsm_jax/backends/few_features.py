@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from tpsm_jax.backends import thresholds
+from tpsm_jax.backends.matmul_convolution import shifted
 from tpsm_jax.backends.plain_convolution import convolve_plain
 from tpsm_jax.backends.precision import wide_einsum
 
@@ -54,20 +55,10 @@ def _forward(x: jax.Array, kernel: jax.Array, padding: int) -> tuple[jax.Array, 
 def _backward(padding: int, kept: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     x, kernel = kept
     size, _, channels, features = kernel.shape
-    height, width = x.shape[1:3]
-    border = size - 1 - padding
-    gradient = jnp.pad(gradient, ((0, 0), (border, border), (border, border), (0, 0)))
     # The gradient that each position of x receives through each tap. The barrier makes XLA compute
     # it once for both matmuls.
     received = jax.lax.optimization_barrier(
-        jnp.concatenate(
-            [
-                gradient[:, row : row + height, column : column + width]
-                for row in reversed(range(size))
-                for column in reversed(range(size))
-            ],
-            axis=-1,
-        )
+        jnp.concatenate(shifted(gradient, size, size - 1 - padding)[::-1], axis=-1)
     )
     taps = kernel.swapaxes(2, 3).reshape(size * size * features, channels)
     of_x = wide_einsum("bhwt,tc->bhwc", received, taps)

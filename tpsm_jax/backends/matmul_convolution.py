@@ -6,6 +6,26 @@ import jax.numpy as jnp
 from tpsm_jax.backends.precision import wide_einsum
 
 
+def shifted(x: jax.Array, size: int, padding: int) -> list[jax.Array]:
+    """Returns what each tap of a kernel meets of pictures, row by row of the kernel.
+
+    Args:
+      x: [B, H, W, C].
+      size: k, the side of the kernel.
+      padding: zeros on each side.
+
+    Returns:
+      k^2 arrays of [B, H + 2 padding - k + 1, W + 2 padding - k + 1, C].
+    """
+    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    height, width = (side - size + 1 for side in x.shape[1:3])
+    return [
+        x[:, row : row + height, column : column + width]
+        for row in range(size)
+        for column in range(size)
+    ]
+
+
 def convolve_by_matmul(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Array:
     """Convolves by one matmul.
 
@@ -17,18 +37,8 @@ def convolve_by_matmul(x: jax.Array, kernel: jax.Array, padding: int) -> jax.Arr
     Returns:
       [B, H + 2 padding - k + 1, W + 2 padding - k + 1, features] in the type of `x`.
     """
-    size = kernel.shape[0]
-    x = jnp.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
-    height, width = (side - size + 1 for side in x.shape[1:3])
     # The neighborhood of every position side by side, in the order of the kernel's axes.
-    patches = jnp.concatenate(
-        [
-            x[:, row : row + height, column : column + width]
-            for row in range(size)
-            for column in range(size)
-        ],
-        axis=-1,
-    )
+    patches = jnp.concatenate(shifted(x, kernel.shape[0], padding), axis=-1)
     kernel = kernel.reshape(-1, kernel.shape[-1])
     return wide_einsum("bhwc,cf->bhwf", patches, kernel).astype(x.dtype)
 
@@ -47,19 +57,10 @@ def input_gradient_by_matmul(gradient: jax.Array, kernel: jax.Array, padding: in
       [B, H, W, C].
     """
     size, _, channels, features = kernel.shape
-    border = size - 1 - padding
-    gradient = jnp.pad(gradient, ((0, 0), (border, border), (border, border), (0, 0)))
-    height, width = (side - size + 1 for side in gradient.shape[1:3])
     # One shifted gradient for each of the kernel's taps, then the sum of their contributions.
-    shifted = jnp.stack(
-        [
-            gradient[:, row : row + height, column : column + width]
-            for row in reversed(range(size))
-            for column in reversed(range(size))
-        ]
-    )
+    received = jnp.stack(shifted(gradient, size, size - 1 - padding)[::-1])
     taps = kernel.reshape(size * size, channels, features)
-    return wide_einsum("tbhwf,tcf->tbhwc", shifted, taps).sum(0).astype(gradient.dtype)
+    return wide_einsum("tbhwf,tcf->tbhwc", received, taps).sum(0).astype(gradient.dtype)
 
 
 def kernel_gradient_by_matmul(

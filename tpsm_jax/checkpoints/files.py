@@ -21,7 +21,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, writing
 from tpsm_jax.runtime.atomic_files import replaced_folder
 
 CONFIG = "config.json"
@@ -68,8 +68,5 @@ def replaced_part(place: Path) -> Iterator[Path]:
     Raises:
       InputError: if it cannot be written.
     """
-    try:
-        with replaced_folder(place) as partial:
-            yield partial
-    except OSError as error:
-        raise InputError(f"{place} cannot be written: {error.strerror or error}") from error
+    with writing(place), replaced_folder(place) as partial:
+        yield partial

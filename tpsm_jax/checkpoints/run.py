@@ -15,7 +15,6 @@ name and renamed when it is complete.
 import dataclasses
 import math
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import jax
@@ -222,17 +221,12 @@ class Checkpoints:
         """Returns itself."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Waits and closes. An error already being raised takes precedence over one of Orbax's."""
         try:
             self._manager.close()
         except Exception as second:
-            if error is None:
+            if kind is None:
                 raise self._unwritten(second) from second
 
     def _check_room(self, needed: int) -> None:

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from tpsm_jax.checkpoints.added_fields import with_added_fields
 from tpsm_jax.checkpoints.files import CONFIG, METRICS, STEPS, VARIABLES
 from tpsm_jax.checkpoints.steps import finished_steps
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, writing
 from tpsm_jax.runtime.atomic_files import replace_text
 from tpsm_jax.runtime.disk import check_room
 
@@ -30,7 +30,7 @@ def claim_workdir(workdir: Path, config: ConfigDict) -> None:
     Raises:
       InputError: if the folder holds something else or another model's run, or cannot be written.
     """
-    try:
+    with writing(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
         present = {entry.name for entry in workdir.iterdir()}
         if VARIABLES in present:
@@ -48,8 +48,6 @@ def claim_workdir(workdir: Path, config: ConfigDict) -> None:
         probe = workdir / f".{CONFIG}.partial"
         probe.write_text("")
         probe.unlink()
-    except OSError as error:
-        raise InputError(f"{workdir} cannot be written: {error.strerror or error}") from error
 
 
 def record_config(workdir: Path, config: ConfigDict) -> None:
@@ -62,10 +60,8 @@ def record_config(workdir: Path, config: ConfigDict) -> None:
     Raises:
       InputError: if it cannot be written.
     """
-    try:
+    with writing(workdir):
         replace_text(workdir / CONFIG, json.dumps(config.to_dict(), indent=2) + "\n")
-    except OSError as error:
-        raise InputError(f"{workdir} cannot be written: {error.strerror or error}") from error
 
 
 def check_disk(workdir: Path, state_bytes: int, keep: int) -> None:

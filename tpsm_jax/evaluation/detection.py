@@ -17,12 +17,12 @@ from tpsm_jax.evaluation.keypoint_tables import (
     Frames,
     Scores,
     Table,
-    clip_key,
     compare_tables,
     read_table,
 )
 from tpsm_jax.evaluation.output import PNG, TABLES, TRUTH
 from tpsm_jax.evaluation.wide_picture import WidePicture
+from tpsm_jax.media.video_reader import without_suffix
 
 NAMES = ("akd", "mkr", "aed")
 _ROOT = Path(__file__).resolve().parents[2]
@@ -193,7 +193,7 @@ def add_scores(output: Path, models: Sequence[dict[str, Any]], tables: Sequence[
 
 
 def _frames_of(clip: dict[str, Any]) -> list[tuple[str, int]]:
-    return [(clip_key(clip["name"]), number) for number in range(clip["frames"])]
+    return [(without_suffix(clip["name"]), number) for number in range(clip["frames"])]
 
 
 def _of_clips(table: Table, wanted: set[tuple[str, int]], path: Path) -> Table:

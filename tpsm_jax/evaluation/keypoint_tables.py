@@ -136,7 +136,7 @@ def read_table(path: Path) -> Table:
       path: a text file, compressed if its name ends in .gz.
 
     Returns:
-      The table, its clips named by `clip_key`.
+      The table, its clips named by `without_suffix`, so that mp4s and PNGs of them match.
 
     Raises:
       InputError: it is not such a table.
@@ -163,11 +163,6 @@ def read_table(path: Path) -> Table:
     return Table(frames, detectors.pop())
 
 
-def clip_key(name: str) -> str:
-    """A clip's name without the suffixes of its file, so that mp4s and PNGs of them match."""
-    return without_suffix(name)
-
-
 def _open_text(path: Path) -> TextIO:
     with path.open("rb") as file:
         # What a pickle of protocol 2 and later begins with.
@@ -190,7 +185,7 @@ def _parse(line: str, where: str) -> tuple[tuple[str, int], np.ndarray | None, s
     if not isinstance(name, str) or type(number) is not int:
         raise InputError(f"{where}: file_name must be text and frame_number a whole number")
     if value is None:
-        return (clip_key(name), number), None, detector
+        return (without_suffix(name), number), None, detector
     try:
         array = np.asarray(value, np.float64)
     except (ValueError, TypeError):
@@ -201,7 +196,7 @@ def _parse(line: str, where: str) -> tuple[tuple[str, int], np.ndarray | None, s
         raise InputError(
             f"{where}: value must be key points [[x, y], ...], an embedding [a, b, ...] or null"
         )
-    return (clip_key(name), number), array, detector
+    return (without_suffix(name), number), array, detector
 
 
 def _shape_kind(value: np.ndarray) -> str | None:

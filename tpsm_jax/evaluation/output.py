@@ -18,12 +18,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, writing
 from tpsm_jax.evaluation.wide_picture import WidePicture
 from tpsm_jax.media.video_writer import FrameWriter
 from tpsm_jax.runtime.atomic_files import replace_text
@@ -49,11 +48,9 @@ def check_output(output: Path, settings: Mapping[str, Any], *, resume: bool) -> 
         `resume` is False.
     """
     settings = json.loads(json.dumps(settings))
-    try:
+    with writing(output):
         output.mkdir(parents=True, exist_ok=True)
         present = sorted(entry.name for entry in output.iterdir() if entry.name[0] != ".")
-    except OSError as error:
-        raise InputError(f"{output} cannot be written: {error.strerror or error}") from error
     if not present:
         return
     if RUN not in present:
@@ -179,13 +176,8 @@ class ClipFiles:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
+    def __exit__(self, *error: Any) -> None:
+        self._stack.__exit__(*error)
 
     def _end_thread(self, kind: type[BaseException] | None, *_: object) -> None:
         self._thread.shutdown(cancel_futures=kind is not None)

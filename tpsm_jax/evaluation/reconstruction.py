@@ -99,11 +99,18 @@ class Reconstructor:
         mesh = make_mesh(devices or jax.local_devices())
         self.batch_size = frames_at_once(batch_size, mesh.size)
         self._mode = mode
-        self._l1_only = l1_only
-        self._mesh, self._first = mesh, mesh.devices.flat[0]
+        self._first = mesh.devices.flat[0]
         self._batch_sharding, self._replicated = batch_sharding(mesh), replicated(mesh)
         self._variables = jax.device_put(variables, self._replicated)
-        self._vgg19 = None if vgg19 is None else jax.device_put(vgg19, self._first)
+        self._drive = functools.partial(
+            _drive, self._model, self._variables, mesh=mesh, mode=mode, find=not l1_only
+        )
+        self._measure = functools.partial(
+            measure,
+            None if vgg19 is None else jax.device_put(vgg19, self._first),
+            with_truth=mode == RECONSTRUCTION,
+            l1_only=l1_only,
+        )
 
     def run(
         self,
@@ -142,26 +149,10 @@ class Reconstructor:
                 before = batch[:1], still["source"]
                 if self._mode == "relative":
                     motion = self._motion(points, batch[:1])
-            outputs = _drive(
-                self._model,
-                self._variables,
-                encoded,
-                jax.device_put(batch, self._batch_sharding),
-                motion,
-                mesh=self._mesh,
-                mode=self._mode,
-                find=not self._l1_only,
-            )
+            outputs = self._drive(encoded, jax.device_put(batch, self._batch_sharding), motion)
             images = outputs.pop("images")
-            numbers, last = measure(
-                self._vgg19,
-                still,
-                jax.device_put(batch, self._first),
-                before,
-                jax.device_put(outputs, self._first),
-                with_truth=self._mode == RECONSTRUCTION,
-                l1_only=self._l1_only,
-            )
+            driving, outputs = jax.device_put((batch, outputs), self._first)
+            numbers, last = self._measure(still, driving, before, outputs)
             # Only the last batch of a clip is not full, and nothing comes after it.
             before = batch[-1:], last
             return images, numbers

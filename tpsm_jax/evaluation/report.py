@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -60,11 +60,6 @@ dl { display: grid; grid-template-columns: max-content 1fr; gap: .1em 1em; } dd 
 """
 
 
-class _Shown(NamedTuple):
-    role: str
-    clip: Mapping[str, Any]
-
-
 def write_report(
     output: Path,
     metrics: Mapping[str, Any],
@@ -100,8 +95,8 @@ def write_report(
     replace_text(output / REPORT, page)
 
 
-def _choose(model: Mapping[str, Any]) -> list[_Shown]:
-    """The best, median and worst clip, by L1 if there is a truth; no clip twice."""
+def _choose(model: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The best, median and worst clip with its role, by L1 if there is a truth; no clip twice."""
     name = "l1" if "l1" in model["totals"] else "keypoints"
 
     def key(clip: Mapping[str, Any]) -> tuple[bool, float, str]:
@@ -112,7 +107,7 @@ def _choose(model: Mapping[str, Any]) -> list[_Shown]:
     roles = {0: "best", len(ordered) // 2: "median", len(ordered) - 1: "worst"}
     if len(ordered) < 3:
         roles = {0: "best", 1: "worst"} if len(ordered) == 2 else {0: "all there is"}
-    return [_Shown(role, ordered[index]) for index, role in sorted(roles.items())]
+    return [(role, ordered[index]) for index, role in sorted(roles.items())]
 
 
 def _draw_sheets(

@@ -6,7 +6,6 @@ import struct
 import tempfile
 import zlib
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -49,12 +48,7 @@ class WidePicture:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
                 self._encode()

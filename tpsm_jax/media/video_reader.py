@@ -48,11 +48,6 @@ class FrameSource:
     audio_codec: str | None
     _read: Callable[[], Iterator[np.ndarray]]
 
-    @property
-    def has_audio(self) -> bool:
-        """Whether there is a sound track."""
-        return self.audio_codec is not None
-
     def __iter__(self) -> Iterator[np.ndarray]:
         return self._read()
 

@@ -5,9 +5,9 @@ import os
 import shutil
 import subprocess
 import tempfile
+import uuid
 import warnings
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -76,12 +76,7 @@ class FrameWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
                 self._frames.finish(self._audio)
@@ -115,7 +110,7 @@ class _PictureFolder:
             raise InputError(f"{self._path} is a file: name another folder for the frames")
         if self._path.is_dir() and not all(_is_frame(file) for file in self._path.iterdir()):
             raise InputError(f"{self._path} holds other files than frames: name another folder")
-        self._temporary = _reserve(self._path, "", folder=True)
+        self._temporary = _reserve(self._path, "")
 
     def write(self, frame: np.ndarray) -> None:
         file = self._temporary / f"{self._count:04d}.png"
@@ -129,7 +124,6 @@ class _PictureFolder:
         del audio
         if not self._count:
             raise InputError(f"there was no frame to write to {self._path}")
-        self._temporary.chmod(0o777 & ~_umask())
         replace_folder(self._temporary, self._path)
 
     def discard(self) -> None:
@@ -194,7 +188,6 @@ class _VideoFile:
             raise self._failure()
         if audio is not None and audio.audio_codec and self._suffix in _AUDIO:
             self._add_audio(audio)
-        self._temporary.chmod(0o666 & ~_umask())
         os.replace(self._temporary, self._path)
 
     def _add_audio(self, audio: FrameSource) -> None:
@@ -209,7 +202,11 @@ class _VideoFile:
         command += ["-map", "0:v:0", "-map", "1:a:0", "-c:v", "copy", "-movflags", "+faststart"]
         try:
             for encoder in encoders:
-                if _succeeds([*command, "-c:a", encoder, str(muxed.resolve())]):
+                whole = [*command, "-c:a", encoder, str(muxed.resolve())]
+                done = subprocess.run(
+                    whole, stdin=subprocess.DEVNULL, start_new_session=True, check=False
+                )
+                if done.returncode == 0:
                     os.replace(muxed, self._temporary)
                     return
             message = f"the sound of {audio.path} was left out: ffmpeg cannot read it"
@@ -232,35 +229,20 @@ class _VideoFile:
         self._temporary.unlink(missing_ok=True)
 
 
-def _succeeds(command: list[str]) -> bool:
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+def _reserve(path: Path, suffix: str) -> Path:
+    """A hidden empty file next to `path`, or a folder if it has no suffix: a trial of writing."""
+    reserved = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{suffix}")
     try:
-        return process.wait() == 0
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _reserve(path: Path, suffix: str, *, folder: bool = False) -> Path:
-    """A hidden empty file or folder next to `path`: writing there is tried, not guessed."""
-    prefix = f".{path.name}."
-    try:
-        if folder:
-            return Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
-        handle, name = tempfile.mkstemp(suffix, prefix, path.parent)
+        if suffix:
+            reserved.touch(exist_ok=False)
+        else:
+            reserved.mkdir()
     except OSError as error:
         reason = error.strerror or error
         raise InputError(f"cannot write {path}: {reason} ({path.parent}/)") from None
-    os.close(handle)
-    return Path(name)
+    return reserved
 
 
 def _is_frame(file: Path) -> bool:
     # Hidden files belong to the system, such as .DS_Store.
     return file.name.startswith(".") or (file.suffix == ".png" and file.stem.isdigit())
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -146,16 +146,16 @@ def animation_sheet(
     """
     frames = len(driving)
     values = {name: value for name, value in outputs.items() if value is not None}
-    grid = None
     if "deformation" in values:
-        grid = identity_grid(*np.asarray(values["deformation"]).shape[1:3])
+        deformation = np.asarray(values["deformation"])
+        values["flow"] = deformation - identity_grid(*deformation.shape[1:3])
         if largest_flow is None:
-            flow = np.nan_to_num(np.asarray(values["deformation"]) - grid)
+            flow = np.nan_to_num(values["flow"])
             largest_flow = max(float(np.hypot(flow[..., 0], flow[..., 1]).max()), 1e-6)
     rows = []
     for index in range(frames):
         one = {name: _frame(value, index) for name, value in values.items()}
-        cells = _cells(one, _frame(source, index), _frame(driving, index), grid, largest_flow, size)
+        cells = _cells(one, _frame(source, index), _frame(driving, index), largest_flow, size)
         wrap = wrap or len(cells)
         rows += [cells[start : start + wrap] for start in range(0, len(cells), wrap)]
     return _assemble(rows, size)
@@ -173,7 +173,6 @@ def _cells(
     one: Mapping[str, Any],
     source: np.ndarray,
     driving: np.ndarray,
-    grid: np.ndarray | None,
     largest_flow: float | None,
     size: int,
 ) -> list[tuple[str, np.ndarray]]:
@@ -193,9 +192,8 @@ def _cells(
         for number in range(maps.shape[-1]):
             cells.append((f"share {number}", to_uint8(maps[..., number])))
         cells.append(("shares", contribution_maps_to_color(maps)))
-    if grid is not None:
-        flow = one["deformation"] - grid
-        cells.append(("flow", flow_to_color(flow, largest=largest_flow)))
+    if "flow" in one:
+        cells.append(("flow", flow_to_color(one["flow"], largest=largest_flow)))
     for mask in one.get("occlusion_map", ()):
         cells.append((f"mask {mask.shape[0]}", to_uint8(mask[..., 0])))
     for name in ("deformed", "prediction"):

@@ -5,7 +5,7 @@ A config chooses its family by `model_params.family`; without that field it is `
 
 import functools
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -64,7 +64,7 @@ def init_variables(
     height: int,
     width: int,
     *,
-    networks: Iterable[str] | None = None,
+    networks: Collection[str] | None = None,
 ) -> Variables:
     """Draws the variables of an untrained model.
 
@@ -87,11 +87,11 @@ def init_variables(
     image = jnp.zeros((1, height, width, 3))
     # A family without a batch norm has no batch_stats, and callers look both up.
     variables = {"batch_stats": {}, **nn.init(run_every_network, model)(rng, image)}
-    return variables if networks is None else _choose(variables, networks)
+    return variables if networks is None else choose_networks(variables, networks)
 
 
 def variable_shapes(
-    model_params: Mapping[str, Any], *, networks: Iterable[str] | None = None
+    model_params: Mapping[str, Any], *, networks: Collection[str] | None = None
 ) -> Variables:
     """The variables that a config describes, without computing any.
 
@@ -107,13 +107,13 @@ def variable_shapes(
     # depend on whether JAX has 64 bits.
     text = json.dumps(model_params, sort_keys=True, default=dict)
     shapes = _variable_shapes(text, jax.config.jax_enable_x64)  # type: ignore[attr-defined]
-    return shapes if networks is None else _choose(shapes, networks)
+    return shapes if networks is None else choose_networks(shapes, networks)
 
 
-def _choose(variables: Variables, networks: Iterable[str]) -> Variables:
-    wanted = set(networks)
+def choose_networks(variables: Variables, networks: Collection[str]) -> Variables:
+    """The variables, in all their collections, of the networks that are named."""
     return {
-        collection: {name: tree for name, tree in by_network.items() if name in wanted}
+        collection: {name: tree for name, tree in by_network.items() if name in networks}
         for collection, by_network in variables.items()
     }
 

@@ -9,37 +9,31 @@ from tpsm_jax.nn.layers import Dtype
 
 
 class HourglassEncoder(nn.Module):
-    """Halves the size `num_blocks` times; see `Hourglass` for the attributes."""
+    """Halves the size once for each of `features`, the numbers of its blocks' features."""
 
-    block_expansion: int
-    num_blocks: int
-    max_features: int
+    features: tuple[int, ...]
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> list[jax.Array]:
         outputs = [x]
-        for i in range(self.num_blocks):
-            features = min(self.max_features, self.block_expansion * 2 ** (i + 1))
+        for i, features in enumerate(self.features):
             block = DownBlock(features, dtype=self.dtype, name=f"down_blocks_{i}")
             outputs.append(block(outputs[-1]))
         return outputs
 
 
 class HourglassDecoder(nn.Module):
-    """Doubles the size `num_blocks` times; each time appends the encoder's output of that size."""
+    """Doubles the size as often; each time appends the encoder's output of that size."""
 
-    block_expansion: int
-    num_blocks: int
-    max_features: int
+    features: tuple[int, ...]
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, encoder_outputs: list[jax.Array]) -> list[jax.Array]:
         *skips, x = encoder_outputs
         outputs = []
-        for i, skip in enumerate(reversed(skips)):
-            features = min(self.max_features, self.block_expansion * 2 ** (self.num_blocks - 1 - i))
+        for i, (features, skip) in enumerate(zip(self.features, reversed(skips), strict=True)):
             x = UpBlock(features, dtype=self.dtype, name=f"up_blocks_{i}")(x)
             x = jnp.concatenate([x, skip.astype(x.dtype)], axis=-1)
             outputs.append(x)
@@ -62,9 +56,12 @@ class Hourglass(nn.Module):
     dtype: Dtype = jnp.float32
 
     def setup(self) -> None:
-        sizes = (self.block_expansion, self.num_blocks, self.max_features, self.dtype)
-        self.encoder = HourglassEncoder(*sizes)
-        self.decoder = HourglassDecoder(*sizes)
+        features = [
+            min(self.max_features, self.block_expansion * 2**level)
+            for level in range(self.num_blocks + 1)
+        ]
+        self.encoder = HourglassEncoder(tuple(features[1:]), self.dtype)
+        self.decoder = HourglassDecoder(tuple(reversed(features[:-1])), self.dtype)
 
     def __call__(self, x: jax.Array) -> list[jax.Array]:
         """Args: x: [B, H, W, C]. Returns: all decoder outputs, the last [B, H, W, features + C]."""

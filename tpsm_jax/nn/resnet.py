@@ -1,5 +1,6 @@
 """ResNet-18 with torchvision's names and a last linear layer of any size."""
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -23,24 +24,16 @@ class BasicBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        def convolve(x: jax.Array, kernel_size: int, strides: int, name: str) -> jax.Array:
-            return conv(
-                x.shape[-1],
-                self.features,
-                kernel_size,
-                strides=strides,
-                use_bias=False,
-                kernel_init=kaiming_normal,
-                dtype=self.dtype,
-                name=name,
-            )(x)
-
-        out = convolve(x, 3, self.strides, "conv1")
+        channels, features = x.shape[-1], self.features
+        layer = functools.partial(
+            conv, use_bias=False, kernel_init=kaiming_normal, dtype=self.dtype
+        )
+        out = layer(channels, features, 3, strides=self.strides, name="conv1")(x)
         out = nn.relu(BatchNorm(self.dtype, name="bn1")(out, train=train))
-        out = convolve(out, 3, 1, "conv2")
+        out = layer(features, features, 3, name="conv2")(out)
         out = BatchNorm(self.dtype, name="bn2")(out, train=train)
-        if self.strides != 1 or x.shape[-1] != self.features:
-            x = convolve(x, 1, self.strides, "downsample_0")
+        if self.strides != 1 or channels != features:
+            x = layer(channels, features, 1, strides=self.strides, name="downsample_0")(x)
             x = BatchNorm(self.dtype, name="downsample_1")(x, train=train)
         return nn.relu(out + x)
 

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import jax
@@ -24,7 +23,7 @@ from tqdm import tqdm
 
 from tpsm_jax.checkpoints.files import METRICS
 from tpsm_jax.checkpoints.steps import HELD_OUT_L1, LOSS
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, writing
 from tpsm_jax.runtime.atomic_files import replace_text
 
 TENSORBOARD = "tensorboard"
@@ -63,7 +62,7 @@ class Log:
         self._keeps = jax.process_index() == 0
         self._tensorboard = _tensorboard_writer(workdir, start) if tensorboard else None
         path = workdir / METRICS if self._keeps else Path(os.devnull)
-        with _named(path):
+        with writing(path):
             if self._keeps:
                 drop_lines_after(path, start)
             self._file = open(path, "a")  # noqa: SIM115  # __exit__ closes it
@@ -127,7 +126,7 @@ class Log:
         }
         self._since, self._steps, self._waited = time.perf_counter(), 0, 0.0
         strict = {key: value if math.isfinite(value) else None for key, value in line.items()}
-        with _named(self._workdir / METRICS):
+        with writing(self._workdir / METRICS):
             self._file.write(json.dumps(strict) + "\n")
             self._file.flush()
         self._on_the_bar |= {
@@ -135,7 +134,7 @@ class Log:
         }
         self._bar.set_postfix(self._on_the_bar, refresh=False)
         if self._tensorboard:
-            with _named(self._workdir / TENSORBOARD):
+            with writing(self._workdir / TENSORBOARD):
                 for key, value in line.items():
                     if key != "step":
                         self._tensorboard.add_scalar(key, value, step)
@@ -154,24 +153,19 @@ class Log:
             return
         folder = self._workdir / "pictures"
         partial = folder / f".{step:08d}.partial"
-        with _named(folder):
+        with writing(folder):
             folder.mkdir(exist_ok=True)
             Image.fromarray(picture).save(partial, format="PNG")
             os.replace(partial, folder / f"{step:08d}.png")
         if self._tensorboard:
-            with _named(self._workdir / TENSORBOARD):
+            with writing(self._workdir / TENSORBOARD):
                 self._tensorboard.add_image("pictures", picture, step, dataformats="HWC")
 
     def __enter__(self) -> Self:
         """Nothing is to be done."""
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Closes the files and leaves the bar's line.
 
         Raises:
@@ -183,16 +177,8 @@ class Log:
             self._file.close()
         if self._tensorboard:
             place = self._workdir / TENSORBOARD
-            with contextlib.suppress(OSError) if error else _named(place):
+            with contextlib.suppress(OSError) if kind else writing(place):
                 self._tensorboard.close()
-
-
-@contextlib.contextmanager
-def _named(place: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{place} cannot be written: {error.strerror or error}") from error
 
 
 def drop_lines_after(path: Path, step: int) -> None:
@@ -226,7 +212,7 @@ def _tensorboard_writer(workdir: Path, start: int) -> Any:
         return None
     # The viewer hides what an interrupted run wrote of later steps.
     place = workdir / TENSORBOARD
-    with _named(place):
+    with writing(place):
         return module.SummaryWriter(
             str(place),
             purge_step=start + 1,

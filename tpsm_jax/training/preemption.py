@@ -2,7 +2,6 @@
 
 import signal
 import threading
-from types import FrameType, TracebackType
 from typing import Any, Self
 
 import jax
@@ -44,17 +43,12 @@ class Preemption:
             self._before = signal.signal(signal.SIGTERM, self._ask)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Restores the handler that was there before."""
         if self._installs:
             signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
+    def _ask(self, *_: object) -> None:
         self._asked = True
         # A second signal ends the process at once.
         signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)

@@ -11,7 +11,6 @@ from ml_collections import ConfigDict
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.interface import Stage, Variables
 from tpsm_jax.models.registry import build_model, family_of, init_variables, variable_shapes
-from tpsm_jax.nn.layers import Dtype
 from tpsm_jax.training.losses import make_features, random_vgg19
 from tpsm_jax.training.optimizer import for_one_network, freeze, frozen_parameters, make_optimizer
 from tpsm_jax.training.recipes import avd, model_recipe
@@ -41,7 +40,7 @@ def make_model_trainer(
     Raises:
       InputError: if the given weights do not fit the config, or VGG-19's are needed and not given.
     """
-    dtype = compute_dtype(config)
+    dtype = jnp.dtype(config.compute_dtype)
     remat = set(config.remat)
     model = build_model(config.model_params, dtype=dtype, remat=remat - {"vgg19"})
     features = make_features(config.perceptual_features, dtype=dtype, remat="vgg19" in remat)
@@ -82,7 +81,7 @@ def make_avd_trainer(
       variables: variables of the trained model. Its `avd_network`, if there is one, is trained
         further.
     """
-    model = build_model(config.model_params, dtype=compute_dtype(config))
+    model = build_model(config.model_params, dtype=jnp.dtype(config.compute_dtype))
     groups = family_of(config.model_params).optimizers("avd")
     recipe = avd.make_recipe(
         config,
@@ -135,11 +134,6 @@ def _make_trainer(
         constants=constants,
         state_sharding=config.state_sharding,
     )
-
-
-def compute_dtype(config: ConfigDict) -> Dtype:
-    """The type that convolutions are computed in."""
-    return jnp.dtype(config.compute_dtype)
 
 
 def _make_optimizers(

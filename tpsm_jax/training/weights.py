@@ -12,6 +12,7 @@ from tpsm_jax.checkpoints.steps import finished_steps
 from tpsm_jax.checkpoints.vgg19 import check_vgg19, load_vgg19
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.interface import Stage, Variables
+from tpsm_jax.models.registry import choose_networks
 
 
 def load_initial_networks(config: ConfigDict, workdir: Path) -> Variables | None:
@@ -72,13 +73,7 @@ def initial_networks(variables: Variables, names: Sequence[str]) -> Variables:
             raise InputError(
                 f"init_networks: the checkpoint has no {name!r}, only {', '.join(sorted(present))}"
             )
-    wanted = set(names or present)
-    return {
-        collection: {
-            name: jax.device_get(tree) for name, tree in networks.items() if name in wanted
-        }
-        for collection, networks in variables.items()
-    }
+    return jax.device_get(choose_networks(variables, names or present))
 
 
 def check_init_networks(names: Sequence[str], stage: Sequence[str]) -> None:

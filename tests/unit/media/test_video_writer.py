@@ -70,7 +70,7 @@ def test_an_older_folder_of_frames_is_replaced_but_no_other(tmp_path):
 def sound(path):
     """(codec, seconds) of the sound, decoded by ffmpeg, or None."""
     clip = open_video(path)
-    if not clip.has_audio:
+    if clip.audio_codec is None:
         return None
     raw = path.with_name("sound.raw")
     ffmpeg("-i", path, "-vn", "-ac", 1, "-ar", 8000, "-f", "s16le", raw)

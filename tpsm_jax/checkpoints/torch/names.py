@@ -3,10 +3,10 @@
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from tpsm_jax.checkpoints.torch.keys import (
     Leaf,
@@ -22,6 +22,7 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.models.interface import Family, Variables
 from tpsm_jax.models.registry import family_of
 
+_EPOCH = "epoch"  # the entry with the number of epochs that were trained
 _NAMES_SHOWN = 3
 
 State = Mapping[str, Any]
@@ -45,26 +46,19 @@ class ImportReport(NamedTuple):
     epoch: int | None
 
 
-@dataclass
-class _Differences:
+class _Differences(NamedTuple):
     """Names of tensors that do not fit, grouped by what is wrong."""
 
-    missing: list[str] = field(default_factory=list)
-    unexpected: list[str] = field(default_factory=list)
-    misshapen: list[str] = field(default_factory=list)
+    missing: list[str]
+    unexpected: list[str]
+    misshapen: list[str]
 
     def __str__(self) -> str:
-        parts = [
-            _count(self.missing, "missing"),
-            _count(self.unexpected, "unexpected"),
-            _count(self.misshapen, "of another shape or type"),
-        ]
-        return "; ".join(part for part in parts if part)
+        kinds = zip(self, ("missing", "unexpected", "of another shape or type"), strict=True)
+        return "; ".join(_count(names, what) for names, what in kinds if names)
 
 
 def _count(names: list[str], what: str) -> str:
-    if not names:
-        return ""
     listed = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
     return f"{len(names)} tensor{'s are' if len(names) > 1 else ' is'} {what} ({listed})"
 
@@ -91,7 +85,7 @@ def variables_from_torch(
     family, layout = family_of(model_params), layout_of(model_params)
     leaves = network_leaves(model_params)
     states = _network_states(checkpoint, leaves, family)
-    differences = _Differences()
+    differences = _Differences([], [], [])
     for network, state in states.items():
         constants = layout.constants(network, model_params)
         optional = counter_keys(leaves[network])
@@ -106,7 +100,12 @@ def variables_from_torch(
         )
     for network, state in states.items():
         _check_constants(network, state, layout.constants(network, model_params))
-    variables = _collect(states, leaves)
+    arrays = {
+        (leaf.collection, network, *leaf.path): _float32(state[leaf.key])
+        for network, state in states.items()
+        for leaf in leaves[network]
+    }
+    variables = {"params": {}, "batch_stats": {}, **unflatten_dict(arrays)}
     return variables, _report(checkpoint, states, leaves, family, layout)
 
 
@@ -131,14 +130,13 @@ def vgg19_from_torch(checkpoint: Any) -> Variables:
     expected = {leaf.key: leaf.shape for leaf in leaves}
     last = max(int(key.split(".")[1]) for key in expected)
     used = {key: value for key, value in checkpoint.items() if _feature_index(key) <= last}
-    differences = _Differences()
+    differences = _Differences([], [], [])
     _compare("vgg19", used, expected, (), differences)
     if str(differences):
         raise InputError(f"these are not torchvision's VGG-19 weights: {differences}")
-    variables: Variables = {}
-    for leaf in leaves:
-        _place(variables, (leaf.collection, *leaf.path), used[leaf.key])
-    return variables
+    return unflatten_dict(
+        {(leaf.collection, *leaf.path): _float32(used[leaf.key]) for leaf in leaves}
+    )
 
 
 def torch_from_variables(
@@ -154,16 +152,15 @@ def torch_from_variables(
       Network -> key -> array, for the networks that are in `variables`. Counters are 0.
     """
     layout = layout_of(model_params)
+    arrays = flatten_dict(variables)
     checkpoint = {}
     for network, leaves in network_leaves(model_params).items():
         if network not in variables["params"]:
             continue
         state = OrderedDict(layout.constants(network, model_params))
         for leaf in leaves:
-            array = variables[leaf.collection][network]
-            for name in leaf.path:
-                array = array[name]
-            state[leaf.key] = array_to_torch(np.asarray(array))
+            array = np.asarray(arrays[leaf.collection, network, *leaf.path])
+            state[leaf.key] = array_to_torch(array)
         for key in counter_keys(leaves):
             state[key] = np.zeros((), np.int64)
         checkpoint[network] = state
@@ -249,19 +246,9 @@ def _hints(
     ]
 
 
-def _collect(states: Mapping[str, State], leaves: Mapping[str, list[Leaf]]) -> Variables:
-    variables: Variables = {"params": {}, "batch_stats": {}}
-    for network, state in states.items():
-        for leaf in leaves[network]:
-            _place(variables, (leaf.collection, network, *leaf.path), state[leaf.key])
-    return variables
-
-
-def _place(tree: dict[str, Any], path: tuple[str, ...], tensor: np.ndarray) -> None:
-    for name in path[:-1]:
-        tree = tree.setdefault(name, {})
+def _float32(tensor: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):  # a float64 that overflows is reported as not finite
-        tree[path[-1]] = np.array(array_from_torch(tensor), np.float32, order="C")
+        return np.array(array_from_torch(tensor), np.float32, order="C")
 
 
 def _report(
@@ -282,8 +269,8 @@ def _report(
                 for leaf in leaves[network]
                 if not np.isfinite(tensors[leaf.key].astype(np.float32, copy=False)).all()
             ]
-    epoch = checkpoint.get(layout.epoch)
-    known = {*states, layout.epoch, *layout.training_state}
+    epoch = checkpoint.get(_EPOCH)
+    known = {*states, _EPOCH, *layout.training_state}
     return ImportReport(
         networks=sizes,
         absent=tuple(name for name in family.lost_without if name in leaves and name not in states),

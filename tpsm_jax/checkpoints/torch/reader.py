@@ -136,13 +136,9 @@ def _read_zip(path: Path, buffer: mmap.mmap) -> Any:
     if order not in (b"little", b"big"):
         raise InputError(f"its byte order is {shown(order)}: the file is corrupt")
 
-    def load(storage: StorageRecord) -> np.ndarray:
-        data = record(f"{top}data/{storage.key}")
-        _check_size(storage, len(data))
-        return _decode(data, storage.type, ">" if order == b"big" else "<")
-
     tree, _ = unpickle(bytes(record(pickles[0])))
-    return _Builder(load).build(tree)
+    builder = _Builder(lambda key: record(f"{top}data/{key}"), ">" if order == b"big" else "<")
+    return builder.build(tree)
 
 
 def _zip_record(buffer: mmap.mmap, info: zipfile.ZipInfo) -> memoryview:
@@ -183,14 +179,12 @@ def _read_legacy(buffer: mmap.mmap) -> Any:
         raise InputError("its list of storages is corrupt")
     storages = _locate_legacy_storages(buffer, position, keys, records)
 
-    def load(storage: StorageRecord) -> np.ndarray:
-        if storage.key not in storages:
-            raise InputError(f"its storage {shown(storage.key)} is missing: the file is corrupt")
-        data = storages[storage.key]
-        _check_size(storage, len(data))
-        return _decode(data, storage.type, "<")
+    def data(key: str) -> memoryview:
+        if key not in storages:
+            raise InputError(f"its storage {shown(key)} is missing: the file is corrupt")
+        return storages[key]
 
-    return _Builder(load).build(tree)
+    return _Builder(data, "<").build(tree)
 
 
 def _locate_legacy_storages(
@@ -212,15 +206,6 @@ def _locate_legacy_storages(
     return found
 
 
-def _check_size(storage: StorageRecord, size: int) -> None:
-    expected = storage.root_numel * storage.type.itemsize
-    if size != expected:
-        raise InputError(
-            f"its storage {shown(storage.key)} has {size} bytes where {expected} are declared: "
-            "the file is corrupt"
-        )
-
-
 def _decode(data: memoryview, storage_type: StorageType, order: Literal["<", ">"]) -> np.ndarray:
     """Decodes elements to native order; a view of the file if that needs no conversion."""
     if storage_type.dtype == "bool":
@@ -240,8 +225,8 @@ def _is_key(key: object) -> bool:
 class _Builder:
     """Puts arrays in the places of records, and plain dicts in the places of state dicts."""
 
-    def __init__(self, load: Callable[[StorageRecord], np.ndarray]):
-        self._load = load
+    def __init__(self, data: Callable[[str], memoryview], order: Literal["<", ">"]):
+        self._data, self._order = data, order
         self._storages: dict[str, np.ndarray] = {}
         # Shared objects stay shared: a small file could describe an exponentially large tree.
         self._built: dict[int, Any] = {}
@@ -270,6 +255,16 @@ class _Builder:
         if isinstance(node, (list, tuple)):
             return type(node)(self.build(value, depth) for value in node)
         raise InputError(f"it holds {shown(node)} where a value is expected")
+
+    def _load(self, storage: StorageRecord) -> np.ndarray:
+        data = self._data(storage.key)
+        expected = storage.root_numel * storage.type.itemsize
+        if len(data) != expected:
+            raise InputError(
+                f"its storage {shown(storage.key)} has {len(data)} bytes where {expected} are "
+                "declared: the file is corrupt"
+            )
+        return _decode(data, storage.type, self._order)
 
     def _tensor(self, record: TensorRecord) -> np.ndarray:
         key = record.storage.key

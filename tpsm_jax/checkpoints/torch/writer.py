@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tpsm_jax.checkpoints.torch.unpickling import STORAGE_DTYPES
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, writing
 from tpsm_jax.runtime.atomic_files import replaced
 
 _STORAGE_NAMES = {dtype: name for name, dtype in STORAGE_DTYPES.items()}
@@ -43,12 +43,10 @@ def write_torch_file(path: str | Path, tree: Any) -> None:
         raise InputError(f"{path} is a folder; give the name of a file")
     pickler = _Pickler()
     data = pickler.dump(tree)
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replaced(path) as partial:
             _write_archive(partial, data, pickler.storages)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def _write_archive(path: Path, data: bytes, storages: list[np.ndarray]) -> None:

@@ -64,7 +64,10 @@ def make_page(
     # "</script>" within the data would end it.
     data = json.dumps(content).replace("<", "\\u003c")
     page = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    return _write(output, page.replace(_PLACE, data)), len(pairs)
+    place = output / "index.html"
+    output.mkdir(parents=True, exist_ok=True)
+    replace_text(place, page.replace(_PLACE, data))
+    return place, len(pairs)
 
 
 def _clips(folder: Path) -> dict[str, Path]:
@@ -96,10 +99,3 @@ def _distinct(a: Path, b: Path) -> tuple[str, str]:
     both = zip(parts_a, parts_b, strict=False)
     same = next(index for index, (one, other) in enumerate(both) if one != other)
     return parts_a[same], parts_b[same]
-
-
-def _write(output: Path, page: str) -> Path:
-    output.mkdir(parents=True, exist_ok=True)
-    place = output / "index.html"
-    replace_text(place, page)
-    return place

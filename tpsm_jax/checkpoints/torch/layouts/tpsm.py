@@ -54,6 +54,5 @@ def _settings(shapes: Shapes, model_params: ModelParams) -> dict[str, tuple[Any,
 TPSM = Layout(
     constants=_constants,
     settings=_settings,
-    epoch="epoch",
     training_state=("optimizer", "optimizer_bg_predictor", "optimizer_avd"),
 )
