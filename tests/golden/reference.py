@@ -1,8 +1,8 @@
 """The official PyTorch networks, built from our configurations and filled with given weights.
 
-Only `make_golden.py` and `parity.py` use this, and only when a checkout of the official code and
-PyTorch are there; no test imports it. Arrays go in and come out as the library has them: pictures
-[B, H, W, C], keypoints [B, N, 2].
+Only tests/golden/make.py and tests/official/parity.py use this, and only when a checkout of the
+official code and PyTorch are there; no test imports it. Arrays go in and come out as the library
+has them: pictures [B, H, W, C], keypoints [B, N, 2].
 """
 
 import contextlib
@@ -12,6 +12,7 @@ import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -53,15 +54,17 @@ def build_networks(model_params: Mapping[str, Any]) -> dict[str, torch.nn.Module
     """The official networks in evaluation mode, with their own initial weights.
 
     Args:
-      model_params: the official YAML's `model_params`.
+      model_params: the official YAML's `model_params`, and the ResNets' `blocks` if not 2.
 
     Returns:
       Checkpoint name -> network; `bg_predictor` only when `bg` is set.
     """
     common = model_params["common_params"]
     module = importlib.import_module
+    with _resnets_of(model_params.get("kp_detector_params", {})):
+        kp_detector = module("modules.keypoint_detector").KPDetector(**common)
     networks = {
-        "kp_detector": module("modules.keypoint_detector").KPDetector(**common),
+        "kp_detector": kp_detector,
         "dense_motion_network": module("modules.dense_motion").DenseMotionNetwork(
             **common, **model_params["dense_motion_params"]
         ),
@@ -73,8 +76,17 @@ def build_networks(model_params: Mapping[str, Any]) -> dict[str, torch.nn.Module
         ),
     }
     if common["bg"]:
-        networks["bg_predictor"] = module("modules.bg_motion_predictor").BGMotionPredictor()
+        with _resnets_of(model_params.get("bg_predictor_params", {})):
+            networks["bg_predictor"] = module("modules.bg_motion_predictor").BGMotionPredictor()
     return {name: network.eval() for name, network in networks.items()}
+
+
+def _resnets_of(params: Mapping[str, Any]) -> contextlib.AbstractContextManager[Any]:
+    """Within, torchvision's resnet18 has `params["blocks"]` blocks in each layer; 2 if absent."""
+    models = importlib.import_module("torchvision.models")
+    layers = [params.get("blocks", 2)] * 4
+    resnet = models.ResNet(models.resnet.BasicBlock, layers)
+    return mock.patch.object(models, "resnet18", return_value=resnet)
 
 
 def load_procedural(networks: Mapping[str, torch.nn.Module], seed: int) -> None:

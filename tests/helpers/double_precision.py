@@ -12,7 +12,6 @@ import jax.numpy as jnp
 
 from tpsm_jax.models import avd_network
 from tpsm_jax.nn.batch_norm import BatchNorm
-from tpsm_jax.training import setup
 
 _CONVOLVE = jax.lax.conv_general_dilated
 # Of numbers, in a convolution that XLA's slow routine may compute.
@@ -34,7 +33,7 @@ def double_precision() -> Iterator[None]:
     """Within, every module of the library says float64 where it says float32.
 
     What was imported before keeps its constants and default arguments: networks are to be built
-    with their `dtype` given, as the trainers do, and variables to be given in float64.
+    with their `dtype` given, for trainers by `compute_dtype`, and variables in float64.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(jax.enable_x64(True))
@@ -43,8 +42,6 @@ def double_precision() -> Iterator[None]:
                 if name.startswith("tpsm_jax.") and hasattr(module, alias):
                     double = _Double(getattr(module, alias))
                     stack.enter_context(mock.patch.object(module, alias, double))
-        double_dtype = mock.patch.object(setup, "compute_dtype", return_value=jnp.float64)
-        stack.enter_context(double_dtype)
         # Its normalizations are the only layers whose type nobody gives.
         batch_norm = functools.partial(BatchNorm, jnp.float64)
         stack.enter_context(mock.patch.object(avd_network, "BatchNorm", batch_norm))

@@ -31,7 +31,6 @@ from tpsm_jax.checkpoints.torch.keys import vgg19_leaves
 from tpsm_jax.ops.coordinates import coordinate_grid
 from tpsm_jax.ops.thin_plate_spline import ThinPlateSpline
 from tpsm_jax.parallel.sharding import make_mesh
-from tpsm_jax.runtime.quick_compile import quick_compiler_options
 from tpsm_jax.training import schedule
 from tpsm_jax.training import step as training_step
 from tpsm_jax.training.losses import make_features
@@ -43,8 +42,6 @@ from tpsm_jax.training.setup import make_avd_trainer, make_model_trainer
 LOSSES, STATISTICS, TENSORS = 1e-5, 1e-5, 1e-5
 # Of the typical tensor's norm: what rounding may leave of a tensor that has no gradient.
 ROUNDING = 1e-7
-# The code behind XLA's own optimizations is left as it comes: it compiles in half the time.
-QUICKLY = quick_compiler_options()
 OPTIMIZERS = {
     "learning_rate/generator": "rates/optimizer",
     "learning_rate/bg_predictor": "rates/optimizer_bg_predictor",
@@ -58,6 +55,7 @@ def make_config(case):
     config = get_base_config()
     config.model_params = ConfigDict(case.model_params)
     config.image_size = (cases.SIZE, cases.SIZE)
+    config.compute_dtype = "float64"
     config.train_params = ConfigDict(cases.train_params(case))
     return config
 
@@ -132,7 +130,8 @@ def follow(step, before, model_params):
         metrics.append(jax.device_get(found))
         tables[f"gradient_{number}"] = table(gradients)
     statistics = jax.device_get(state.batch_stats)
-    tables["update"] = table(jax.tree.map(jnp.subtract, state.params, before.params))
+    pair = jax.device_get((state.params, before.params))
+    tables["update"] = table(jax.tree.map(np.subtract, *pair))
     mean, square, counts = {}, {}, {}
     for optimizer, optimizer_state in state.opt_state.items():
         moments = {kind: optax.tree.get(optimizer_state, kind) for kind in ("mu", "nu", "count")}
@@ -172,7 +171,15 @@ def with_given_draws(trainer):
             )
         return state, metrics, seen[0]
 
-    return jax.jit(step, static_argnames="phase")
+    jitted, compiled = jax.jit(step, static_argnames="phase"), {}
+
+    def compiled_once(*arguments, phase):
+        # jax.jit would compile the second step again: the first returns its state on a mesh.
+        if phase not in compiled:
+            compiled[phase] = jitted.lower(*arguments, phase=phase).compile()
+        return compiled[phase](*arguments)
+
+    return compiled_once
 
 
 def train(names):
@@ -186,20 +193,12 @@ def train(names):
         config = make_config(case)
         trainer = make_model_trainer(config, mesh, steps_per_epoch=1, vgg19=vgg)
         update = with_given_draws(trainer)
-        compiled = {}
 
         def step(case, state, number):
             inputs = cases.inputs(case, number)
-            arguments = (
-                state,
-                *to_double((inputs.source, inputs.driving)),
-                make_draws(inputs, jnp.float64),
-                vgg,
-            )
+            pictures = to_double((inputs.source, inputs.driving))
             phase = schedule.phase_of(config, case.first_epoch + number)
-            if phase not in compiled:
-                compiled[phase] = update.lower(*arguments, phase=phase).compile(QUICKLY)
-            return compiled[phase](*arguments)
+            return update(state, *pictures, make_draws(inputs, jnp.float64), vgg, phase=phase)
 
         trajectories = {}
         for name in names:
@@ -216,6 +215,7 @@ def train_avd():
     config, params = get_base_config(), cases.AVD_MODEL_PARAMS
     config.model_params, config.train_avd_params = params, cases.train_avd_params()
     config.image_size = (cases.AVD_SIZE, cases.AVD_SIZE)
+    config.compute_dtype = "float64"
     _, variables = procedural_model(params, cases.AVD_SEED)
     with double_precision():
         variables = to_double(variables)
@@ -372,7 +372,7 @@ def test_losses_and_statistics_in_float32():
         inputs.driving,
         make_draws(inputs, jnp.float32),
     )
-    terms, statistics = jax.jit(losses).lower(*arguments).compile(QUICKLY)(*arguments)
+    terms, statistics = jax.jit(losses)(*arguments)
     assert set(terms) == {"perceptual", "equivariance_value", "warp_loss", "bg"}
     for name, value in terms.items():
         np.testing.assert_allclose(value, golden[f"losses/{name}"], rtol=LOSSES, err_msg=name)

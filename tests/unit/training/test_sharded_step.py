@@ -9,22 +9,17 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks.common.compiled_step import batch_shapes
 from benchmarks.studies.collectives import collectives
 from tests.helpers.double_precision import double_precision, to_double
 from tests.helpers.small import draw_variables
 from tests.helpers.tiny_training import tiny_batch, tiny_config
 from tpsm_jax.parallel.sharding import batch_sharding, make_mesh
-from tpsm_jax.runtime.quick_compile import quick_compiler_options
 from tpsm_jax.training.schedule import Phase
 from tpsm_jax.training.setup import make_model_trainer
 from tpsm_jax.training.trainer import Trainer
 
 pytestmark = pytest.mark.slow
 ALL = Phase(background=True, dropout=True)
-# The code behind XLA's own optimizations is left as it comes: it is compiled in a fraction of the
-# time, and runs once.
-QUICKLY = quick_compiler_options()
 
 
 class Stepped(NamedTuple):
@@ -45,7 +40,8 @@ def double_step(count, **fields):
     given = first_variables()
     with double_precision():
         mesh = make_mesh(jax.devices()[:count])
-        trainer = make_model_trainer(tiny_config(**fields), mesh, steps_per_epoch=100)
+        config = tiny_config(compute_dtype="float64", **fields)
+        trainer = make_model_trainer(config, mesh, steps_per_epoch=100)
         batch = tiny_batch(tiny_config())
         batch = {key: batch[key] for key in ("source", "driving")}
         state = to_double(trainer.abstract_state()).replace(**to_double(given))
@@ -54,7 +50,7 @@ def double_step(count, **fields):
             jax.device_put(batch, batch_sharding(mesh)),
             None,
         )
-        step = trainer._step.lower(*arguments, ALL).compile(QUICKLY)
+        step = trainer._step.lower(*arguments, ALL).compile()
         state, metrics = step(*arguments)
         leaves_cut = sum(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(state))
         state, metrics = jax.device_get((state, metrics))
@@ -95,8 +91,13 @@ def cut():
         return double_step(8, state_sharding="fsdp")
 
 
-def test_eight_devices_equal_one(one):
-    assert_same_step(double_step(8), one)
+@pytest.fixture(scope="module")
+def eight():
+    return double_step(8)
+
+
+def test_eight_devices_equal_one(one, eight):
+    assert_same_step(eight, one)
 
 
 def test_a_state_cut_among_eight_devices_equals_one(one, cut):
@@ -104,13 +105,11 @@ def test_a_state_cut_among_eight_devices_equals_one(one, cut):
     assert_same_step(cut, one)
 
 
-def test_only_gradients_and_statistics_are_exchanged():
-    # The step as it is trained, in float32 and with XLA's convolutions.
-    trainer = make_model_trainer(tiny_config(), make_mesh(jax.devices()[:8]), steps_per_epoch=100)
-    state = trainer.abstract_state()
-    found = collectives(
-        trainer.lower(batch_shapes(trainer, tiny_config()), ALL).compile(QUICKLY).as_text()
-    )
+def test_only_gradients_and_statistics_are_exchanged(eight):
+    program, state = eight.program.as_text(), eight.trainer.abstract_state()
+    # So small convolutions are XLA's in float64 too, as in training.
+    assert program.count(" convolution(") > 50
+    found = collectives(program)
     assert {collective.kind for collective in found} == {"all-reduce"}
     # What is larger than statistics are has a parameter's size: no share of a feature map or of the
     # batch. On a CPU XLA sums the gradient of each pass through a network for itself.
