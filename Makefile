@@ -42,12 +42,13 @@ check: $(STAMP) ## formatting, lint, types, layers and the fast tests
 test: $(STAMP) ## all that must hold
 	$(BIN)/python -m pytest -m "not long" $(PYTEST_FLAGS)
 
-# The second run compiles as users do: tests/conftest.py has XLA compile quickly.
+# The second run compiles as users do: else tests/conftest.py has XLA compile quickly.
 test-long: $(STAMP) ## more seeds, sizes and interruptions, and code compiled as users have it
 	$(BIN)/python -m pytest -m long $(PYTEST_FLAGS)
 	XLA_FLAGS= $(BIN)/python -m pytest -m "not long" $(PYTEST_FLAGS) tests/official/test_ops.py \
-	  tests/official/test_networks.py tests/official/test_animation.py tests/unit/training/test_augment.py \
-	  tests/unit/animation tests/unit/ops tests/unit/backends
+	  tests/official/test_networks.py tests/official/test_chain.py tests/official/test_animation.py \
+	  tests/unit/training/test_augment.py tests/unit/animation tests/unit/ops tests/unit/backends \
+	  tests/unit/nn tests/scripts/test_animate.py
 
 torch-env: $(TORCH_STAMP) ## the environment with PyTorch, for benchmarks/official
 

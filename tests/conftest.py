@@ -15,12 +15,17 @@ from pathlib import Path
 import jax
 import pytest
 
-# Tests spend most of their time in XLA's compiler. Without these two ways of its own it needs half.
-# Another release may not know the options, and would end the process.
-if importlib.metadata.version("jaxlib") == "0.10.2" and "XLA_FLAGS" not in os.environ:
-    os.environ["XLA_FLAGS"] = (
-        "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-    )
+# Tests spend most of their time in XLA's compiler, and what it compiles runs once or twice. So it
+# optimizes little, here and in the processes that tests start. Whoever sets XLA_FLAGS, as
+# `make test-long` does, has programs compiled as users have them.
+if "XLA_FLAGS" not in os.environ:
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    jax.config.update("jax_disable_most_optimizations", True)
+    # Another release may not know these options, and would end the process.
+    if importlib.metadata.version("jaxlib") == "0.10.2":
+        os.environ["XLA_FLAGS"] = (
+            "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+        )
 # A shell starts its background jobs without SIGINT, and so what tests start and interrupt would be.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 jax.config.update("jax_platforms", os.environ.get("TPSM_TEST_PLATFORM", "cpu"))
@@ -49,18 +54,24 @@ def pytest_configure(config: pytest.Config) -> None:
 # A folder of compiled programs larger than this, in bytes, is emptied before a session.
 MOST_CACHED = 2**31
 
-# Of minutes each. They begin first, so that at the end no worker is left alone with one of them.
+# They begin first, so that at the end no worker is left alone with one of them.
 LONGEST = (
     "official/test_training.py",
-    "training/test_sharded_step.py",
     "scripts/test_processes.py",
     "training/test_step.py",
     "scripts/test_train.py",
-    "official/test_reconstruction.py",
-    "official/test_gradients.py",
+    "training/test_sharded_step.py",
+    "scripts/test_interrupted_training.py",
+    "scripts/test_animate.py",
     "official/test_chain.py",
-    "official/test_networks.py",
+    "eval/test_results.py",
+    "models/test_tpsm.py",
+    "eval/test_resumed.py",
+    "animation/test_animator.py",
+    "official/test_animation.py",
     "training/test_avd.py",
+    "training/test_losses.py",
+    "data/test_reading.py",
 )
 
 
@@ -72,11 +83,14 @@ def _no_process_outlives_its_test() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def compiled_quickly() -> Iterator[None]:
-    """Has a module's programs compiled with few optimizations: for those that run once or twice."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
+def optimized() -> Iterator[None]:
+    """XLA optimizes what a module compiles, for bounds that its vectorized sums keep."""
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", False)
+    jax.clear_caches()  # JAX would take what it has compiled with other options
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+    jax.clear_caches()
 
 
 @pytest.fixture

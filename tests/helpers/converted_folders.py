@@ -26,7 +26,7 @@ def write_run(folder, variables, losses):
     """What training leaves: step -> its mean loss, and so many thirds of `variables`."""
     folder.mkdir()
     (folder / "config.json").write_text(
-        json.dumps({"image_size": [128, 128], "model_params": model_params()})
+        json.dumps({"image_size": [64, 64], "model_params": model_params()})
     )
     for step, loss in losses.items():
         place = folder / "checkpoints" / str(step)

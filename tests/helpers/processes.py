@@ -9,20 +9,9 @@ from typing import Any
 
 from tests.helpers.paths import ROOT
 from tests.helpers.waiting import LIMIT, wait_until
-from tpsm_jax.runtime.quick_compile import QUICK_OPTIONS
 
-# What compiles in a fraction of the time, for whole models.
-QUICKLY = {
-    "XLA_FLAGS": " ".join(f"--{name}={int(value)}" for name, value in QUICK_OPTIONS.items()),
-}
-
-# What conftest.py sets, and its fixture `compiled_quickly`: bits depend on how many devices share a
-# processor.
-LIKE_A_QUICK_TEST = {
-    "JAX_PLATFORMS": "cpu",
-    "JAX_NUM_CPU_DEVICES": "8",
-    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-}
+# What conftest.py sets for tests: bits depend on how many devices share a processor.
+LIKE_A_TEST = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "8"}
 
 # Warnings are errors, but for one: processes share compiled programs, see conftest.py, and one may
 # look while another is writing.

@@ -23,8 +23,8 @@ def tiny_config(**fields: Any) -> ConfigDict:
                 "block_expansion": 4, "max_features": 8, "num_blocks": 2, "scale_factor": 0.25,
             },
             "avd_network_params": {"id_bottle_size": 8, "pose_bottle_size": 8},
-            "kp_detector_params": {"width": 4, "blocks": 1, "spread_points": True},
-            "bg_predictor_params": {"width": 4, "blocks": 1},
+            "kp_detector_params": {"width": 4, "blocks": 0, "spread_points": True},
+            "bg_predictor_params": {"width": 4, "blocks": 0},
         }
     )  # fmt: skip
     train = config.train_params

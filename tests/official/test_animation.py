@@ -27,7 +27,7 @@ def checkpoint():
 
 
 @pytest.fixture(scope="module")
-def keypoints(checkpoint):
+def keypoints(checkpoint, optimized):
     """(the source's [N, 2], the driving frames' [T, N, 2])"""
     _, model, variables = checkpoint
     source, frames = cases.animation_pictures()

@@ -1,7 +1,5 @@
 """Everything from two pictures to the prediction, against the official networks."""
 
-import os
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,16 +8,8 @@ import pytest
 from tests.helpers import golden_cases as cases
 from tests.helpers.golden_model import procedural_model
 from tests.helpers.paths import GOLDEN
-from tpsm_jax.runtime.quick_compile import quick_compiler_options
 
 pytestmark = pytest.mark.slow
-
-
-def usual_options():
-    """XLA's own, where conftest.py has others for all tests."""
-    if "use_fusion_emitters=false" not in os.environ.get("XLA_FLAGS", ""):
-        return None
-    return {"xla_cpu_use_fusion_emitters": True, "xla_cpu_parallel_codegen_split_count": 32}
 
 
 def run_chain(name, **options):
@@ -28,9 +18,7 @@ def run_chain(name, **options):
     chain = jax.jit(
         lambda variables, source, driving: model.apply(
             variables, source, driving, background=case.background
-        ),
-        # The first as users have it compiled; the others in half the time.
-        compiler_options=usual_options() if name == "vox" else quick_compiler_options(),
+        )
     )
     return cases.flatten_outputs(chain(variables, *cases.chain_pictures(case)))
 

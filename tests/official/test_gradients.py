@@ -9,7 +9,6 @@ from tests.helpers import golden_cases as cases
 from tests.helpers.golden_model import procedural_model
 from tests.helpers.paths import GOLDEN
 from tpsm_jax.checkpoints.torch import torch_from_variables
-from tpsm_jax.runtime.quick_compile import quick_compiler_options
 
 pytestmark = pytest.mark.slow
 OUTPUTS = ("flow", "prediction")
@@ -40,11 +39,7 @@ def weighted_sum_gradients(case, variables_too):
         return jnp.sum(value * cases.gradient_weights(output, value.shape))
 
     arguments = (0, 1) if variables_too else 1
-    gradient = jax.jit(
-        jax.grad(total, argnums=arguments),
-        static_argnums=2,
-        compiler_options=quick_compiler_options(),
-    )
+    gradient = jax.jit(jax.grad(total, argnums=arguments), static_argnums=2)
     return variables, {name: gradient(variables["params"], moves, name) for name in OUTPUTS}
 
 
@@ -100,6 +95,7 @@ def vox():
     return weighted_sum_gradients(cases.CHAINS["vox"], variables_too=False)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("output", OUTPUTS)
 def test_keypoint_gradients_of_the_vox_networks(vox, output):
     # Some relu of the millions always changes side by rounding alone (see golden_cases.py), so

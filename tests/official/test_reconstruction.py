@@ -12,7 +12,7 @@ from tests.helpers.paths import GOLDEN
 from tpsm_jax.evaluation.measures import mean_over_frames
 from tpsm_jax.evaluation.reconstruction import Reconstructor
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_quickly")]
+pytestmark = pytest.mark.slow
 
 
 # More sizes and weights; mgif's, without a background, are the quickest.

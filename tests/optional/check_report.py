@@ -53,7 +53,6 @@ def pages(tmp_path_factory):
     write_clips(folder / "strange", COUNTS)
     (folder / "strange" / "test" / "broken").mkdir()
     main = importlib.import_module("eval").main
-    jax.config.update("jax_disable_most_optimizations", True)
     for name, (data, checkpoints, more) in PAGES.items():
         output = folder / "out" / name
         words = eval_words(folder, output, *more, checkpoint=checkpoints, data=data)
@@ -61,7 +60,6 @@ def pages(tmp_path_factory):
             patch.setattr(sys, "argv", words)
             with pytest.raises(SystemExit, match="0"):
                 run_script(main)
-    jax.config.update("jax_disable_most_optimizations", False)
     return {name: folder / "out" / name / "report.html" for name in PAGES}
 
 

@@ -33,7 +33,7 @@ def inputs(tmp_path_factory):
     """A folder with a checkpoint, one without AVD, a training run, a picture, and clips."""
     folder = tmp_path_factory.mktemp("inputs")
     _, variables = small_model()
-    config = ConfigDict({"image_size": (128, 128), "model_params": model_params()})
+    config = ConfigDict({"image_size": (64, 64), "model_params": model_params()})
     write_run(folder / "run", variables, {3: 0.5, 6: 1.0})
     save_checkpoint(folder / "checkpoint", variables, config)
     for networks in variables.values():
@@ -43,7 +43,7 @@ def inputs(tmp_path_factory):
     make_clip(folder / "driving.mp4", seconds=0.2, rate=25, audio=["aac"])
     make_clip(folder / "long.mp4", seconds=200, rate=25, size="32x32", audio=["aac"])
     (folder / "frames").mkdir()
-    for index, frame in enumerate(pictures(3, 128, 128, seed=1)):
+    for index, frame in enumerate(pictures(3, 64, 64, seed=1)):
         Image.fromarray((frame * 255).astype(np.uint8)).save(folder / "frames" / f"{index}.png")
     (folder / "broken.mp4").write_bytes(b"no clip")
     (folder / "empty").mkdir()
@@ -82,7 +82,7 @@ def test_a_video_with_its_sound(run, tmp_path):
     clip = open_video(tmp_path / "out.mp4")
     assert code == 0
     assert (clip.fps, clip.audio_codec) == (25, "aac")
-    assert [frame.shape for frame in clip] == [(128, 128, 3)] * 5
+    assert [frame.shape for frame in clip] == [(64, 64, 3)] * 5
     summary = r"5 frames, the first after \d+\.\d\d s, then \d+\.\d\d frames/s\n"
     assert re.search(summary, out)
     assert "5/5" in err
@@ -143,10 +143,10 @@ def test_the_best_frame_is_named(run, tmp_path):
 
 @pytest.mark.slow
 def test_another_size_and_bfloat16(run, tmp_path):
-    options = {"driving": "frames", "size": "128x256", "dtype": "bfloat16"}
+    options = {"driving": "frames", "size": "64x128", "dtype": "bfloat16"}
     code, *_ = run(f"{tmp_path}/out/", **options)
     assert code == 0
-    assert {frame.shape for frame in open_video(tmp_path / "out")} == {(128, 256, 3)}
+    assert {frame.shape for frame in open_video(tmp_path / "out")} == {(64, 128, 3)}
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,9 @@ def test_another_size_and_bfloat16(run, tmp_path):
         ({"checkpoint": "run", "step": "4"}, "no checkpoint of step 4, only of 3, 6"),
         ({"checkpoint": "run", "step": "last"}, "neither a number nor 'latest' nor 'best'"),
         ({"step": "best"}, "no training run"),
-        ({"size": "200"}, "multiples of 128"),
+        ({"size": "200"}, "multiples of 16"),
         ({"size": "128x128x3"}, "HEIGHTxWIDTH"),
-        ({"size": "0"}, "multiples of 128"),
+        ({"size": "0"}, "multiples of 16"),
         ({"size": "wide"}, "HEIGHTxWIDTH"),
     ],
 )
@@ -244,7 +244,7 @@ def test_compiled_programs_are_kept_where_the_user_says(nothing_kept, monkeypatc
     ],
 )
 def test_an_output_never_replaces_an_input(run, inputs, output, options):
-    Image.fromarray(np.zeros((128, 128, 3), np.uint8)).save(inputs / "source.gif")
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(inputs / "source.gif")
     before = {path: path.stat().st_mtime_ns for path in inputs.rglob("*")}
     code, _, error = run(f"{inputs}/{output}", **options)
     assert code == 2

@@ -16,7 +16,6 @@ from PIL import Image
 
 from tests.helpers.fake_trainer import lines, losses
 from tests.helpers.paths import ROOT
-from tests.helpers.processes import QUICKLY
 from tests.helpers.tiny_training import tiny_batch, tiny_config
 from tests.helpers.waiting import wait_until
 from tpsm_jax.checkpoints.orbax_io import load_tree
@@ -62,7 +61,6 @@ def training(workdir, *arguments, processes, devices):
         **os.environ,
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": f"{devices}",
-        **QUICKLY,
     }
     started = []
     try:
@@ -203,14 +201,14 @@ def test_two_processes_equal_one(stopped, step, undisturbed):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), *trees)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_one_process_goes_on_where_two_stopped(stopped, step, undisturbed):
     workdir = stopped[0].parent / "then_one"
     goes_on(workdir, stopped[0], step, processes=1, devices=4)
     assert_close(workdir, undisturbed, range(step + 1, step + 4))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_go_on_where_one_stopped(step, undisturbed):
     workdir = undisturbed.parent / "then_two"
     goes_on(workdir, undisturbed, step, processes=2, devices=2)

@@ -14,7 +14,7 @@ import train
 from convert_torch_weights import export_checkpoint
 from data.evaluation_set import clips_for_test
 from tests.helpers.fake_trainer import lines, losses
-from tests.helpers.processes import QUICKLY, output_of, start_python, wait_for
+from tests.helpers.processes import output_of, start_python, wait_for
 from tpsm_jax.checkpoints.converted import load_checkpoint
 from tpsm_jax.checkpoints.orbax_io import load_tree
 from tpsm_jax.checkpoints.steps import finished_steps
@@ -136,7 +136,7 @@ def test_an_evaluation_without_test_clips(folder, tmp_path, monkeypatch):
 
 def start(folder, workdir, *arguments, **environ):
     # They share what they compile (conftest.py), which must not change a bit.
-    environ |= {"JAX_PLATFORMS": "cpu", **QUICKLY}
+    environ |= {"JAX_PLATFORMS": "cpu"}
     return start_python(*command(folder, workdir, *arguments), **environ)
 
 
@@ -216,20 +216,19 @@ def test_its_evaluation_is_that_of_eval_py(interrupted):
     workdir, last, _ = interrupted
     checkpoint = load_checkpoint(workdir)
     clips = clips_for_test(checkpoint.config, limit=8, resize=True)
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        reconstructor = Reconstructor(checkpoint, devices=jax.devices()[:1])
-        records = [reconstructor.run(list(clip.frames())[:2])._asdict() for clip in clips]
-    finally:
-        jax.config.update("jax_disable_most_optimizations", False)
+    reconstructor = Reconstructor(checkpoint, devices=jax.devices()[:1])
+    records = [reconstructor.run(list(clip.frames())[:2])._asdict() for clip in clips]
     line = lines(workdir)[-1]
     assert line["step"] == last
     assert line["eval/clips"] == len(clips)
+    static = mean_over_frames(records, "static")
+    # The ratio of two differences of frames, as small as 0.001 here, rounds as pixels do: measured
+    # 3e-8 of the range of pixels, in this ratio as in the other numbers.
+    rounding = {"change_ratio": 1e-7 / static["flicker"]}
     for name, value in mean_over_frames(records, "metrics").items():
-        assert line[f"eval/{name}"] == pytest.approx(value, rel=1e-5), name
-    assert line["eval/l1_static"] == pytest.approx(
-        mean_over_frames(records, "static")["l1"], rel=1e-5
-    )
+        bound = rounding.get(name, 1e-5 * value)
+        assert line[f"eval/{name}"] == pytest.approx(value, abs=bound, rel=0), name
+    assert line["eval/l1_static"] == pytest.approx(static["l1"], rel=1e-5)
 
 
 @pytest.mark.slow

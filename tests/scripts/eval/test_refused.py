@@ -4,7 +4,7 @@ import pytest
 
 from tests.helpers.error_lines import refused
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_quickly")]
+pytestmark = pytest.mark.slow
 
 
 def test_what_cannot_be_evaluated(run, inputs, tmp_path):

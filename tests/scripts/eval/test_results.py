@@ -23,7 +23,7 @@ from tpsm_jax.cli import run_script
 from tpsm_jax.evaluation.checkpoints import choose_checkpoints
 from tpsm_jax.models.vgg19 import VGG19
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_quickly")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,13 @@ from tests.helpers.eval_files import COUNTS, eval_words, write_clips
 from tests.helpers.prepare_files import contents
 from tests.helpers.processes import (
     DOOMED,
-    LIKE_A_QUICK_TEST,
-    QUICKLY,
+    LIKE_A_TEST,
     kill_while,
     output_of,
     start_python,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_quickly")]
+pytestmark = pytest.mark.slow
 
 
 def test_going_on_ends_with_the_same_bytes(run, tmp_path):
@@ -40,7 +39,7 @@ def test_killed_in_mid_clip_it_goes_on_to_the_same_bytes(run, inputs, tmp_path):
     assert run(tmp_path / "whole", **data)[0] == 0
     killed = tmp_path / "killed"
     words = eval_words(inputs, killed, **data)
-    process = start_python(*words, **LIKE_A_QUICK_TEST, **DOOMED)
+    process = start_python(*words, **LIKE_A_TEST, **DOOMED)
     videos = killed / "converted" / "video"
     # And its ffmpeg, as when a machine dies.
     kill_while(lambda: list(videos.glob("*.mp4")) and list(videos.glob(".b.*")), process)
@@ -61,6 +60,7 @@ def test_output_folders_that_are_not_its_own(run, tmp_path):
     assert run(tmp_path / "out", "--clips", 1, "--resume", data="clips/../clips")[0] == 0
 
 
+@pytest.mark.long
 def test_two_processes_equal_one(run, inputs, tmp_path):
     shutil.copytree(inputs / "clips", tmp_path / "clips")
     (tmp_path / "clips/test/d#4").mkdir()  # broken, and the second process's
@@ -68,7 +68,6 @@ def test_two_processes_equal_one(run, inputs, tmp_path):
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     environ = {
-        **QUICKLY,
         "JAX_PLATFORMS": "cpu",
         "JAX_NUM_CPU_DEVICES": "2",
         "JAX_COORDINATOR_ADDRESS": address,

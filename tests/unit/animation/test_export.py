@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.paths import ROOT
-from tests.helpers.processes import LIKE_A_QUICK_TEST, STRICT
+from tests.helpers.processes import LIKE_A_TEST, STRICT
 from tests.helpers.small import draw_variables, pictures
 from tests.helpers.tiny_training import SIZE, tiny_config
 from tpsm_jax.animation import export
@@ -21,7 +21,6 @@ from tpsm_jax.animation.animator import Animator
 from tpsm_jax.checkpoints.converted import load_checkpoint, save_checkpoint
 from tpsm_jax.cli import run_script
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
 CONFIG = tiny_config()
 # Less to compile.
 CONFIG.model_params.common_params.multi_mask = False
@@ -95,7 +94,7 @@ def test_served_without_this_package_the_frames_are_the_animators(monkeypatch, i
     done = subprocess.run(
         command,
         cwd=tmp_path,
-        env={**os.environ, **LIKE_A_QUICK_TEST},
+        env={**os.environ, **LIKE_A_TEST},
         capture_output=True,
         text=True,
     )

@@ -9,7 +9,6 @@ from tpsm_jax.backends import thresholds, upsample_conv
 from tpsm_jax.backends.backend import tracing_for
 from tpsm_jax.backends.upsample_conv import upsample_conv_by_products, upsample_then_convolve
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
 FORMS = {"upsample": upsample_then_convolve, "products": upsample_conv_by_products}
 
 

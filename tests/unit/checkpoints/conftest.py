@@ -19,7 +19,7 @@ def variables():
 
 @pytest.fixture
 def config():
-    return ConfigDict({"image_size": (128, 128), "model_params": model_params(), "lr": 2e-4})
+    return ConfigDict({"image_size": (64, 64), "model_params": model_params(), "lr": 2e-4})
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ def test_round_trip(tmp_path, variables, config):
     save_checkpoint(tmp_path / "new" / "checkpoint", variables, config)
     loaded = load_checkpoint(tmp_path / "new" / "checkpoint")
     assert_equal(loaded.variables, variables)
-    assert loaded.config.to_dict() == {**config.to_dict(), "image_size": [128, 128]}
+    assert loaded.config.to_dict() == {**config.to_dict(), "image_size": [64, 64]}
     assert sorted(os.listdir(tmp_path / "new")) == ["checkpoint"]
     config_json = json.loads((tmp_path / "new" / "checkpoint" / "config.json").read_text())
     assert config_json["model_params"] == model_params()
@@ -43,7 +43,7 @@ def test_saved_from_several_devices(tmp_path, variables, config):
 
 def test_the_model_runs(saved):
     config, model, variables = load_checkpoint(saved)
-    image = jnp.full((1, 128, 128, 3), 0.5)
+    image = jnp.full((1, 64, 64, 3), 0.5)
     keypoints = jax.jit(lambda v, x: model.bind(v).kp_detector(x))(variables, image)
     assert keypoints.shape == (1, 5 * config.model_params.common_params.num_tps, 2)
 
@@ -103,7 +103,7 @@ def test_what_is_no_run_has_no_steps(saved, step):
 
 
 def test_the_family_may_be_named(folder, saved):
-    named = {"family": "tpsm", **model_params(), "kp_detector_params": {"width": 8, "blocks": 1}}
+    named = {"family": "tpsm", **model_params(), "kp_detector_params": {"width": 8, "blocks": 0}}
     (folder / "config.json").write_text(json.dumps({"model_params": named}))
     loaded, unnamed = load_checkpoint(folder), load_checkpoint(saved)
     assert loaded.model == unnamed.model
@@ -118,7 +118,7 @@ def test_a_model_without_weights_for_the_background_runs_without_it(tmp_path, va
     save_checkpoint(tmp_path / "checkpoint", kept, config)
     loaded = load_checkpoint(tmp_path / "checkpoint")
     assert loaded.config.model_params.common_params.bg
-    image = jnp.zeros((1, 128, 128, 3))
+    image = jnp.zeros((1, 64, 64, 3))
     outputs = jax.eval_shape(loaded.model.apply, loaded.variables, image, image)
     assert outputs["bg_param"] is None
     assert outputs["prediction"].shape == image.shape

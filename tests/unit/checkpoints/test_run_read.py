@@ -33,7 +33,7 @@ def model_run(tmp_path_factory):
             )
             checkpoints.save(jax.device_put(states[step]), Progress(step), float(step))
     (folder / "config.json").write_text(
-        json.dumps({"image_size": [128, 128], "model_params": model_params()})
+        json.dumps({"image_size": [64, 64], "model_params": model_params()})
     )
     return folder, states
 
@@ -47,7 +47,7 @@ def assert_variables(found, params, batch_stats):
 def test_a_workdir_is_a_checkpoint(model_run):
     folder, states = model_run
     loaded = load_checkpoint(folder)
-    assert loaded.config.image_size == (128, 128) or list(loaded.config.image_size) == [128, 128]
+    assert loaded.config.image_size == (64, 64) or list(loaded.config.image_size) == [64, 64]
     assert_variables(loaded.variables, states[2].ema_params, states[2].batch_stats)
 
 

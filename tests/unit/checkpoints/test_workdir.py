@@ -41,7 +41,7 @@ def test_fields_that_an_older_run_lacks_may_have_their_defaults(older_run, field
     ("params", "words"),
     [
         ({**official_params(), "family": "fomm"}, "family = 'tpsm', and the config says 'fomm'"),
-        (model_params(), "bg_predictor_params.blocks = 2, and the config says 1"),
+        (model_params(), "bg_predictor_params.blocks = 2, and the config says 0"),
         (official_params(num_tps=3), "common_params.num_tps = 2, and the config says 3"),
     ],
 )

@@ -99,7 +99,9 @@ def test_a_prepared_data_set_and_a_folder_mix(roots: tuple[Path, Path]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["folder", "video", "prepared"])
+@pytest.mark.parametrize(
+    "kind", [*(pytest.param(k, marks=pytest.mark.long) for k in ("video", "prepared")), "folder"]
+)
 def test_the_resident_memory_does_not_grow(
     roots: tuple[Path, Path], tmp_path: Path, kind: str
 ) -> None:

@@ -10,10 +10,6 @@ from tests.helpers.tiny_training import tiny_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.dense_motion import DenseMotionNetwork, draw_kept_tps, dropout_softmax
 from tpsm_jax.models.registry import build_model, check_image_size, init_variables, variable_shapes
-from tpsm_jax.runtime.quick_compile import quick_compiler_options
-
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 
 # What is not about sizes or numbers is shown on a tiny model: most of the time goes into compiling.
 TINY = tiny_config().model_params
@@ -182,17 +178,17 @@ def test_an_untrained_background_predictor_is_the_identity():
 
 @pytest.mark.parametrize(("height", "width"), [(256, 256), (128, 384)])
 def test_sizes_the_networks_can_take(height, width):
-    check_image_size(model_params(), height, width)
+    check_image_size(official_params(), height, width)
 
 
 @pytest.mark.parametrize(("height", "width"), [(250, 256), (256, 64), (0, 128), (-128, 128)])
 def test_other_sizes_are_refused_with_the_step_they_need(height, width):
     with pytest.raises(InputError, match="multiples of 128"):
-        check_image_size(model_params(), height, width)
+        check_image_size(official_params(), height, width)
 
 
 def test_the_model_itself_refuses_other_sizes():
-    params = model_params()
+    params = official_params()
     model, variables = build_model(params), variable_shapes(params)
     image = jnp.zeros((1, 192, 192, 3))
     with pytest.raises(InputError, match="multiples of 128"):
@@ -233,10 +229,7 @@ def test_a_scale_without_room_for_four_masks_is_refused():
 @pytest.mark.slow
 def test_initial_values_have_pytorchs_distributions():
     model = build_model(official_params())
-    init = jax.jit(
-        lambda rng: init_variables(model, rng, 128, 128)["params"],
-        compiler_options=quick_compiler_options(),
-    )
+    init = jax.jit(lambda rng: init_variables(model, rng, 128, 128)["params"])
     # XLA's own generator, whose draws are compiled in a fraction of the time.
     params = init(jax.random.key(0, impl="rbg"))
     encoder = params["kp_detector"]["fg_encoder"]

@@ -11,8 +11,6 @@ from tpsm_jax.nn.instance_norm import InstanceNorm
 from tpsm_jax.nn.layers import conv, max_pool
 from tpsm_jax.nn.upsample_conv import UpsampleConv
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 5), (8, 7), (8, 8)])

@@ -174,11 +174,10 @@ def test_where_jax_keeps_nothing_nothing_is_kept(kept_folder, traced, name, valu
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiled_quickly")
 def test_kept_frames_are_the_same_to_the_bit(kept_folder):
     model, variables = small_model()
-    config = ConfigDict({"image_size": (128, 128), "model_params": model_params()})
-    source, *driving = pictures(4, 128, 128)
+    config = ConfigDict({"image_size": (64, 64), "model_params": model_params()})
+    source, *driving = pictures(4, 64, 64)
 
     def frames(keep_programs):
         checkpoint = config, model, variables

@@ -1,7 +1,5 @@
 """The AVD stage: what it changes, what it must not, and its learning rate."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,12 +9,11 @@ from tests.helpers.tiny_training import tiny_batch, tiny_config
 from tpsm_jax.checkpoints.converted import Checkpoint
 from tpsm_jax.models.registry import build_model, init_variables
 from tpsm_jax.parallel.sharding import batch_sharding, make_mesh
-from tpsm_jax.runtime.quick_compile import quick_compiler_options
 from tpsm_jax.training.optimizer import make_optimizer
 from tpsm_jax.training.recipes.avd import draw_scale
 from tpsm_jax.training.setup import make_avd_trainer
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_quickly")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +22,7 @@ def checkpoint():
     model = build_model(config.model_params)
     names = ("kp_detector", "dense_motion_network", "inpainting_network", "bg_predictor")
 
-    @functools.partial(jax.jit, compiler_options=quick_compiler_options())
+    @jax.jit
     def init(rng):
         return init_variables(model, rng, 32, 32, networks=names)
 

@@ -23,8 +23,6 @@ from tpsm_jax.training.losses import (
 )
 from tpsm_jax.training.recipes.tpsm import LossSettings
 
-pytestmark = pytest.mark.usefixtures("compiled_quickly")
-
 
 def two_maps(images):
     """A stand-in for VGG: the pictures, and their first channel doubled."""

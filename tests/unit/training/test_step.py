@@ -14,7 +14,6 @@ from tests.helpers.tiny_training import tiny_batch, tiny_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.registry import build_model
 from tpsm_jax.parallel.sharding import batch_sharding, make_mesh
-from tpsm_jax.runtime.quick_compile import quick_compiler_options
 from tpsm_jax.training.recipes.tpsm import LossSettings, draw, tpsm_losses
 from tpsm_jax.training.schedule import Phase
 from tpsm_jax.training.setup import make_model_trainer
@@ -23,9 +22,6 @@ from tpsm_jax.training.weights import initial_networks
 
 pytestmark = pytest.mark.slow
 ALL = Phase(background=True, dropout=True)
-# The code behind XLA's own optimizations is left as it comes: it is compiled in a fraction of the
-# time, and runs once.
-QUICKLY = quick_compiler_options()
 
 
 def take_step(trainer, state, compiled):
@@ -47,14 +43,22 @@ def lean_config(**fields):
     return config
 
 
+def started_from(kept, trainer):
+    """A trainer's first state with the parameters of another; its own would have to be compiled."""
+    shapes = trainer.abstract_state()
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes.opt_state)
+    average = jax.tree.map(np.copy, kept.params) if shapes.ema_params else None
+    return jax.device_put(kept.replace(opt_state=zeros, ema_params=average), trainer.shardings)
+
+
 def lean_step(kept=None, **fields):
     """State before (`kept`, or a new one), after one step, metrics, trainer, and compiled step."""
     config = lean_config(**fields)
     trainer = make_model_trainer(config, make_mesh(jax.devices()[:2]), steps_per_epoch=1)
-    before = jax.device_put(kept, trainer.shardings) if kept else trainer.create_state()
+    before = started_from(kept, trainer) if kept else trainer.create_state()
     kept = jax.device_get(before)
     lowered = trainer.lower(batch_shapes(trainer, config), Phase(False, dropout=True))
-    compiled = lowered.compile(QUICKLY)
+    compiled = lowered.compile()
     after, metrics = take_step(trainer, before, compiled)
     return kept, jax.device_get(after), metrics, trainer, compiled
 
@@ -79,6 +83,7 @@ def test_a_step_that_is_not_finite_changes_nothing(lean):
 
 def test_average_frozen_parameters_warm_up_and_another_optimizer(lean):
     before, after, metrics, *_ = lean_step(
+        lean[0],
         ema_decay=0.75,
         freeze=("kp_detector", "inpainting_network/final"),
         warmup_steps=4,
@@ -139,12 +144,12 @@ def test_accumulated_parts_are_averaged_and_recomputing_changes_nothing(lean):
     )
     phase = Phase(background=False, dropout=True)
     step = functools.partial(train_step, recipe=recipe, phase=phase, mesh=mesh)
-    after, metrics = jax.jit(step, compiler_options=QUICKLY)(state, batch, None)
+    after, metrics = jax.jit(step)(state, batch, None)
     gradients = jax.tree.map(np.subtract, state.params, after.params)
 
     model = build_model(config.model_params)
 
-    @functools.partial(jax.jit, compiler_options=QUICKLY)
+    @jax.jit
     def of_part(batch_stats, batch, draws):
         def loss(params):
             terms, _, changed = tpsm_losses(
