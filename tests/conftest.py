@@ -57,6 +57,7 @@ MOST_CACHED = 2**31
 # They begin first, so that at the end no worker is left alone with one of them.
 LONGEST = (
     "official/test_training.py",
+    "official/test_training_losses.py",
     "scripts/test_processes.py",
     "training/test_step.py",
     "scripts/test_train.py",
