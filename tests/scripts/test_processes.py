@@ -31,6 +31,8 @@ def get_config():
     config.dataset.path = {root!r}
     config.dataset_params.id_sampling = False
     config.model_params.common_params.bg = False
+    config.model_params.common_params.multi_mask = False
+    config.model_params.generator_params.num_down_blocks = 1
     train = config.train_params
     # Not Adam: it makes whole steps of gradients that are nothing but rounding.
     config.optimizer = "sgd"

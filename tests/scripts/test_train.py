@@ -32,6 +32,9 @@ def get_config():
     config.dataset_params.puppets = ConfigDict({{"clips": 4, "frames": 3, "size": SIZE}})
     # Less to compile.
     config.model_params.common_params.bg = False
+    config.model_params.common_params.multi_mask = False
+    config.model_params.generator_params.num_down_blocks = 1
+    config.train_params.loss_weights.warp_loss = 0
     config.train_params.scales = (1,)
     config.train_params.dropout_epoch = 0
     config.dataset_params.augmentation_params = {{}}

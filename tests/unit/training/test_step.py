@@ -36,6 +36,8 @@ def lean_config(**fields):
     """Without what the options below have nothing to do with, to compile faster."""
     config = tiny_config(**fields)
     config.model_params.common_params.bg = False
+    config.model_params.common_params.multi_mask = False
+    config.model_params.generator_params.num_down_blocks = 1
     config.train_params.loss_weights.equivariance_value = 0
     config.train_params.loss_weights.warp_loss = 0
     config.train_params.scales = (1,)
