@@ -52,13 +52,20 @@ def official_params(*, bg: bool = True, multi_mask: bool = True) -> dict[str, An
     }
 
 
-def model_params(**common: bool) -> dict[str, Any]:
-    """`official_params`, with one block in each layer of the ResNets, to compile in less time.
+def model_params(*, bg: bool = True, multi_mask: bool = True) -> dict[str, Any]:
+    """`official_params` with shallower networks, to compile in less time.
 
-    torchvision's ResNet takes such a number, the official code always asks it for two.
+    There is one block in each layer of the ResNets. torchvision's takes such a number; the official
+    code always asks it for two. Four masks need three halvings.
     """
+    params = official_params(bg=bg, multi_mask=multi_mask)
     return {
-        **official_params(**common),
+        **params,
+        "generator_params": {
+            **params["generator_params"],
+            "num_down_blocks": 3 if multi_mask else 1,
+        },
+        "dense_motion_params": {**params["dense_motion_params"], "num_blocks": 2},
         "kp_detector_params": {"blocks": 1},
         "bg_predictor_params": {"blocks": 1},
     }
