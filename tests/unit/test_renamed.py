@@ -52,6 +52,7 @@ def test_an_old_name_gives_the_module_of_the_new_name():
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old", COMMANDS)
 def test_an_old_command_runs(old):
     done = python("-m", old, "--help")

@@ -39,6 +39,7 @@ def test_both_forms_have_the_same_gradient():
         np.testing.assert_allclose(a, b, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_products_in_bfloat16_are_close_to_the_plain_form_in_float32():
     x = jax.random.normal(jax.random.key(0), (1, 8, 8, 16), jnp.bfloat16)
     bound = (9 * 16) ** -0.5

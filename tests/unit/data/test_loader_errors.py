@@ -65,6 +65,7 @@ def let_go(batches: list[Any]) -> None:
     gc.collect()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [close, let_go])
 def test_the_threads_end(
     root: Path, monkeypatch: pytest.MonkeyPatch, end: Callable[[list[Any]], None]

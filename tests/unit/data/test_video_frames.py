@@ -74,6 +74,7 @@ def test_the_frames_of_a_plain_video(
     assert_same_frames(path, frames)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -105,6 +106,7 @@ def test_frames_that_are_converted_otherwise_are_left_to_ffmpeg(
     assert_same_frames(path, list(open_video(path)))
 
 
+@pytest.mark.slow
 def test_a_turned_video_is_left_to_ffmpeg(tmp_path: Path) -> None:
     plain = encode(tmp_path / "plain.mp4", *X264)
     path = tmp_path / "turned.mp4"
@@ -156,6 +158,7 @@ def test_what_is_before_the_keyframe_is_not_looked_at(tmp_path: Path) -> None:
             np.testing.assert_array_equal(found[number], frames[number])
 
 
+@pytest.mark.slow
 def test_what_is_known_of_a_file_is_small(tmp_path: Path) -> None:
     """A data set of 20,000 clips keeps an index of each."""
     index = FrameIndex.of(encode(tmp_path / "a.mp4", *X264, count=1000))

@@ -14,7 +14,7 @@ from tpsm_jax.evaluation.measures import mean_over_frames
 from tpsm_jax.evaluation.reconstruction import Reconstructor
 from tpsm_jax.models.registry import build_model
 
-pytestmark = pytest.mark.usefixtures("optimized")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("optimized")]
 
 BATCH = 8  # as many as there are devices
 

@@ -174,6 +174,7 @@ def run(*arguments):
     return subprocess.run(command, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_the_commands(tmp_path):
     a, b = folders(tmp_path)
     done = run("make", a, b, "--output", tmp_path / "study")
@@ -194,6 +195,7 @@ def test_the_commands(tmp_path):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

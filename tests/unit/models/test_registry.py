@@ -59,6 +59,7 @@ def test_a_config_file_has_the_sections_of_its_family(tmp_path, section):
         read_config(write_config(tmp_path / "config.py", params))
 
 
+@pytest.mark.slow
 def test_every_network_is_a_field_of_the_model():
     model = build_model(model_params())
     assert {network.name for network in TPSM.networks} == set(

@@ -154,6 +154,7 @@ def test_splines_are_dropped_at_the_rate_asked_for():
     np.testing.assert_allclose(np.mean(kept), 0.7, atol=0.01)
 
 
+@pytest.mark.slow
 def test_only_the_networks_asked_for_are_initialized():
     model = build_model(model_params())
     shapes = jax.eval_shape(
@@ -187,6 +188,7 @@ def test_other_sizes_are_refused_with_the_step_they_need(height, width):
         check_image_size(official_params(), height, width)
 
 
+@pytest.mark.slow
 def test_the_model_itself_refuses_other_sizes():
     params = official_params()
     model, variables = build_model(params), variable_shapes(params)

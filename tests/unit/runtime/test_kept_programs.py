@@ -49,6 +49,7 @@ def call(model=1, x=X, power=1):
     return np.asarray(programs(scaled, x, {"one": jnp.float32(3)}, power=power))
 
 
+@pytest.mark.slow
 def test_each_kind_is_traced_once(kept_folder, traced):
     for kind in ({}, {"model": 2}, {"x": X[:1]}, {"power": 2}):
         expected = scaled(kind.get("model", 1), kind.get("x", X), {"one": 3.0},
@@ -112,6 +113,7 @@ def test_only_code_that_is_traced_counts(tmp_path):
     assert len(digests) == 1 + len(compilation_cache.TRACED)
 
 
+@pytest.mark.slow
 def test_programs_are_made_of_code_that_counts():
     """All that the programs import is hashed, but for errors and old names."""
     script = "import sys, tpsm_jax.animation.programs; print(*sys.modules)"

@@ -60,6 +60,7 @@ def test_flags_of_the_users_own_stay(started, monkeypatch):
     assert os.environ["XLA_FLAGS"] == own
 
 
+@pytest.mark.slow
 def test_xla_knows_the_flag():
     """It leaves the process where it does not know a flag, but says nothing of an extra option."""
     print_loops = (

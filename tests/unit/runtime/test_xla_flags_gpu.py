@@ -51,6 +51,7 @@ def test_a_users_own_options_stay(gpu, monkeypatch):
     assert os.environ["XLA_FLAGS"] == own
 
 
+@pytest.mark.slow
 def test_the_releases_that_need_the_option_know_it():
     """A jaxlib ends the process on one that it does not know."""
     compute = "import jax; jax.jit(lambda x: x + 1)(1.0)"

@@ -88,6 +88,7 @@ def test_the_order_matters_in_the_golden_draws():
     assert np.any(out != expected[0, 0])
 
 
+@pytest.mark.slow
 def test_hue_of_every_color_equals_pillow():
     shift = jax.jit(lambda picture, turns: jitter(picture, only("hue", turns)))
     low = np.stack(np.meshgrid(*3 * [np.arange(64)], indexing="ij"), -1).reshape(512, 512, 3)

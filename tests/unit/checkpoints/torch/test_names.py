@@ -145,6 +145,7 @@ def test_an_epoch_too_large_to_print(checkpoint):
     assert report.epoch is None
 
 
+@pytest.mark.slow
 def test_background_predictor_that_the_config_has_not(checkpoint):
     _, report = variables_from_torch(checkpoint, official_params(bg=False))
     assert report.ignored == ("bg_predictor",)
