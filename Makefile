@@ -42,7 +42,7 @@ check: $(STAMP) ## formatting, lint, types, layers and the fast tests
 test: $(STAMP) ## all that must hold
 	$(BIN)/python -m pytest -m "not long" $(PYTEST_FLAGS)
 
-# The second run compiles as users do: else tests/conftest.py has XLA compile quickly.
+# XLA_FLAGS= compiles as users do: otherwise tests/conftest.py has XLA compile quickly.
 test-long: $(STAMP) ## more seeds, sizes and interruptions, and code compiled as users have it
 	$(BIN)/python -m pytest -m long $(PYTEST_FLAGS)
 	XLA_FLAGS= $(BIN)/python -m pytest -m "not long" $(PYTEST_FLAGS) tests/official/test_ops.py \
@@ -63,7 +63,7 @@ test-detector: $(DETECTOR_STAMP) ## MediaPipe on a photograph, and the tables th
 	$(DETECTOR_VENV)/bin/python -m pytest -W default --noconftest tests/optional/check_detector.py
 
 test-gpu: $(CUDA_STAMP) ## the comparisons with the official code's arrays, on an NVIDIA GPU
-	TPSM_TEST_PLATFORM=cuda XLA_PYTHON_CLIENT_PREALLOCATE=false \
+	XLA_FLAGS= TPSM_TEST_PLATFORM=cuda XLA_PYTHON_CLIENT_PREALLOCATE=false \
 	  $(CUDA_VENV)/bin/python -m pytest --numprocesses 4 -W default tests/official/test_ops.py \
 	  tests/official/test_networks.py tests/official/test_chain.py tests/official/test_gradients.py \
 	  tests/official/test_animation.py
