@@ -20,6 +20,7 @@ from tests.helpers.double_precision import double_precision, to_double
 from tests.helpers.golden_cases import gradient_samples
 from tests.helpers.golden_model import procedural_model
 from tests.helpers.procedural import procedural_tensor
+from tests.helpers.small import without
 from tpsm_jax.backends import thresholds
 from tpsm_jax.checkpoints.torch import torch_from_variables, vgg19_from_torch
 from tpsm_jax.checkpoints.torch.keys import vgg19_leaves
@@ -61,13 +62,6 @@ def make_draws(given, dtype):
         jnp.eye(2, 3, dtype=dtype)[None] + jnp.asarray(given.affine_noise, dtype),
     )
     return LossDraws(transform, None if given.kept_tps is None else jnp.asarray(given.kept_tps))
-
-
-def without(variables, network):
-    return {
-        collection: {name: tree for name, tree in networks.items() if name != network}
-        for collection, networks in variables.items()
-    }
 
 
 class Trajectory(NamedTuple):

@@ -67,6 +67,14 @@ def draw_variables(model_params: Mapping[str, Any]) -> dict[str, Any]:
     return jax.tree.map_with_path(draw, variable_shapes(model_params))
 
 
+def without(variables: Mapping[str, Any], network: str) -> dict[str, Any]:
+    """The variables of all other networks, in all their collections."""
+    return {
+        collection: {name: tree for name, tree in networks.items() if name != network}
+        for collection, networks in variables.items()
+    }
+
+
 def pictures(count: int, height: int, width: int, seed: int = 0) -> np.ndarray:
     """Smooth random pictures, [count, height, width, 3] float32 in [0, 1]."""
     rng = np.random.default_rng(seed)

@@ -8,6 +8,7 @@ import pytest
 from tests.helpers import golden_cases as cases
 from tests.helpers.golden_model import procedural_model
 from tests.helpers.paths import GOLDEN
+from tests.helpers.small import without
 from tpsm_jax.checkpoints.torch import torch_from_variables
 
 pytestmark = pytest.mark.slow
@@ -17,10 +18,7 @@ OUTPUTS = ("flow", "prediction")
 def weighted_sum_gradients(case, variables_too):
     """{output: gradients of its weighted sum: (params, batch_stats) and (kp_source, kp_driving)}"""
     model, variables = procedural_model(case.params, case.seed)
-    variables = {
-        kind: {name: tree for name, tree in networks.items() if name != "avd_network"}
-        for kind, networks in variables.items()
-    }
+    variables = without(variables, "avd_network")
     source, driving = cases.chain_pictures(case)
     moves = jnp.zeros((2, 1, case.params["common_params"]["num_tps"] * 5, 2))
 

@@ -9,8 +9,9 @@ import pytest
 
 from tests.helpers import golden_training_cases as cases
 from tests.helpers.golden_model import procedural_model
-from tests.helpers.golden_trajectories import make_draws, vgg19, without
+from tests.helpers.golden_trajectories import make_draws, vgg19
 from tests.helpers.paths import GOLDEN
+from tests.helpers.small import without
 from tpsm_jax.checkpoints.torch import torch_from_variables
 from tpsm_jax.training.losses import make_features
 from tpsm_jax.training.recipes.tpsm import LossSettings, tpsm_losses

@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from tests.helpers.compilations import compilations
-from tests.helpers.small import model_params, pictures, small_model
+from tests.helpers.small import model_params, pictures, small_model, without
 from tpsm_jax.animation.animator import Animator
 from tpsm_jax.animation.frames import BATCHES_AHEAD
 from tpsm_jax.animation.keypoints import pose_distance, relative_scale
@@ -205,12 +205,9 @@ def test_no_frames_in_no_frames_out(checkpoint):
 
 def test_what_cannot_be_used_is_reported(checkpoint):
     config, model, variables = checkpoint
-    without = {
-        kind: {name: tree for name, tree in networks.items() if name != "avd_network"}
-        for kind, networks in variables.items()
-    }
+    others = without(variables, "avd_network")
     with pytest.raises(InputError, match="avd_network"):
-        make((config, model, without), mode="avd")
+        make((config, model, others), mode="avd")
     with pytest.raises(InputError, match="no mode 'fast'"):
         make(checkpoint, mode="fast")
     with pytest.raises(InputError, match="multiples of 16"):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from tests.helpers.converted_folders import assert_equal, write_run
-from tests.helpers.small import model_params
+from tests.helpers.small import model_params, without
 from tpsm_jax.checkpoints.converted import load_checkpoint, save_checkpoint
 from tpsm_jax.errors import InputError
 
@@ -55,10 +55,7 @@ def test_computation_dtype(saved):
 
 
 def test_networks_may_be_absent(tmp_path, variables, config):
-    kept = {
-        collection: {name: tree for name, tree in trees.items() if name != "avd_network"}
-        for collection, trees in variables.items()
-    }
+    kept = without(variables, "avd_network")
     save_checkpoint(tmp_path / "checkpoint", kept, config)
     assert_equal(load_checkpoint(tmp_path / "checkpoint").variables, kept)
 

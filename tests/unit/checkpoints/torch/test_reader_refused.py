@@ -80,16 +80,22 @@ def test_cut_short_anywhere(tmp_path, form):
             read_torch_file(path)
 
 
-@pytest.mark.slow
-def test_flipped_bits_in_a_zip_never_change_a_tensor(tmp_path):
-    content = (TORCH_FILES / "training_zip.pth").read_bytes()
-    expected = flatten(read_torch_file(TORCH_FILES / "training_zip.pth"))
-    path = tmp_path / "flipped.pth"
-    refused = 0
-    for position in range(0, len(content), 5):
+def flipped_files(original, path, step):
+    """Writes to `path` one flipped bit at every so many bytes, and yields the byte's position."""
+    content = original.read_bytes()
+    for position in range(0, len(content), step):
         flipped = bytearray(content)
         flipped[position] ^= 1 << position % 8
         path.write_bytes(flipped)
+        yield position
+
+
+@pytest.mark.slow
+def test_flipped_bits_in_a_zip_never_change_a_tensor(tmp_path):
+    original, path = TORCH_FILES / "training_zip.pth", tmp_path / "flipped.pth"
+    expected = flatten(read_torch_file(original))
+    refused = 0
+    for position in flipped_files(original, path, 5):
         try:
             found = flatten(read_torch_file(path))
         except InputError:
@@ -104,13 +110,9 @@ def test_flipped_bits_in_a_zip_never_change_a_tensor(tmp_path):
 @pytest.mark.slow
 def test_flipped_bits_in_the_old_format_are_read_or_refused(tmp_path):
     # It has no checksums, so numbers may change, but nothing else may happen.
-    content = (TORCH_FILES / "training_legacy.pth").read_bytes()
     path = tmp_path / "flipped.pth"
     refused = 0
-    for position in range(0, len(content), 3):
-        flipped = bytearray(content)
-        flipped[position] ^= 1 << position % 8
-        path.write_bytes(flipped)
+    for _ in flipped_files(TORCH_FILES / "training_legacy.pth", path, 3):
         try:
             read_torch_file(path)
         except InputError:
