@@ -21,7 +21,7 @@ CUDA_VENV := .venv-cuda
 CUDA_STAMP := $(CUDA_VENV)/.installed-$(PYTHON_VERSION)
 PIP_FLAGS := --disable-pip-version-check --quiet --constraint $(CONSTRAINTS)
 # Test files are distributed in the order of tests/conftest.py.
-PYTEST_FLAGS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
+PYTEST_FLAGS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .DEFAULT_GOAL := help
 .PHONY: help demo check test test-long torch-env test-beam test-browser test-detector test-gpu format detector-table parity roundtrip bench bench-animate bench-evaluate bench-train bench-data bench-ops bench-parts golden clean

@@ -81,16 +81,17 @@ def kill_while(
       process: the process that `start_python` started.
       alone: leave the processes that it started alive; they then must end by themselves.
     """
-    send = os.kill if alone else os.killpg
     while True:
         wait_for(condition, process)
-        send(process.pid, signal.SIGSTOP)
+        # Not the group: a child stopped between vfork and exec would keep its parent, which waits
+        # for the exec, from ever being stopped.
+        os.kill(process.pid, signal.SIGSTOP)
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         if condition():
-            send(process.pid, signal.SIGKILL)
-            process.communicate()
+            (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
+            output_of(process)
             return
-        send(process.pid, signal.SIGCONT)
+        os.kill(process.pid, signal.SIGCONT)
 
 
 def _fail(process: subprocess.Popen[str]) -> None:
