@@ -45,7 +45,7 @@ test: $(STAMP) ## all that must hold
 # XLA_FLAGS= compiles as users do: otherwise tests/conftest.py has XLA compile quickly.
 test-long: $(STAMP) ## more seeds, sizes and interruptions, and code compiled as users have it
 	$(BIN)/python -m pytest -m long $(PYTEST_FLAGS)
-	XLA_FLAGS= $(BIN)/python -m pytest -m "not long" $(PYTEST_FLAGS) tests/official/test_ops.py \
+	XLA_FLAGS= $(BIN)/python -m pytest $(PYTEST_FLAGS) tests/official/test_ops.py \
 	  tests/official/test_networks.py tests/official/test_chain.py tests/official/test_animation.py \
 	  tests/unit/training/test_augment.py tests/unit/animation tests/unit/ops tests/unit/backends \
 	  tests/unit/nn tests/scripts/test_animate.py

@@ -159,10 +159,9 @@ def with_given_draws(trainer):
     return compiled_once
 
 
-def train(names):
-    """Trajectories of cases that differ in epoch and inputs alone, with one trainer."""
-    case = cases.CASES[names[0]]
-    given = {name: procedural_model(case.model_params, cases.CASES[name].seed)[1] for name in names}
+def train(name):
+    case = cases.CASES[name]
+    _, variables = procedural_model(case.model_params, case.seed)
     vgg = vgg19()
     with double_precision():
         vgg = to_double(vgg)
@@ -171,21 +170,17 @@ def train(names):
         trainer = make_model_trainer(config, mesh, steps_per_epoch=1, vgg19=vgg)
         update = with_given_draws(trainer)
 
-        def step(case, state, number):
+        def step(state, number):
             inputs = cases.inputs(case, number)
             pictures = to_double((inputs.source, inputs.driving))
             phase = schedule.phase_of(config, case.first_epoch + number)
             return update(state, *pictures, make_draws(inputs, jnp.float64), vgg, phase=phase)
 
-        trajectories = {}
-        for name in names:
-            case = cases.CASES[name]
-            before = to_double(trainer.abstract_state()).replace(
-                step=jnp.int32(case.first_epoch),
-                **to_double(without(given[name], "avd_network")),
-            )
-            trajectories[name] = follow(functools.partial(step, case), before, case.model_params)
-        return trajectories
+        before = to_double(trainer.abstract_state()).replace(
+            step=jnp.int32(case.first_epoch),
+            **to_double(without(variables, "avd_network")),
+        )
+        return follow(step, before, case.model_params)
 
 
 def train_avd():
@@ -217,10 +212,5 @@ def trajectory(name):
     if name == "late":
         # Its small pictures take the ways that large ones take on a CPU.
         with mock.patch.multiple(thresholds, LARGE_PICTURE=0, LARGE_KERNEL=0):
-            return train(["late"])[name]
-    return with_background()[name]
-
-
-@functools.cache
-def with_background():
-    return train(["full", "early"])
+            return train(name)
+    return train(name)

@@ -24,7 +24,7 @@ def run_chain(name, **options):
 
 
 # More sizes and weights, as large as users' own.
-LONG = ("vox_without_background", "mgif", "ted")
+LONG = ("vox", "vox_without_background", "mgif", "ted")
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,7 @@ BFLOAT16_MEANS = {
 }
 
 
+@pytest.mark.long
 def test_vox_chain_in_bfloat16_stays_close_on_average():
     """Largest differences seen: keypoints 8e-3, flow 2e-2, masks 0.13, prediction 0.28.
 

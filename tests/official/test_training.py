@@ -20,10 +20,16 @@ OPTIMIZERS = {
     "learning_rate/bg_predictor": "rates/optimizer_bg_predictor",
     "learning_rate/avd": "rates/optimizer_avd",
 }
-TRAJECTORIES = (*cases.TRAJECTORIES, "avd")
+# Other epochs, and a model without background predictor.
+LONG = ("early", "late")
 
 
-@pytest.fixture(params=TRAJECTORIES)
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=[pytest.mark.long] * (name in LONG))
+        for name in (*cases.TRAJECTORIES, "avd")
+    ]
+)
 def both(request):
     """Our trajectory and the official one."""
     golden = np.load(GOLDEN / f"training_{request.param}.npz")

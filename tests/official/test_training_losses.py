@@ -20,7 +20,7 @@ from tpsm_jax.training.recipes.tpsm import LossSettings, tpsm_losses
 LOSSES, STATISTICS = 1e-5, 1e-5
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_losses_and_statistics_in_float32():
     case = cases.CASES["losses"]
     golden = np.load(GOLDEN / "training_losses.npz")

@@ -21,6 +21,8 @@ from tests.helpers.waiting import wait_until
 from tpsm_jax.checkpoints.orbax_io import load_tree
 from tpsm_jax.checkpoints.steps import finished_steps
 
+pytestmark = pytest.mark.long
+
 # As few operations as a whole model can have, to compile in little time.
 CONFIG = """
 from tests.helpers.tiny_training import tiny_config
@@ -178,7 +180,6 @@ def goes_on(workdir, other, step, **layout):
     assert finished_steps(workdir) == [step, step + 3]
 
 
-@pytest.mark.slow
 def test_a_signal_to_one_stops_both_after_the_same_step(stopped, step):
     workdir, said = stopped
     assert finished_steps(workdir) == [step]
@@ -187,7 +188,6 @@ def test_a_signal_to_one_stops_both_after_the_same_step(stopped, step):
     assert f"stopped after step {step}" not in said[1]
 
 
-@pytest.mark.slow
 def test_two_processes_equal_one(stopped, step, undisturbed):
     first, expected = lines(stopped[0])[0], lines(undisturbed)[0]
     for name, value in expected.items():
@@ -203,14 +203,12 @@ def test_two_processes_equal_one(stopped, step, undisturbed):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), *trees)
 
 
-@pytest.mark.long
 def test_one_process_goes_on_where_two_stopped(stopped, step, undisturbed):
     workdir = stopped[0].parent / "then_one"
     goes_on(workdir, stopped[0], step, processes=1, devices=4)
     assert_close(workdir, undisturbed, range(step + 1, step + 4))
 
 
-@pytest.mark.long
 def test_two_processes_go_on_where_one_stopped(step, undisturbed):
     workdir = undisturbed.parent / "then_two"
     goes_on(workdir, undisturbed, step, processes=2, devices=2)

@@ -185,7 +185,7 @@ def test_nothing_is_compiled_twice(interrupted):
     assert len(compiled) == len(set(compiled)), compiled
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_was_terminated_equals_one_that_was_not(folder, interrupted):
     workdir, last, _ = interrupted
     other = folder / "undisturbed"

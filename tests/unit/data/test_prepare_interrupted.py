@@ -77,8 +77,8 @@ def _kill_at(patch: pytest.MonkeyPatch, last: int) -> None:
         patch.setattr(os, name, killing(getattr(os, name)))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.long), "2"])
+@pytest.mark.long
+@pytest.mark.parametrize("workers", ["1", "2"])
 def test_kill_9_and_the_same_command_with_other_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: str
 ) -> None:

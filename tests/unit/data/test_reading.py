@@ -18,6 +18,7 @@ from tests.helpers.clip_files import (
     write_video,
 )
 from tests.helpers.paths import ROOT
+from tests.helpers.prepare_files import prepare
 
 # Reads some steps three times, and prints the resident memory after each time.
 RESIDENT = """
@@ -46,9 +47,8 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("reading")
     write_data_set(folder / "raw")
     write_folder(folder / "raw" / "train" / "clip7#a b ü", 7, 4)
-    command = [sys.executable, "-m", "data.prepare", "--dataset", "clips", "--format", "png"]
-    command += ["--input", folder / "raw", "--output", folder / "prepared"]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    with pytest.MonkeyPatch.context() as patch:
+        assert prepare(patch, folder / "raw", folder / "prepared", "--format", "png") == 0
     return folder / "raw", folder / "prepared"
 
 

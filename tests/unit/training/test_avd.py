@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.helpers.small import draw_variables, without
 from tests.helpers.tiny_training import tiny_batch, tiny_config
 from tpsm_jax.checkpoints.converted import Checkpoint
-from tpsm_jax.models.registry import build_model, init_variables
+from tpsm_jax.models.registry import build_model
 from tpsm_jax.parallel.sharding import batch_sharding, make_mesh
 from tpsm_jax.training.optimizer import make_optimizer
 from tpsm_jax.training.recipes.avd import draw_scale
@@ -19,14 +20,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def checkpoint():
     config = tiny_config()
-    model = build_model(config.model_params)
-    names = ("kp_detector", "dense_motion_network", "inpainting_network", "bg_predictor")
-
-    @jax.jit
-    def init(rng):
-        return init_variables(model, rng, 32, 32, networks=names)
-
-    return Checkpoint(config, model, init(jax.random.key(0)))
+    variables = without(draw_variables(config.model_params), "avd_network")
+    return Checkpoint(config, build_model(config.model_params), variables)
 
 
 def make_trainer(checkpoint, devices=1):
