@@ -17,7 +17,7 @@ from tpsm_jax.errors import InputError
 
 @dataclasses.dataclass(frozen=True)
 class RootOptions:
-    """What else than its path decides which clips a root has.
+    """Settings, other than its path, that decide which clips a root has.
 
     Attributes:
       image_size: (height, width) that frames are resized to later.

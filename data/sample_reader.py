@@ -2,6 +2,8 @@
 
 This is the one place in data/ that names the arrays of a sample. A third one, such as a mask or
 landmarks, is declared in `spec` and read in `__call__`; everything after that passes it through.
+Only uint8 is changed: such an array is a picture, and becomes float32 in [0, 1] in the training
+step. Labels take another type.
 """
 
 import dataclasses

@@ -200,7 +200,7 @@ def parse_shape(text: str) -> tuple[int, int]:
 def _values(
     clip: Clip, detector: Detector, size: tuple[int, int] | None, progress: tqdm
 ) -> Iterator[list | None]:
-    """Of each frame what the table says of it."""
+    """Each frame's entry of the table."""
     for frame in clip.frames():
         frame = frame if size is None else fit(frame, size)
         detection = detector.detect(np.ascontiguousarray(frame))

@@ -24,7 +24,7 @@ def run_chain(name, **options):
 
 
 # More sizes and weights, as large as users' own.
-LONG = ("vox", "vox_without_background", "mgif", "ted")
+LONG = ("vox_without_background", "mgif", "ted")
 
 
 @pytest.mark.parametrize(

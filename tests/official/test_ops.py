@@ -1,4 +1,4 @@
-"""Geometry and resampling against what the official code and PyTorch gave (`make_golden.py`)."""
+"""Geometry and resampling, compared with arrays of the official code and PyTorch."""
 
 import jax
 import jax.numpy as jnp

@@ -16,7 +16,7 @@ from tpsm_jax.backends.precision import wide_einsum
 
 
 def is_few_features(kernel: jax.Array) -> bool:
-    """Returns whether a kernel makes so few features of so many channels that this form pays."""
+    """Returns whether a kernel [k, k, C, features] makes so few features that this form pays."""
     size, _, channels, features = kernel.shape
     return features <= thresholds.FEW_FEATURES and size * features < channels
 

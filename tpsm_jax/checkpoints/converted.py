@@ -30,7 +30,7 @@ from tpsm_jax.models.registry import build_model, family_of, variable_shapes
 from tpsm_jax.nn.layers import Dtype
 from tpsm_jax.runtime.compilation_cache import keep, kept_path
 
-# Of `_check_against`: raise it when the check becomes stricter.
+# Version of `_check_against`: raise it when the check becomes stricter.
 _CHECK = 1
 
 

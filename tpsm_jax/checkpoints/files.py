@@ -25,8 +25,9 @@ from tpsm_jax.errors import InputError, writing
 from tpsm_jax.runtime.atomic_files import replaced_folder
 
 CONFIG = "config.json"
-VARIABLES, VGG19 = "variables", "vgg19"  # of a converted checkpoint
-STEPS, EMA_PARAMS, METRICS = "checkpoints", "ema_params", "metrics.jsonl"  # of a training run
+# Parts of a converted checkpoint, then of a training run.
+VARIABLES, VGG19 = "variables", "vgg19"
+STEPS, EMA_PARAMS, METRICS = "checkpoints", "ema_params", "metrics.jsonl"
 
 
 def output_folder(folder: str | Path) -> Path:

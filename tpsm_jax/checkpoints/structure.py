@@ -67,7 +67,7 @@ def stored_leaf_types(path: Path) -> LeafTypes:
       path: a folder that Orbax wrote.
 
     Raises:
-      Exception: of any kind, if it is damaged.
+      Exception: the tree is damaged; Orbax raises many kinds.
     """
     with ocp.PyTreeCheckpointer() as checkpointer:
         return leaf_types(checkpointer.metadata(path).item_metadata.tree)

@@ -30,8 +30,8 @@ _TPSM = "Zhao and Zhang, CVPR 2022, Table 1"
 # Its authors trained and measured FOMM and MRAA again.
 _MTIA = "Tao et al., ECCV 2022, poster"
 
-# Of the paper's own table only the part on TaiChiHD could be checked. All other rows are from a
-# later paper, whose poster is in GitHub JialeTao/MTIA.
+# The TaiChiHD rows are the paper's own; the rest of its table could not be checked. All other rows
+# are from a later paper, whose poster is in GitHub JialeTao/MTIA.
 PUBLISHED = {
     "taichi": [
         *_rows(

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import jax
 
-import tpsm_jax
 from tpsm_jax.checkpoints.converted import Checkpoint, load_checkpoint
 from tpsm_jax.checkpoints.vgg19 import check_vgg19, load_vgg19
 from tpsm_jax.errors import InputError
@@ -226,7 +225,7 @@ def _software() -> dict[str, str]:
     versions = {name: importlib.metadata.version(name) for name in _SOFTWARE}
     device = jax.devices()[0]
     return {
-        "tpsm_jax": importlib.metadata.version(tpsm_jax.__name__),
+        "tpsm_jax": importlib.metadata.version("tpsm_jax"),
         "python": platform.python_version(),
         **versions,
         "device": f"{device.device_kind} ({device.platform})",

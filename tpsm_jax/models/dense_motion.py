@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from tpsm_jax.errors import InputError
+from tpsm_jax.models.interface import check_divides
 from tpsm_jax.models.keypoint_detector import POINTS_PER_TPS
 from tpsm_jax.nn.blocks import UpBlock
 from tpsm_jax.nn.hourglass import Hourglass
@@ -142,15 +142,6 @@ class DenseMotionNetwork(nn.Module):
             x = UpBlock(x.shape[-1] // 2, dtype=self.dtype, name=f"up_{i}")(x)
             inputs = [*inputs, x]
         return tuple(nn.sigmoid(self._conv7(x, 1, f"occlusion_{i}")) for i, x in enumerate(inputs))
-
-
-def check_divides(size: tuple[int, ...], step: int) -> None:
-    """Raises `InputError` unless both sides, (height, width), are positive multiples of `step`."""
-    if any(side < step or side % step for side in size):
-        raise InputError(
-            f"pictures of {size[0]}x{size[1]} (height x width) do not fit the networks: "
-            f"both sides must be multiples of {step}"
-        )
 
 
 def tps_warps(kp_driving: jax.Array, kp_source: jax.Array, height: int, width: int) -> jax.Array:

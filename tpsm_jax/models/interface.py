@@ -10,6 +10,8 @@ from typing import Any, Literal, Protocol
 
 import jax
 
+from tpsm_jax.errors import InputError
+
 Variables = dict[str, Any]  # {"params": {network: ...}, "batch_stats": {network: ...}}
 Pose = Any
 Stage = Literal["model", "avd"]
@@ -74,21 +76,37 @@ class AnimationModel(Protocol):
         """The points of a pose, [B, N, 2], (x, y) in [-1, 1]: for hulls, pictures, distances."""
 
     def encode_source(self, source: jax.Array) -> dict[str, Any]:
-        """Everything about a source picture that no driving frame changes."""
+        """Everything about source pictures [B, H, W, 3] that no driving frame changes."""
 
     def generate(
         self, encoded_source: dict[str, Any], pose: Pose, bg_param: jax.Array | None = None
     ) -> dict[str, Any]:
-        """Moves an encoded source into a pose."""
+        """Moves an encoded source into a pose.
+
+        Args:
+          encoded_source: what `encode_source` returned, of one source or of B.
+          pose: B poses.
+          bg_param: [B, 3, 3], the motion of the background from driving to source, or None.
+
+        Returns:
+          "prediction" [B, H, W, 3] in [0, 1], and what else the family computes.
+        """
 
     def reconstruct(self, encoded_source: dict[str, Any], driving: jax.Array) -> dict[str, Any]:
-        """What `__call__` gives in evaluation mode, for a source that is encoded already."""
+        """What `__call__` gives in evaluation mode for driving frames [B, H, W, 3]."""
 
     def relative(self, source: Pose, driving: Pose, initial: Pose, scale: jax.Array) -> Pose:
-        """Moves the source's pose as the driving pose has moved since its initial frame."""
+        """Moves the source's pose as the driving pose has moved since its initial frame.
+
+        Args:
+          source: one pose, or B.
+          driving: B poses.
+          initial: one pose.
+          scale: [], factor of the motion.
+        """
 
     def disentangle(self, source: Pose, driving: Pose, *, train: bool = False) -> Pose:
-        """Gives the driving pose to the source's identity, for the mode 'avd'."""
+        """Gives B driving poses to the source's identity, for the mode 'avd'."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,3 +168,12 @@ class Family:
 def without_losses(model: AnimationModel, outputs: Mapping[str, Any]) -> dict[str, Any]:
     """A model's outputs without those, large ones, that only losses need."""
     return {name: x for name, x in outputs.items() if name not in model.outputs_for_losses}
+
+
+def check_divides(size: tuple[int, ...], step: int) -> None:
+    """Raises `InputError` unless both sides, (height, width), are positive multiples of `step`."""
+    if any(side < step or side % step for side in size):
+        raise InputError(
+            f"pictures of {size[0]}x{size[1]} (height x width) do not fit the networks: "
+            f"both sides must be multiples of {step}"
+        )

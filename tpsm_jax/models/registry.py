@@ -14,8 +14,7 @@ from flax import linen as nn
 
 from tpsm_jax.backends.backend import tracing_for
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.dense_motion import check_divides
-from tpsm_jax.models.interface import Family, Variables
+from tpsm_jax.models.interface import Family, Variables, check_divides
 from tpsm_jax.models.tpsm import TPSM
 from tpsm_jax.nn.layers import Dtype
 

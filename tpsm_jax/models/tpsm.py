@@ -119,7 +119,7 @@ class MotionModel(nn.Module):
     def disentangle(
         self, source: jax.Array, driving: jax.Array, *, train: bool = False
     ) -> jax.Array:
-        """Gives the driving pose to the source's identity, see `AVDNetwork`."""
+        """Gives driving poses [B, 5 K, 2] to the source's identity; see `AVDNetwork`."""
         return self.avd_network(source, driving, train=train)
 
     def _run(self, name: str, *args: Any, **options: Any) -> Any:

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from tpsm_jax.nn.layers import Dtype, conv, max_pool
+from tpsm_jax.backends.max_pool import max_pool
+from tpsm_jax.nn.layers import Dtype, conv
 
 # torchvision's layout: convolutions at these places of `features`, a relu after each, and a
 # 2x2 max pooling where the numbers jump by 3.

@@ -7,7 +7,7 @@ from flax import linen as nn
 from tpsm_jax.nn.layers import Dtype
 
 EPSILON = 1e-5
-MOMENTUM = 0.1  # as PyTorch defines it: the weight of the new value
+MOMENTUM = 0.1  # weight of the new value, as PyTorch defines momentum
 
 
 class BatchNorm(nn.Module):

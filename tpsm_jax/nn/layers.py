@@ -94,28 +94,3 @@ def linear(
         precision=jax.lax.Precision.HIGHEST,
         name=name,
     )
-
-
-def max_pool(x: jax.Array, window: int, *, padding: int = 0) -> jax.Array:
-    """Takes the maximum of every `window` x `window` pixels, at stride 2.
-
-    It is a maximum of slices, because the gradient of `nn.max_pool` takes ten times as long on a
-    CPU.
-
-    Args:
-      x: [B, H, W, C].
-      window: side of the window.
-      padding: pixels of -inf on each side.
-
-    Returns:
-      [B, H', W', C] with H' = (H + 2 padding - window) // 2 + 1, and W' accordingly.
-    """
-    borders = ((0, 0), (padding, padding), (padding, padding), (0, 0))
-    x = jnp.pad(x, borders, constant_values=-jnp.inf)
-    for axis in (1, 2):
-        last = (x.shape[axis] - window) // 2 * 2 + 1
-        x = functools.reduce(
-            jnp.maximum,
-            [jax.lax.slice_in_dim(x, i, i + last, stride=2, axis=axis) for i in range(window)],
-        )
-    return x

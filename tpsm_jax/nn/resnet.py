@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from tpsm_jax.backends.max_pool import max_pool
 from tpsm_jax.nn.batch_norm import BatchNorm
-from tpsm_jax.nn.layers import Dtype, conv, linear, max_pool
+from tpsm_jax.nn.layers import Dtype, conv, linear
 
 kaiming_normal = jax.jit(  # for why it is jitted, see `layers._uniform`
     nn.initializers.variance_scaling(2.0, "fan_out", "normal"), static_argnums=(1, 2)

@@ -6,8 +6,8 @@ import sys
 
 import jax
 
-# Of glibc's malloc.h: blocks that are mapped by themselves (none), how much free memory at its
-# heap's end goes back to the system (only beyond so much), and heaps.
+# Options of mallopt, glibc's malloc.h: no block is mapped by itself, free memory at the heap's end
+# goes back to the system only beyond 2 GiB, and there is one heap.
 _OPTIONS = {-4: 0, -1: 2**31 - 1, -8: 1}
 
 

@@ -122,7 +122,7 @@ def _first_state(
 
 
 def _check_same_epochs(progress: Progress, trainer: Trainer) -> None:
-    """Otherwise the run would jump to another epoch in its schedules and its data."""
+    """Refuses another epoch length, with which schedules and data would jump."""
     before = progress.steps_per_epoch, progress.batch_size
     now = trainer.steps_per_epoch, trainer.batch_size
     if before != now:

@@ -12,6 +12,7 @@ import pytest
 from tpsm_jax.backends.backend import backend, tracing_for
 from tpsm_jax.backends.convolution import convolve
 from tpsm_jax.backends.linear_solve import solve
+from tpsm_jax.backends.max_pool import max_pool
 from tpsm_jax.backends.scale_channels import scale_channels
 from tpsm_jax.backends.upsample_conv import upsample_conv
 from tpsm_jax.nn.layers import conv
@@ -56,6 +57,7 @@ def cases(dtype):
             (picture, kernel),
             CONVOLUTION,
         ),
+        "max pool": (lambda x: max_pool(x, 3, padding=1), (picture,), "reduce_window_max"),
         "scaled channels": (scale_channels, (picture, shape(1, 16, 16, dtype=dtype)), "mul"),
     }
 

@@ -8,7 +8,7 @@ import pytest
 
 from tpsm_jax.nn.batch_norm import BatchNorm
 from tpsm_jax.nn.instance_norm import InstanceNorm
-from tpsm_jax.nn.layers import conv, max_pool
+from tpsm_jax.nn.layers import conv
 from tpsm_jax.nn.upsample_conv import UpsampleConv
 
 
@@ -97,21 +97,6 @@ def test_instance_norm_is_flaxs_and_so_are_its_gradients():
     expected = values(nn.InstanceNorm(epsilon=1e-5, use_fast_variance=False))
     actual = values(InstanceNorm())
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), actual, expected)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("window", "padding"), [(3, 1), (2, 0)])
-@pytest.mark.parametrize("shape", [(2, 8, 12, 3), (1, 7, 9, 2)])
-def test_max_pool_is_flaxs_and_so_is_its_gradient(shape, window, padding):
-    x = jnp.asarray(np.random.default_rng(0).standard_normal(shape), jnp.float32)
-
-    def plain(x):
-        borders = ((padding, padding), (padding, padding))
-        return nn.max_pool(x, (window, window), strides=(2, 2), padding=borders)
-
-    np.testing.assert_array_equal(max_pool(x, window, padding=padding), plain(x))
-    actual = jax.grad(lambda x: jnp.sum(max_pool(x, window, padding=padding) ** 2))(x)
-    np.testing.assert_allclose(actual, jax.grad(lambda x: jnp.sum(plain(x) ** 2))(x), rtol=1e-6)
 
 
 @pytest.mark.parametrize("side", [1, 2])

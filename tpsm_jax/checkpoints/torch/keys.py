@@ -56,12 +56,12 @@ def torch_key(path: tuple[str, ...]) -> str:
 
 
 def array_to_torch(array: np.ndarray) -> np.ndarray:
-    """Views a variable in PyTorch's order of axes."""
+    """Views a variable in PyTorch's order of axes, [h, w, I, O] as [O, I, h, w]."""
     return array.transpose(_AXES_TO_TORCH[array.ndim])
 
 
 def array_from_torch(tensor: np.ndarray) -> np.ndarray:
-    """Views a tensor in Flax's order of axes."""
+    """Views a tensor in Flax's order of axes, the inverse of `array_to_torch`."""
     return tensor.transpose(_AXES_FROM_TORCH[tensor.ndim])
 
 
