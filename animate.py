@@ -5,9 +5,12 @@ r"""Animates a picture with the motion of a clip.
 """
 
 import argparse
+import sys
 import time
+from pathlib import Path
 
 import jax.numpy as jnp
+from PIL import ImageColor
 
 from tpsm_jax.animation.animator import Animator
 from tpsm_jax.animation.programs import MODES
@@ -23,6 +26,8 @@ from tpsm_jax.cli import (
     run_script,
 )
 from tpsm_jax.media.images import read_image
+from tpsm_jax.media.picture_folder import passed_over
+from tpsm_jax.media.rgb import Color
 from tpsm_jax.media.video_reader import open_video
 from tpsm_jax.media.video_writer import FrameWriter, check_inputs_survive
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
@@ -36,9 +41,11 @@ def main() -> None:
     use_compilation_cache(args.compilation_cache)
     keep_freed_memory()
 
-    driving = open_video(args.driving, fps=args.fps)
-    source = read_image(args.source)
+    driving = open_video(args.driving, fps=args.fps, alpha_background=args.alpha_background)
+    source = read_image(args.source, alpha_background=args.alpha_background)
     check_inputs_survive(args.output, args.source, args.driving)
+    if Path(args.driving).is_dir() and (note := passed_over(Path(args.driving))):
+        print(f"warning: {note}", file=sys.stderr)
     audio = None if args.no_audio else driving
     with FrameWriter(args.output, fps=driving.fps, audio=audio) as writer:
         animator = Animator(
@@ -50,18 +57,23 @@ def main() -> None:
             keep_programs=True,
         )
         summary = animate_clip(
-            animator, driving, writer, find_best_frame=args.find_best_frame, start=start
+            animator,
+            driving,
+            writer,
+            find_best_frame=args.find_best_frame,
+            source_shape=source.shape,
+            start=start,
         )
     print(f"wrote {args.output}: {summary}")
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Parses the flags; `size` as (height, width) or None."""
+    """Parses the flags; `size` as (height, width) or None, the background as RGB or None."""
     parser = ArgumentParser(__doc__)
     add_checkpoint_flags(parser)
     add = parser.add_argument
     add("--source", required=True, help="the picture to animate")
-    add("--driving", required=True, help="video, gif, or folder of frames in the order of names")
+    add("--driving", required=True, help="video, gif, or folder of frames, 9.png before 10.png")
     add("--output", required=True, help=".mp4 .mov .mkv .webm .gif, or a folder/ for PNG frames")
     add(
         "--mode",
@@ -79,9 +91,28 @@ def parse_arguments() -> argparse.Namespace:
     add_batch_size_flag(parser)
     add("--no_audio", action="store_true", help="leave out the driving clip's sound")
     add("--fps", type=float, help="frame rate of a folder of frames (25)")
+    add(
+        "--alpha_background",
+        type=color,
+        default=(255, 255, 255),
+        metavar="COLOR",
+        help="what shows through transparent pictures: a name or '#rrggbb' (white), or 'none' for "
+        "whatever is stored there, as in the official demo",
+    )
     add_dtype_flag(parser)
     add_cache_flag(parser)
     return parser.parse_args()
+
+
+def color(text: str) -> Color | None:
+    """Parses a color as CSS spells it, to (red, green, blue); 'none' to None."""
+    if text == "none":
+        return None
+    try:
+        red, green, blue = ImageColor.getrgb(text)[:3]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no color, as white or '#00b140'") from None
+    return red, green, blue
 
 
 if __name__ == "__main__":

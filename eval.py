@@ -24,6 +24,7 @@ from data.evaluation_set import (
     read_pairs,
     split_note,
 )
+from data.loader import clip_notes
 from tpsm_jax.cli import (
     ArgumentParser,
     add_batch_size_flag,
@@ -60,6 +61,9 @@ def main() -> None:
         print(note, file=sys.stderr)
     loaded = load_checkpoints(models)
     clips = on_every_process(lambda: find_clips(loaded[0].config, args))
+    if jax.process_index() == 0:
+        for note in clip_notes(data_config(loaded[0].config, args.data)):
+            print(f"warning: {note}", file=sys.stderr)
     settings = Settings(
         args.data,
         mode=args.mode or ("relative" if args.pairs or args.random_pairs else RECONSTRUCTION),

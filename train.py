@@ -7,6 +7,7 @@ Any field of the config can be given: --config.train_params.batch_size=8 --confi
 """
 
 import argparse
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def main() -> None:
         )
     if jax.process_index() == 0:
         print(dataset.describe())
+        for note in dataset.notes():
+            print(f"warning: {note}", file=sys.stderr)
     if args.stage == "avd":
         variables = load_checkpoint(args.init).variables
         trainer = make_avd_trainer(
@@ -83,7 +86,12 @@ def main() -> None:
     if config.eval_every:
         # Resized as the clips that are trained on.
         clips = on_every_process(
-            lambda: clips_for_test(config, limit=config.eval_clips, resize=True)
+            lambda: clips_for_test(
+                config,
+                limit=config.eval_clips,
+                resize=True,
+                squeeze_warning=dataset.reader.squeeze_warning,
+            )
         )
         evaluate = InTrainingEvaluation(config, mesh, clips)
     train(config, args.workdir, trainer, make_batches, evaluate)

@@ -5,8 +5,9 @@ are read as RGB.
 """
 
 import abc
-import dataclasses
+import functools
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
@@ -15,28 +16,21 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from data.fitting import fit as fit
 from data.video_frames import FrameIndex, read_frames
+from data.wide_pictures import WidePictures as WidePictures
 from tpsm_jax.errors import InputError
-from tpsm_jax.media.images import read_image, read_wide_picture, resize
-from tpsm_jax.media.video_reader import PICTURE_SUFFIXES, VIDEO_SUFFIXES, FrameSource, open_video
-
-_PICTURE_ENDINGS = tuple(PICTURE_SUFFIXES)
+from tpsm_jax.media.images import read_header, read_image, read_wide_picture
+from tpsm_jax.media.picture_folder import (
+    PICTURE_SUFFIXES,
+    count_kinds,
+    describe_kinds,
+    frame_names,
+    is_picture,
+)
+from tpsm_jax.media.video_reader import VIDEO_SUFFIXES, FrameSource, open_video
 
 Frames = tuple[np.ndarray, np.ndarray]
-
-
-@dataclasses.dataclass(frozen=True)
-class WidePictures:
-    """How wide pictures are cut into frames.
-
-    Attributes:
-      frame_size: (height, width) of a frame.
-      height_is_known: whether the picture must have that height. If not, only the proportions of
-        `frame_size` count.
-    """
-
-    frame_size: tuple[int, int]
-    height_is_known: bool
 
 
 class Clip(abc.ABC):
@@ -69,6 +63,11 @@ class Clip(abc.ABC):
     def problem(self) -> str:
         """Why the clip is plainly unusable, without reading a frame; "" if it seems usable."""
         return ""
+
+    @property
+    def has_one_frame(self) -> bool:
+        """Whether the clip plainly has a single frame; False if only decoding would tell."""
+        return False
 
     @property
     def identity(self) -> str:
@@ -112,21 +111,43 @@ class Clip(abc.ABC):
 
 
 class FolderClip(Clip):
-    """A folder of pictures, ordered by name. `pair` opens only two files."""
+    """A folder of pictures, in natural order of their names. `pair` opens only two files."""
 
     @classmethod
     def is_at(cls, path: Path) -> bool:
         """Whether a path is a folder. Its name may end like a video's."""
         return path.is_dir()
 
+    @functools.cached_property
+    def contents(self) -> tuple[int, Counter[str]]:
+        """The number of pictures, and what is passed over, by kind.
+
+        Raises:
+          OSError: the folder cannot be listed.
+        """
+        names = os.listdir(self.path)
+        others = [self.path / name for name in names if not is_picture(name)]
+        return len(names) - len(others), count_kinds(others)
+
     def problem(self) -> str:
         try:
-            has_picture = any(map(_is_picture, os.listdir(self.path)))
+            pictures, others = self.contents
         except OSError as error:
             return f"cannot read the folder {self.path}: {error.strerror}"
-        if has_picture:
+        if pictures:
             return ""
-        return f"the clip {self.path} is a folder without a picture: fill it, or take it away"
+        holds = f" but with {describe_kinds(others)}" if others else ""
+        return (
+            f"the clip {self.path} is a folder without a picture{holds}: fill it with the frames "
+            f"of one clip, or take it away; a video goes into {self.path.parent} itself"
+        )
+
+    @property
+    def has_one_frame(self) -> bool:
+        try:
+            return self.contents[0] == 1
+        except OSError:
+            return False
 
     def frames(self) -> Iterator[np.ndarray]:
         return (read_image(self._file(name)) for name in self._names())
@@ -141,7 +162,7 @@ class FolderClip(Clip):
         # Keeping the names of a large data set would fill the memory, and a cache of some of them
         # would rarely be hit.
         try:
-            names = sorted(filter(_is_picture, os.listdir(self.path)))
+            names = frame_names(os.listdir(self.path))
         except OSError as error:
             raise InputError(f"cannot read the clip {self.path}: {error.strerror}") from None
         if not names:
@@ -205,9 +226,9 @@ class VideoClip(Clip):
 
 
 class StripClip(Clip):
-    """One wide picture of frames next to each other."""
+    """One wide picture of frames next to each other, or an animated one, by what is in the file."""
 
-    suffixes = frozenset((".jpeg", ".jpg", ".png"))
+    suffixes = PICTURE_SUFFIXES - {".gif"}
 
     def __init__(self, path: Path, wide_pictures: WidePictures):
         """Stores the path and how the picture is cut; opens nothing."""
@@ -218,26 +239,38 @@ class StripClip(Clip):
     def from_path(cls, path: Path, wide_pictures: WidePictures) -> Self:
         return cls(path, wide_pictures)
 
+    @property
+    def has_one_frame(self) -> bool:
+        try:
+            height, width, is_animated = read_header(self.path)
+        except InputError:
+            return False
+        # A picture that is not made of whole frames is a single one, too.
+        return not is_animated and width < 2 * self._cut.frame_size_in(height)[1]
+
+    @property
+    def frame_rate(self) -> float:
+        return open_video(self.path).fps if self._is_moving() else 0.0
+
     def frames(self) -> Iterator[np.ndarray]:
-        return iter(self._split())
+        if self._is_moving():
+            return iter(open_video(self.path, whole=True))
+        return iter(self._cut.split(read_wide_picture(self.path), self.path))
 
-    def _split(self) -> list[np.ndarray]:
-        strip = read_wide_picture(self.path)
-        rows, columns = strip.shape[:2]
-        height, width = self._cut.frame_size
-        if not self._cut.height_is_known:
-            height, width = rows, max(1, round(rows * width / height))
-        if rows != height or columns % width:
-            raise InputError(
-                f"the clip {self.path}, {columns} x {rows} pixels, is not made of frames of "
-                f"{width} x {height}: it is dataset_params.frame_shape of the configuration that "
-                "gives their (height, width, 3)"
-            )
-        return np.split(strip, columns // width, axis=1)
+    def _is_moving(self) -> bool:
+        try:
+            return read_header(self.path).is_animated
+        except InputError as error:
+            try:
+                open_video(self.path)  # a video that is named like a picture
+            except InputError:
+                raise error from None
+            return True
 
 
-# A folder named like a video is a folder, so that kind comes first.
-CLIP_KINDS: tuple[type[Clip], ...] = (FolderClip, VideoClip, StripClip)
+# A folder named like a video is a folder, so that kind comes first. Some pictures move, and a
+# `StripClip` looks whether they do.
+CLIP_KINDS: tuple[type[Clip], ...] = (FolderClip, StripClip, VideoClip)
 
 
 def clip_suffixes() -> frozenset[str]:
@@ -261,28 +294,6 @@ def open_clip(path: Path, wide_pictures: WidePictures) -> Clip | None:
     return None
 
 
-def fit(frame: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
-    """Resizes a frame to the size that the model takes.
-
-    Args:
-      frame: [H, W, 3] uint8.
-      image_size: (height, width).
-
-    Returns:
-      [height, width, 3] uint8, resized like the reference and rounded to nearest; the frame itself
-      if it has that size. (The reference resizes only if `frame_shape` is set. Otherwise it fails,
-      or trains at the clip's own size.)
-    """
-    height, width = image_size
-    if frame.shape[:2] == (height, width):
-        return frame
-    return np.rint(resize(frame, height, width).clip(0, 1) * 255).astype(np.uint8)
-
-
 def ordered(first: float, second: float, count: int) -> list[int]:
     """Two numbers in [0, 1) as frame numbers below `count`, the smaller first."""
     return sorted((int(first * count), int(second * count)))
-
-
-def _is_picture(name: str) -> bool:
-    return not name.startswith(".") and name.lower().endswith(_PICTURE_ENDINGS)

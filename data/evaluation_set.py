@@ -10,9 +10,11 @@ from ml_collections import ConfigDict
 
 from data.clips import Clip, clip_suffixes, fit
 from data.loader import open_clips
+from data.notes import check_motion
 from data.roots import RootOptions, root_kind
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clip_frames import EvaluationClip
+from tpsm_jax.media.proportions import SqueezeWarning
 from tpsm_jax.media.video_reader import DEFAULT_FPS, without_suffix
 
 Names = list[tuple[str, str]]
@@ -21,7 +23,11 @@ _LONGEST_NAME = 255 - len("..mp4.12345678.mp4")
 
 
 def clips_for_test(
-    config: ConfigDict, *, limit: int | None = None, resize: bool = False
+    config: ConfigDict,
+    *,
+    limit: int | None = None,
+    resize: bool = False,
+    squeeze_warning: SqueezeWarning | None = None,
 ) -> list[EvaluationClip]:
     """The test clips of a data set, each driven by itself.
 
@@ -29,18 +35,21 @@ def clips_for_test(
       config: `image_size`, `dataset` and `dataset_params` are read.
       limit: the most clips to return, evenly spaced in the order of names.
       resize: whether frames are resized to `image_size`; otherwise they keep their size.
+      squeeze_warning: warns of frames that lose their proportions so; a new one if None.
 
     Returns:
       At least one clip.
 
     Raises:
-      InputError: no clips can be found.
+      InputError: no clips can be found, or all of them are single frames.
     """
     clips = open_clips(config, "test")
+    check_motion(Path(config.dataset.path), clips)
+    warn = squeeze_warning or SqueezeWarning()
     if limit is not None and limit < len(clips):
         clips = [clips[index * len(clips) // limit] for index in range(limit)]
     return [
-        EvaluationClip(clip.name, _reader(clip, config, resize), partial(_frame_rate, clip))
+        EvaluationClip(clip.name, _reader(clip, config, resize, warn), partial(_frame_rate, clip))
         for clip in clips
     ]
 
@@ -69,6 +78,7 @@ def pairs_of_clips(
     """
     named = _Named(open_clips(config, "test"), config.dataset.path)
     found: dict[str, tuple[Clip, Clip]] = {}
+    warn = SqueezeWarning()
     for pair in pairs:
         source, driving = (named.find(name) for name in pair)
         name = f"{source.name}--{driving.name}"
@@ -81,9 +91,9 @@ def pairs_of_clips(
     return [
         EvaluationClip(
             name,
-            _reader(driving, config, resize),
+            _reader(driving, config, resize, warn),
             partial(_frame_rate, driving),
-            _reader(source, config, resize),
+            _reader(source, config, resize, warn),
         )
         for name, (source, driving) in found.items()
     ]
@@ -207,15 +217,17 @@ def _short_name(name: str) -> str:
     return without_suffix(name, clip_suffixes())
 
 
-def _reader(clip: Clip, config: ConfigDict, resize: bool) -> Callable[[], Iterator[np.ndarray]]:
+def _reader(
+    clip: Clip, config: ConfigDict, resize: bool, warn: SqueezeWarning
+) -> Callable[[], Iterator[np.ndarray]]:
     height, width = config.image_size
 
-    def frames() -> Iterator[np.ndarray]:
-        if resize:
-            return (fit(frame, (height, width)) for frame in clip.frames())
-        return clip.frames()
+    def resized() -> Iterator[np.ndarray]:
+        for frame in clip.frames():
+            warn({f"frames such as those of {clip.name}": frame.shape}, (height, width))
+            yield fit(frame, (height, width))
 
-    return frames
+    return resized if resize else clip.frames
 
 
 def _frame_rate(clip: Clip) -> float:

@@ -2,11 +2,14 @@
 
 The folder has train/ and test/, or neither; for an evaluation test/ alone is enough. Each entry
 there is one clip:
-  - a folder of frames, ordered by name; the folder's own name may end in .mp4;
-  - a video: .mp4, .gif, .mov, .avi, .m4v, .mkv or .webm;
+  - a folder of frames, in natural order (9.png before 10.png); its own name may end in .mp4;
+  - a video or an animated picture;
   - one wide picture, .png or .jpg, of frames next to each other.
-Hidden entries (.DS_Store) and files of other kinds (a README, a list of boxes) are skipped. Links
+`VIDEO_SUFFIXES` and `PICTURE_SUFFIXES` list the names that count. Hidden entries (.DS_Store) are
+skipped. Files of other kinds (a README, a list of boxes) are passed over, see `data.notes`. Links
 are followed; a link to nothing is an error.
+
+Clips are in plain order of their names. It means nothing, but what a seed draws hangs on it.
 """
 
 import hashlib
@@ -59,16 +62,10 @@ def find_clips(
         raise ValueError(f"split is 'train' or 'test', not {split!r}")
     if not root.is_dir():
         raise InputError(f"there is no folder of clips {str(root)!r}")
+    folder = split_folder(root, split)
     size = image_size if frame_shape is None else (frame_shape[0], frame_shape[1])
     wide_pictures = WidePictures(size, frame_shape is not None and not any_height)
 
-    present = [name for name in SPLITS if (root / name).is_dir()]
-    if len(present) == 1 and not present == [split] == ["test"]:
-        missing = next(name for name in SPLITS if name not in present)
-        raise InputError(
-            f"{root} has {present[0]}/ but no {missing}/: have both, or neither for a random split"
-        )
-    folder = root / split if present else root
     found = (
         _open(path, wide_pictures, allow_empty_folders)
         for path in sorted(_entries(folder), key=lambda path: path.name)
@@ -76,7 +73,22 @@ def find_clips(
     clips = [clip for clip in found if clip is not None]
     if not clips:
         raise InputError(f"{folder} holds no clip: folders of frames, videos, or wide pictures")
-    return clips if present else _random_part(clips, split, root)
+    return _random_part(clips, split, root) if folder == root else clips
+
+
+def split_folder(root: Path, split: str) -> Path:
+    """The folder whose entries are the clips of a split: one of its own, or the root.
+
+    Raises:
+      InputError: there is only one of train/ and test/; test/ alone is enough for 'test'.
+    """
+    present = [name for name in SPLITS if (root / name).is_dir()]
+    if len(present) == 1 and not present == [split] == ["test"]:
+        missing = next(name for name in SPLITS if name not in present)
+        raise InputError(
+            f"{root} has {present[0]}/ but no {missing}/: have both, or neither for a random split"
+        )
+    return root / split if present else root
 
 
 def split_note(root: Path) -> str:

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from data.clips import Clip
 from data.mixing import MixedOrder, whole_weights
+from data.notes import check_motion
 from data.pipeline import Batches
 from data.resize_crop import ResizeCrop
 from data.roots import RootKind, RootOptions, root_kind
@@ -27,12 +28,14 @@ class Part:
       entries: the entries of a pass. Each lists the clips to choose from: one clip, or all clips
         of an identity.
       by_identity: whether an entry is an identity.
+      notes: lines about clips and files that are not as they should be, see `data.notes`.
     """
 
     path: Path
     kind: str
     entries: list[list[Clip]]
     by_identity: bool
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         count = sum(len(clips) for clips in self.entries)
@@ -69,6 +72,10 @@ class ClipDataset:
                 for line, share in zip(lines, shares, strict=True)
             ]
         return "\n".join(lines)
+
+    def notes(self) -> list[str]:
+        """Lines that warn of clips and files that are not as they should be."""
+        return [note for part in self.parts for note in part.notes]
 
     def fingerprint(self) -> int:
         """A number below 2**31 that changes with the names of the clips and with their order."""
@@ -171,8 +178,9 @@ def open_dataset(config: ConfigDict, split: str = "train") -> ClipDataset:
       The data set. With `dataset_params.id_sampling` its entries are identities.
 
     Raises:
-      InputError: no clips can be found or drawn there, other puppets were drawn there, the
-        weights are unusable, or `augmentation_params` asks for something unknown.
+      InputError: no clips can be found or drawn there, all clips for training are single
+        frames, other puppets were drawn there, the weights are unusable, or `augmentation_params`
+        asks for something unknown.
     """
     params, image_size = config.dataset_params, _image_size(config)
     resize_crop = ResizeCrop.from_config(params.augmentation_params)
@@ -189,8 +197,11 @@ def open_dataset(config: ConfigDict, split: str = "train") -> ClipDataset:
     parts = []
     for path in paths:
         kind, clips = _open_path(config, path, split)
+        if split == "train":
+            check_motion(path, clips)
+        notes = tuple(kind.notes(path, split, clips))
         entries = group_by_identity(clips) if by_identity else [[clip] for clip in clips]
-        parts.append(Part(path, kind.title, entries, by_identity))
+        parts.append(Part(path, kind.title, entries, by_identity, notes))
     return ClipDataset(parts, weights, SampleReader(image_size, resize_crop))
 
 
@@ -208,6 +219,21 @@ def open_clips(config: ConfigDict, split: str = "test") -> list[Clip]:
       InputError: no clips can be found.
     """
     return _open_path(config, Path(config.dataset.path), split, for_evaluation=True)[1]
+
+
+def clip_notes(config: ConfigDict, split: str = "test") -> list[str]:
+    """Lines that warn of clips and files of a split that are not as they should be.
+
+    Args:
+      config: the same fields are read as by `open_dataset`.
+      split: 'test' or 'train'.
+
+    Raises:
+      InputError: no clips can be found.
+    """
+    path = Path(config.dataset.path)
+    kind, clips = _open_path(config, path, split, for_evaluation=True)
+    return kind.notes(path, split, clips)
 
 
 def group_by_identity(clips: list[Clip]) -> list[list[Clip]]:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from data.clips import Clip
-from data.folder import find_clips, split_note
+from data.folder import find_clips, split_folder, split_note
+from data.notes import passed_over, single_frames
 from data.prepare import is_prepared, open_prepared
 from data.puppets.data_set import draw_data_set
 from tpsm_jax.errors import InputError
@@ -44,12 +45,16 @@ class RootKind:
       find: lists the clips of a split ('train' or 'test'), at least one, sorted by name. It raises
         an `InputError` if there are none.
       note: a warning for someone who evaluates its test clips, or "".
+      notes: lines about the clips that `find` listed for a split, see `data.notes`.
     """
 
     title: str
     is_at: Callable[[Path, RootOptions], bool]
     find: Callable[[Path, str, RootOptions], list[Clip]]
     note: Callable[[Path], str] = lambda path: ""
+    notes: Callable[[Path, str, Sequence[Clip]], list[str]] = lambda path, split, clips: (
+        single_frames(path, clips)
+    )
 
 
 def _find_in_folder(path: Path, split: str, options: RootOptions) -> list[Clip]:
@@ -67,6 +72,10 @@ def _find_in_folder(path: Path, split: str, options: RootOptions) -> list[Clip]:
     )
 
 
+def _folder_notes(path: Path, split: str, clips: Sequence[Clip]) -> list[str]:
+    return passed_over(split_folder(path, split), clips) + single_frames(path, clips)
+
+
 def _draw_and_find(path: Path, split: str, options: RootOptions) -> list[Clip]:
     assert options.puppets is not None
     draw_data_set(path, **options.puppets)
@@ -82,7 +91,7 @@ PREPARED = RootKind(
 PUPPETS = RootKind(
     "folder of clips", lambda _, options: options.puppets is not None, _draw_and_find
 )
-FOLDER = RootKind("folder of clips", lambda *_: True, _find_in_folder, split_note)
+FOLDER = RootKind("folder of clips", lambda *_: True, _find_in_folder, split_note, _folder_notes)
 
 # The first kind that is at a path reads it.
 ROOT_KINDS = (PREPARED, PUPPETS, FOLDER)

@@ -15,6 +15,7 @@ import numpy as np
 from data.clips import Clip, fit
 from data.resize_crop import ResizeCrop
 from data.sampling import SampleDraws
+from tpsm_jax.media.proportions import SqueezeWarning
 
 Sample = dict[str, np.ndarray]
 
@@ -33,10 +34,14 @@ class SampleReader:
     Attributes:
       image_size: (H, W) of the frames.
       resize_crop: MGif's random resize and crop, or None.
+      squeeze_warning: warns of frames of other proportions.
     """
 
     image_size: tuple[int, int]
     resize_crop: ResizeCrop | None = None
+    squeeze_warning: SqueezeWarning = dataclasses.field(
+        default_factory=SqueezeWarning, compare=False, repr=False
+    )
 
     @property
     def spec(self) -> Mapping[str, ArraySpec]:
@@ -58,7 +63,11 @@ class SampleReader:
         Raises:
           InputError: the clip cannot be read.
         """
-        earlier, later = (fit(frame, self.image_size) for frame in clip.pair(*draws.frames))
+        pair = clip.pair(*draws.frames)
+        self.squeeze_warning(
+            {f"frames such as those of {clip.name}": pair[0].shape}, self.image_size
+        )
+        earlier, later = (fit(frame, self.image_size) for frame in pair)
         if self.resize_crop is not None:
             earlier, later = self.resize_crop(np.stack([earlier, later]), draws)
         return {"source": earlier, "driving": later}

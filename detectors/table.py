@@ -29,6 +29,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.clips import Clip, WidePictures, fit, open_clip
+from data.notes import passed_over
 from data.roots import FOLDER, RootOptions, root_kind
 from detectors.interface import Detection, Detector, make_detector
 from tpsm_jax.cli import ArgumentParser, run_script
@@ -85,6 +86,8 @@ def find_clips(folder: Path, frame_shape: tuple[int, int]) -> list[Clip]:
     clips = [clip for clip in found if clip is not None]
     if not clips:
         raise InputError(f"{folder} holds no clip: wide pictures, videos, or folders of frames")
+    for note in passed_over(folder, clips):
+        print(f"warning: {note}", file=sys.stderr)
     # By so much of its name a clip's truth and its result find each other.
     name, count = Counter(without_suffix(clip.name) for clip in clips).most_common(1)[0]
     if count > 1:

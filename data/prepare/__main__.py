@@ -15,17 +15,19 @@ OUT/broken.json. With a table of boxes, DIR holds raw videos to cut clips from:
 import argparse
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from data.clips import Clip
 from data.prepare import is_prepared
 from data.prepare.encoding import DEFAULT_QUALITY, FORMATS, Encoding
-from data.prepare.finish import finish, write_report
+from data.prepare.finish import count_squeezed, finish, write_report
 from data.prepare.layout import BROKEN, UNFINISHED
 from data.prepare.settings import Settings, begin, only_run
 from data.prepare.shards import Shard, plan_shards
 from data.prepare.sources import KINDS, draw_puppet_clips, find_folder_clips
 from data.prepare.workers import drop_shards_with_broken_clips, write_shards
+from data.roots import FOLDER
 from tpsm_jax.cli import ArgumentParser, run_script
 from tpsm_jax.errors import InputError
 
@@ -52,6 +54,9 @@ def main() -> None:
             )
         print(f"{args.output} is prepared already")
         return
+    if args.input is not None and args.boxes is None:
+        for split, members in clips.items():
+            _warn(FOLDER.notes(args.input, split, members))
     with only_run(args.output):
         _prepare(args, encoding, settings, shards)
 
@@ -75,10 +80,23 @@ def _prepare(
             f"{args.max_broken}; the others are done: run again with --max_broken {broken}, or "
             "mend them and run again with --retry_broken"
         )
+    if squeezed := count_squeezed(shards):
+        height, width = encoding.size or (0, 0)
+        _warn(
+            [
+                f"{squeezed} of {sum(settings.splits.values())} clips had other proportions than "
+                f"{width} x {height}, and were squeezed to that: crop them first to keep shapes"
+            ]
+        )
     finish(args.output, settings, shards)
     left_out = f", without {broken} broken ones, named in {report}" if broken else ""
     count = sum(settings.splits.values()) - broken
     print(f"prepared {count} clips in {args.output}{left_out}")
+
+
+def _warn(lines: list[str]) -> None:
+    for line in lines:
+        print(f"warning: {line}", file=sys.stderr)
 
 
 def parse_arguments() -> argparse.Namespace:

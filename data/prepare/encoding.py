@@ -12,6 +12,7 @@ from data.clips import Clip, VideoClip, fit
 from data.prepare.boxes import BoxClip, frames_within
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import UNREADABLE
+from tpsm_jax.media.proportions import is_squeezed
 from tpsm_jax.media.video_reader import open_video
 
 FORMATS = ("jpeg", "png")
@@ -21,6 +22,9 @@ DEFAULT_QUALITY = 95
 _PNG_EFFORT = 2
 # A container's number of frames is inexact: a clip is reported if more than this share is missing.
 _TOLERANCE = 0.05
+# The bytes of all frames of a clip: protobuf holds 2 GiB, and needs some for names and lengths.
+LARGEST_CLIP = 2**31 - 2**20
+_LENGTH = 8  # at most as many bytes say how long a frame is
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +63,8 @@ class EncodedClip:
       height: height of each frame in pixels.
       width: width of each frame in pixels.
       frames: the bytes of a JPEG or PNG each.
+      size: bytes of all frames in a record.
+      is_squeezed: whether a frame lost its proportions when it was resized.
     """
 
     clip: Clip
@@ -67,14 +73,17 @@ class EncodedClip:
     height: int = 0
     width: int = 0
     frames: list[bytes] = dataclasses.field(default_factory=list)
+    size: int = 0
+    is_squeezed: bool = False
 
     def add(self, frame: np.ndarray, encoding: Encoding) -> None:
         """Encodes the next frame.
 
         Raises:
-          InputError: its size differs from the frames before.
+          InputError: its size differs from the frames before, or a record cannot hold it, too.
         """
         if encoding.size is not None:
+            self.is_squeezed |= is_squeezed(frame.shape, encoding.size)
             frame = fit(frame, encoding.size)
         height, width = frame.shape[:2]
         if self.frames and (height, width) != (self.height, self.width):
@@ -84,6 +93,13 @@ class EncodedClip:
             )
         self.height, self.width = height, width
         self.frames.append(encoding(frame))
+        self.size += len(self.frames[-1]) + _LENGTH
+        if self.size > LARGEST_CLIP:
+            raise InputError(
+                f"{self.clip.path} takes more than the 2 GB that a record holds, from frame "
+                f"{len(self.frames) - 1} on: cut it into shorter clips, or give a smaller --size "
+                "or --quality"
+            )
 
     @property
     def is_short(self) -> bool:

@@ -39,6 +39,12 @@ def write_report(root: Path, shards: list[Shard]) -> int:
     return len(report["broken"])
 
 
+def count_squeezed(shards: list[Shard]) -> int:
+    """The number of clips whose frames lost their proportions when they were resized."""
+    # Shards that an older version wrote say nothing about it.
+    return sum(_part(shard).get("squeezed", 0) for shard in shards)
+
+
 def finish(root: Path, settings: Settings, shards: list[Shard]) -> None:
     """Writes the index, then TensorFlow Datasets' files, then deletes the unfinished work.
 

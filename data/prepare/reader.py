@@ -61,6 +61,10 @@ class PreparedClip(Clip):
         self._frames = frames
 
     @property
+    def has_one_frame(self) -> bool:
+        return self.num_frames == 1
+
+    @property
     def identity(self) -> str:
         return self._identity
 

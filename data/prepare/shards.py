@@ -95,7 +95,7 @@ def write_shard(shard: Shard, encoding: Encoding, on_clip: Callable[[], None]) -
     tf = import_tensorflow()
     features = clip_features(encoding.format)
     serializer = _serializer(encoding.format)
-    part: dict[str, Any] = {"clips": [], "frames": [], "broken": [], "short": []}
+    part: dict[str, Any] = {"clips": [], "frames": [], "broken": [], "short": [], "squeezed": 0}
     place = shard.root / shard.file
     temporary = shard.root / UNFINISHED / f"{shard.file}.{uuid.uuid4().hex[:8]}"
     size = 0
@@ -113,6 +113,7 @@ def write_shard(shard: Shard, encoding: Encoding, on_clip: Callable[[], None]) -
                 writer.write(record)
                 part["frames"] += _places(record, made.frames, size + _HEADER)
                 part["clips"].append({key: fields[key] for key in fields if key != "frames"})
+                part["squeezed"] += made.is_squeezed
                 if made.is_short:
                     part["short"].append(
                         {

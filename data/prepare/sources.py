@@ -8,6 +8,7 @@ import numpy as np
 
 from data.clips import Clip
 from data.folder import SPLITS, find_clips
+from data.notes import check_motion
 from data.prepare.boxes import find_boxes
 from data.puppets import FRAMES_PER_SECOND, clip_frames
 from data.puppets.data_set import choose_clips
@@ -71,14 +72,15 @@ def find_folder_clips(
       The clips of 'train' and 'test', sorted by name, including those that cannot be read.
 
     Raises:
-      InputError: there is no such folder, a split is missing or empty, or the table is malformed.
+      InputError: there is no such folder, a split is missing or empty, all of its clips are
+        single frames, or the table is malformed.
     """
     if not root.is_dir():
         raise InputError(f"there is no folder of clips {root}: give another --input")
     if boxes is not None:
         return find_boxes(boxes, root)
     image_size = (size, size) if size else (1, 1)  # only its proportions are used
-    return {
+    found = {
         split: find_clips(
             root,
             split,
@@ -88,6 +90,9 @@ def find_folder_clips(
         )
         for split in SPLITS
     }
+    for split, clips in found.items():
+        check_motion(root / split, clips)
+    return found
 
 
 def draw_puppet_clips(clips: int, num_frames: int, size: int) -> dict[str, list[Clip]]:

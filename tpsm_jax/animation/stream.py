@@ -2,10 +2,13 @@
 
 import sys
 import time
+from collections.abc import Iterable, Iterator
 
+import numpy as np
 from tqdm import tqdm
 
 from tpsm_jax.animation.animator import Animator
+from tpsm_jax.media.proportions import SqueezeWarning
 from tpsm_jax.media.video_reader import FrameSource
 from tpsm_jax.media.video_writer import FrameWriter
 
@@ -16,6 +19,7 @@ def animate_clip(
     writer: FrameWriter,
     *,
     find_best_frame: bool = False,
+    source_shape: tuple[int, ...] | None = None,
     start: float | None = None,
 ) -> str:
     """Writes a frame of the source for every driving frame.
@@ -26,6 +30,8 @@ def animate_clip(
       writer: gets the frames.
       find_best_frame: in mode 'relative', measure motion from the driving frame most like the
         source instead of from the first.
+      source_shape: (height, width, ...) of the source before it was resized. If it or the driving
+        frames lose their proportions, a line on stderr says so.
       start: `time.perf_counter()` when the first frame began to be waited for; now if None.
 
     Returns:
@@ -45,7 +51,9 @@ def animate_clip(
         print(f"best frame: {best.number}")
         initial = best.keypoints
     first, count = start, 0
-    frames = animator.animate(driving, kp_driving_initial=initial)
+    shapes = {} if source_shape is None else {"the source": source_shape}
+    watched = _warn_if_squeezed(driving, shapes, animator.size)
+    frames = animator.animate(watched, kp_driving_initial=initial)
     for count, frame in enumerate(tqdm(frames, "animating", driving.frame_count, unit="frame"), 1):
         if count == 1:
             first = time.perf_counter()
@@ -58,3 +66,13 @@ def animate_clip(
         )
     rest = f", then {(count - 1) / (time.perf_counter() - first):.2f} frames/s" * (count > 1)
     return f"{count} frame{'s' * (count > 1)}, the first after {first - start:.2f} s{rest}"
+
+
+def _warn_if_squeezed(
+    frames: Iterable[np.ndarray], shapes: dict[str, tuple[int, ...]], size: tuple[int, int]
+) -> Iterator[np.ndarray]:
+    warn = SqueezeWarning()
+    for number, frame in enumerate(frames):
+        if number == 0:
+            warn({**shapes, "the driving frames": frame.shape}, size)
+        yield frame

@@ -4,12 +4,16 @@ import functools
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import scipy.sparse
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.media.heic import is_heic, teach_pillow_heic
+from tpsm_jax.media.rgb import Color
+from tpsm_jax.media.rgb import rgb_array as rgb_array
 
 # Pillow raises any of these on broken files, depending on the format.
 UNREADABLE = (
@@ -23,23 +27,45 @@ UNREADABLE = (
     Image.DecompressionBombError,
 )
 
-WIDE_LARGEST = 2**30  # pixels, 3 GB: 11 minutes of 256 x 256 at 25 frames a second
+# Pixels: 11 minutes of 256 x 256 at 25 frames a second. They take 3 GB, and 7 GB while they are
+# read: 3 bytes a pixel, and 4 in Pillow.
+WIDE_LARGEST = 2**30
+_ANIMATED_FORMATS = ("AVIF", "GIF", "PNG", "WEBP")
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """Reads any picture that Pillow reads, upright.
+_Result = TypeVar("_Result")
+
+
+class PictureHeader(NamedTuple):
+    """What a picture's file says of it before it is decoded.
+
+    Attributes:
+      height: rows, as stored.
+      width: columns, as stored.
+      is_animated: whether several frames play one after the other, as in a GIF.
+    """
+
+    height: int
+    width: int
+    is_animated: bool
+
+
+def read_image(path: str | Path, *, alpha_background: Color | None = None) -> np.ndarray:
+    """Reads any picture that Pillow reads, upright, as sRGB by its color profile.
 
     Args:
-      path: gray, palette, RGB, CMYK, 1-bit or 16-bit; an alpha channel is dropped, not blended.
+      path: gray, palette, RGB, CMYK, 1-bit or 16-bit; HEIC where pillow-heif is installed.
+      alpha_background: (red, green, blue) in [0, 255] that shows through where the picture is
+        transparent; None drops an alpha channel, as the reference does.
 
     Returns:
       [H, W, 3] uint8. 16-bit grays are scaled (65535 becomes 255), floats are taken as [0, 1]
-      when none exceeds 1 and as [0, 255] otherwise.
+      when none exceeds 1 and as [0, 255] otherwise. A profile that is broken is ignored.
 
     Raises:
       InputError: the file is missing, or no picture that Pillow can decode.
     """
-    return _read(path, Image.open)
+    return _read(path, _open, alpha_background)
 
 
 def read_wide_picture(path: str | Path) -> np.ndarray:
@@ -51,19 +77,44 @@ def read_wide_picture(path: str | Path) -> np.ndarray:
       path: a picture, see `read_image`.
 
     Returns:
-      [H, W, 3] uint8, see `read_image`.
+      [H, W, 3] uint8, see `read_image`. A PNG takes at most 4 bytes a pixel more while it is read.
 
     Raises:
       InputError: see `read_image`; or it is a PNG of more than `WIDE_LARGEST` pixels.
     """
-    return _read(path, _open_wide)
+    return _read(path, _open_wide, None)
+
+
+def read_header(path: str | Path) -> PictureHeader:
+    """Reads what is known of a picture without decoding it, however large it is.
+
+    Raises:
+      InputError: see `read_wide_picture`.
+    """
+
+    def header(image: Image.Image) -> PictureHeader:
+        # Some cameras put several pictures into a JPEG, and pages into a TIFF: those do not play.
+        plays = image.format in _ANIMATED_FORMATS and getattr(image, "is_animated", False)
+        return PictureHeader(image.height, image.width, plays)
+
+    return _with_picture(path, _open_wide, header)
+
+
+def _open(path: str | Path) -> Image.Image:
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        if not is_heic(path):
+            raise
+        teach_pillow_heic(path)
+        return Image.open(path)
 
 
 def _open_wide(path: str | Path) -> Image.Image:
     with open(path, "rb") as file:
         is_png = file.read(8) == b"\x89PNG\r\n\x1a\n"
     if not is_png:
-        return Image.open(path)
+        return _open(path)
     image = PngImagePlugin.PngImageFile(path)  # Image.open is what checks the size
     if image.width * image.height > WIDE_LARGEST:
         image.close()
@@ -71,35 +122,30 @@ def _open_wide(path: str | Path) -> Image.Image:
     return image
 
 
-def _read(path: str | Path, open_picture: Callable[[str | Path], Image.Image]) -> np.ndarray:
+def _read(
+    path: str | Path,
+    open_picture: Callable[[str | Path], Image.Image],
+    alpha_background: Color | None,
+) -> np.ndarray:
+    def decoded(image: Image.Image) -> np.ndarray:
+        image.load()
+        return rgb_array(image, alpha_background=alpha_background, upright=True)
+
+    return _with_picture(path, open_picture, decoded)
+
+
+def _with_picture(
+    path: str | Path,
+    open_picture: Callable[[str | Path], Image.Image],
+    use: Callable[[Image.Image], _Result],
+) -> _Result:
     try:
         with open_picture(path) as image:
-            image.load()
-            return rgb_array(ImageOps.exif_transpose(image))
+            return use(image)
     except FileNotFoundError:
         raise InputError(f"there is no picture {path}") from None
     except UNREADABLE as error:
         raise InputError(f"cannot read the picture {path}: {error}") from None
-
-
-def rgb_array(image: Image.Image) -> np.ndarray:
-    """A decoded Pillow image as [H, W, 3] uint8; see `read_image`."""
-    if image.mode.startswith(("I", "F")):
-        return _scaled_gray(np.asarray(image, np.float64), integers=image.mode != "F")
-    if image.mode in ("La", "RGBa"):  # premultiplied: Pillow undoes this only towards LA and RGBA
-        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
-    if "transparency" in image.info or image.mode == "PA":
-        image = image.convert("RGBA")  # straight to RGB it would warn, or lose the palette
-    return np.array(image.convert("RGB"))
-
-
-def _scaled_gray(values: np.ndarray, integers: bool) -> np.ndarray:
-    if integers:
-        values = values / 257  # Pillow hands out "I" for 16-bit grays too, already spread to 65535
-    elif values.max() <= 1:
-        values = values * 255
-    gray = np.rint(values.clip(0, 255)).astype(np.uint8)
-    return np.repeat(gray[:, :, None], 3, axis=2)
 
 
 def to_float(image: np.ndarray) -> np.ndarray:

@@ -14,13 +14,13 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.media.images import UNREADABLE, read_image, rgb_array
+from tpsm_jax.media.images import UNREADABLE, rgb_array
+from tpsm_jax.media.picture_folder import PICTURE_SUFFIXES as PICTURE_SUFFIXES
+from tpsm_jax.media.picture_folder import picture_files, read_pictures
+from tpsm_jax.media.rgb import Color
 
 DEFAULT_FPS = 25.0  # for clips without their own, as ffmpeg assumes
 VIDEO_SUFFIXES = frozenset((".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
-PICTURE_SUFFIXES = frozenset(
-    (".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-)
 _ANIMATED_PICTURES = frozenset((".apng", ".gif", ".png", ".webp"))
 # ffmpeg prints only two digits of these.
 _NTSC = {23.98: 24000 / 1001, 29.97: 30000 / 1001, 59.94: 60000 / 1001}
@@ -52,16 +52,23 @@ class FrameSource:
         return self._read()
 
 
-def open_video(path: str | Path, *, fps: float | None = None, whole: bool = False) -> FrameSource:
+def open_video(
+    path: str | Path,
+    *,
+    fps: float | None = None,
+    whole: bool = False,
+    alpha_background: Color | None = None,
+) -> FrameSource:
     """Opens a driving clip and makes sure that it has a frame.
 
     Args:
       path: a video that ffmpeg reads, an animated picture (gif, webp, png), or a folder of
-        pictures, which are read in the order of their names (plain string order, so numbers
-        need leading zeros); hidden files and those with another suffix are skipped.
+        pictures, which are read in the order of the numbers in their names (9.png before
+        10.png); hidden files and those with another suffix are skipped.
       fps: frames a second of a folder, 25 by default. Every other clip has its own.
       whole: whether a damaged clip is an error, when it is opened or when its damage is reached.
         Otherwise ffmpeg conceals what it can, and everything after a break is left out.
+      alpha_background: the color under transparent pictures of a folder, see `read_image`.
 
     Returns:
       The clip. A video's pixels are those of imageio's reader, which the reference uses.
@@ -75,7 +82,7 @@ def open_video(path: str | Path, *, fps: float | None = None, whole: bool = Fals
     if fps is not None and not 0 < fps < 1000:
         raise InputError(f"a frame rate of {fps:g} makes no clip: give one between 0 and 1000")
     if path.is_dir():
-        return _open_folder(path, fps or DEFAULT_FPS)
+        return _open_folder(path, fps or DEFAULT_FPS, alpha_background)
     if not path.exists():
         raise InputError(f"there is no video, gif or folder of frames {path}")
     if fps is not None:
@@ -101,18 +108,11 @@ def without_suffix(name: str, more: Collection[str] = ()) -> str:
     return without_suffix(stem, more) if stem and dot and known else name
 
 
-def _open_folder(folder: Path, fps: float) -> FrameSource:
-    files = sorted(
-        file
-        for file in folder.iterdir()
-        if file.suffix.lower() in PICTURE_SUFFIXES and not file.name.startswith(".")
-    )
-    if not files:
-        raise InputError(f"the folder {folder} holds no picture (png, jpg, ...) to drive with")
-    read_image(files[0])
+def _open_folder(folder: Path, fps: float, alpha_background: Color | None) -> FrameSource:
+    files = picture_files(folder)
 
     def read() -> Iterator[np.ndarray]:
-        return (read_image(file) for file in files)
+        return read_pictures(files, alpha_background)
 
     return FrameSource(folder, fps, len(files), None, read)
 

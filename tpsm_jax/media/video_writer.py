@@ -25,6 +25,7 @@ _VP9 = ["-c:v", "libvpx-vp9", "-crf", "24", "-b:v", "0", *_YUV420]
 _VP9 += ["-row-mt", "1", "-cpu-used", "4"]  # otherwise it keeps a fast accelerator waiting
 # One palette a frame: one for all frames would need the whole clip first.
 _GIF = ["-vf", "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"]
+_DIGITS = 4  # of the names of PNG frames, unless there are more of them
 _GIF_FPS = 50.0  # viewers show delays below 20 ms as 100 ms
 _ENCODERS = {".mp4": _X264, ".mov": _X264, ".mkv": _X264, ".webm": _VP9, ".gif": _GIF}
 # Sound of these codecs is copied as it is; other sound is made into the first of them.
@@ -52,7 +53,8 @@ class FrameWriter:
 
         Args:
           path: .mp4, .mov, .mkv (H.264), .webm (VP9) or .gif; or ending in "/", a folder for
-            0000.png, 0001.png, ... . An existing folder is replaced if it holds nothing else.
+            0000.png, 0001.png, ..., with more digits where there are more than 10,000. An
+            existing folder is replaced if it holds nothing else.
           fps: frames a second of a video; a gif's are rounded to hundredths of a second each, and
             frames are left out beyond 50 a second.
           audio: the clip whose sound is added, cut to the length of the frames. Gifs and pictures
@@ -113,7 +115,7 @@ class _PictureFolder:
         self._temporary = _reserve(self._path, "")
 
     def write(self, frame: np.ndarray) -> None:
-        file = self._temporary / f"{self._count:04d}.png"
+        file = self._file(self._count, _DIGITS)
         try:
             Image.fromarray(frame).save(file, compress_level=1)  # lossless at any level; 1 is quick
         except OSError as error:
@@ -124,7 +126,14 @@ class _PictureFolder:
         del audio
         if not self._count:
             raise InputError(f"there was no frame to write to {self._path}")
+        digits = len(str(self._count - 1))
+        if digits > _DIGITS:  # names sort in every program if all have as many
+            for number in range(self._count):
+                os.replace(self._file(number, _DIGITS), self._file(number, digits))
         replace_folder(self._temporary, self._path)
+
+    def _file(self, number: int, digits: int) -> Path:
+        return self._temporary / f"{number:0{digits}d}.png"
 
     def discard(self) -> None:
         shutil.rmtree(self._temporary, ignore_errors=True)

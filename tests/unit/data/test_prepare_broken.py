@@ -1,11 +1,13 @@
 """Clips that cannot be read are left out of what is prepared, and named."""
 
+import json
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from data.prepare import open_prepared
+from data.prepare.encoding import _LENGTH, LARGEST_CLIP
 from tests.helpers.clip_files import write_strip, write_video
 from tests.helpers.error_lines import error_of
 from tests.helpers.prepare_files import contents, noise, prepare, write_noise_clip, write_noise_set
@@ -112,3 +114,34 @@ def test_a_split_of_broken_clips_alone_is_reported(
         path.write_bytes(b"?")
     assert prepare(monkeypatch, raw, raw.parent / "made", "--max_broken", "9") == 2
     assert "no clip of test can be read" in error_of(capsys)
+
+
+def test_a_clip_that_no_record_holds_is_left_out_and_named(
+    raw: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Protobuf's limit of 2 GB, brought down to what a test writes."""
+    write_noise_clip(raw / "train" / "long", 40)
+    monkeypatch.setattr("data.prepare.encoding.LARGEST_CLIP", 20_000)
+    output = raw.parent / "made"
+    assert prepare(monkeypatch, raw, output) == 2
+    assert "1 broken clips, named in " in error_of(capsys)
+    assert prepare(monkeypatch, raw, output, "--max_broken", "1") == 0
+    assert names(output) == ["t00", "t01"]
+    (broken,) = report(output)["broken"]
+    assert broken["name"] == "long"
+    assert "long takes more than the 2 GB that a record holds, from frame 15 on" in broken["reason"]
+    assert "cut it into shorter clips, or give a smaller --size or --quality" in broken["reason"]
+
+
+def test_what_is_written_beside_the_frames_fits_into_a_record(
+    raw: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_noise_clip(raw / "train" / "t02", 200)
+    assert prepare(monkeypatch, raw, raw.parent / "made") == 0
+    clips = {clip.name: clip for clip in open_prepared(raw.parent / "made", "train")}
+    frames = [clips["t02"].encoded(index) for index in range(200)]
+    listed = json.loads((raw.parent / "made" / "clips-train.json").read_text())
+    entry = next(entry for entry in listed["clips"] if entry["name"] == "t02")
+    record = listed["shards"][entry["shard"]]["bytes"]
+    room = 2**31 - 1 - LARGEST_CLIP
+    assert record < sum(len(frame) + _LENGTH for frame in frames) + room // 100

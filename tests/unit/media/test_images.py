@@ -1,13 +1,18 @@
 """Every kind of picture arrives as the same 8-bit RGB, and resizing equals scikit-image's."""
 
+import sys
+import types
+from pathlib import Path
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from tests.helpers.paths import GOLDEN
 from tpsm_jax.errors import InputError
 from tpsm_jax.media import images as pictures
 from tpsm_jax.media.images import (
+    read_header,
     read_image,
     read_wide_picture,
     resize,
@@ -141,3 +146,76 @@ def test_to_float_is_a_division_by_255():
     np.testing.assert_array_equal(to_uint8(to_float(levels)), levels)
     np.testing.assert_array_equal(to_float(np.array([0.25, 1.0])), np.float32([0.25, 1]))
     assert to_float(np.array([0.25, 1.0])).dtype == np.float32
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+
+
+def test_heic_is_named_with_a_way_on(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    for name in ("IMG_1.HEIC", "a.jpg"):
+        (tmp_path / name).write_bytes(HEIC)
+        for read in (read_image, read_wide_picture, read_header):
+            with pytest.raises(InputError, match=rf"{name} is a HEIC .* JPEG \(or pip install pil"):
+                read(tmp_path / name)
+
+
+def test_heic_is_read_where_pillow_heif_is(tmp_path, monkeypatch):
+    class Plugin(ImageFile.ImageFile):
+        format = "HEIF"
+
+        def _open(self):
+            self._size, self._mode = (16, 12), "RGB"
+            self.tile = []
+
+        def load(self):
+            self.im = Image.fromarray(RGB).im
+
+    def register_heif_opener():
+        Image.register_open("HEIF", Plugin, lambda head: head[8:12] == b"heic")
+
+    monkeypatch.setattr(Image, "OPEN", dict(Image.OPEN))
+    monkeypatch.setattr(Image, "ID", list(Image.ID))
+    fake = types.SimpleNamespace(register_heif_opener=register_heif_opener)
+    monkeypatch.setitem(sys.modules, "pillow_heif", fake)
+    (tmp_path / "a.heic").write_bytes(HEIC)
+    np.testing.assert_array_equal(read_image(tmp_path / "a.heic"), RGB)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="asks Linux for the peak")
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "I;16"])
+def test_a_wide_picture_takes_4_bytes_a_pixel_while_it_is_read(tmp_path, mode):
+    Image.new(mode, (50_000, 128)).save(tmp_path / "a.png", compress_level=1)
+    read_wide_picture(tmp_path / "a.png")  # whatever is loaded once
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins again
+    before = peak_memory()
+    result = read_wide_picture(tmp_path / "a.png")
+    pixels = result.shape[0] * result.shape[1]
+    assert (peak_memory() - before) / pixels < 3 + 4 + 0.7  # and a tile on its way
+    assert result.nbytes == 3 * pixels
+
+
+def peak_memory():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+def test_a_header_is_read_without_the_pixels(tmp_path):
+    pictures = [Image.fromarray(RGB + np.uint8(step)) for step in range(3)]
+    for name, options in (
+        ("a.png", {}),
+        ("a.webp", {"lossless": True}),
+        ("a.avif", {"speed": 10}),
+        ("a.gif", {}),
+    ):
+        pictures[0].save(tmp_path / name, save_all=True, append_images=pictures[1:], **options)
+        assert read_header(tmp_path / name) == (12, 16, True)
+        pictures[0].save(tmp_path / name)
+        assert read_header(tmp_path / name) == (12, 16, False)
+    # Several pictures of a camera, and pages, do not play.
+    for name, kind in (("a.jpg", "MPO"), ("a.tif", "TIFF")):
+        copies = [picture.copy() for picture in pictures]
+        copies[0].save(tmp_path / name, kind, save_all=True, append_images=copies[1:])
+        assert read_header(tmp_path / name) == (12, 16, False)
+    Image.new("1", (4_000_000, 40)).save(tmp_path / "wide.png")
+    assert read_header(tmp_path / "wide.png").width == 4_000_000

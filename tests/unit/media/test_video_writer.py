@@ -225,3 +225,15 @@ def test_a_failed_exchange_brings_the_older_folder_back(tmp_path, monkeypatch):
         write(f"{tmp_path}/out/")
     assert names(tmp_path) == ["out"]
     assert names(tmp_path / "out") == ["0000.png", "0001.png"]
+
+
+def test_names_of_more_frames_than_digits_are_all_as_long(tmp_path, monkeypatch):
+    monkeypatch.setattr("tpsm_jax.media.video_writer._DIGITS", 1)
+    for count, digits in ((10, 1), (12, 2), (101, 3)):
+        with FrameWriter(f"{tmp_path}/frames/", fps=25) as writer:
+            for number in range(count):
+                writer.write(np.full((8, 8, 3), number, np.uint8))
+        assert names(tmp_path / "frames") == [f"{number:0{digits}d}.png" for number in range(count)]
+        levels = [frame[0, 0, 0] for frame in open_video(tmp_path / "frames")]
+        assert levels == list(range(count))
+    assert names(tmp_path) == ["frames"]

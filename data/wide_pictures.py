@@ -1,0 +1,52 @@
+"""Wide pictures: the frames of a clip next to each other."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from tpsm_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class WidePictures:
+    """How wide pictures are cut into frames.
+
+    Attributes:
+      frame_size: (height, width) of a frame.
+      height_is_known: whether the picture must have that height. If not, only the proportions of
+        `frame_size` count.
+    """
+
+    frame_size: tuple[int, int]
+    height_is_known: bool
+
+    def frame_size_in(self, rows: int) -> tuple[int, int]:
+        """(height, width) of a frame in a picture of so many rows."""
+        height, width = self.frame_size
+        if self.height_is_known:
+            return height, width
+        return rows, max(1, round(rows * width / height))
+
+    def split(self, picture: np.ndarray, path: Path) -> list[np.ndarray]:
+        """Cuts a picture into its frames.
+
+        Args:
+          picture: [H, W, 3] uint8.
+          path: where it is from, for the error.
+
+        Returns:
+          The frames from left to right, [height, width, 3] uint8 each, views of the picture.
+
+        Raises:
+          InputError: the picture is not made of such frames.
+        """
+        rows, columns = picture.shape[:2]
+        height, width = self.frame_size_in(rows)
+        if rows != height or columns % width:
+            raise InputError(
+                f"the clip {path}, {columns} x {rows} pixels, is not made of frames of "
+                f"{width} x {height}: it is dataset_params.frame_shape of the configuration that "
+                "gives their (height, width, 3)"
+            )
+        return np.split(picture, columns // width, axis=1)
