@@ -19,7 +19,7 @@ from tpsm_jax.nn.layers import conv
 from tpsm_jax.nn.upsample_conv import UpsampleConv
 
 # What special forms are made of.
-SPECIAL = {"custom_vjp_call", "optimization_barrier", "dot_general", "while", "scan"}
+SPECIAL = {"custom_vjp_call", "optimization_barrier", "dot_general", "while", "scan", "slice"}
 CONVOLUTION = "conv_general_dilated"
 
 
