@@ -12,6 +12,7 @@ from data.prepare.boxes import find_boxes
 from data.puppets import FRAMES_PER_SECOND, clip_frames
 from data.puppets.data_set import choose_clips
 from tpsm_jax.errors import InputError
+from tpsm_jax.runtime.safe_names import safe_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,14 +72,15 @@ def find_folder_clips(
       The clips of 'train' and 'test', sorted by name, including those that cannot be read.
 
     Raises:
-      InputError: there is no such folder, a split is missing or empty, or the table is malformed.
+      InputError: there is no such folder, a split is missing or empty, the table is malformed, or
+        a name cannot be that of a file everywhere.
     """
     if not root.is_dir():
         raise InputError(f"there is no folder of clips {root}: give another --input")
     if boxes is not None:
         return find_boxes(boxes, root)
     image_size = (size, size) if size else (1, 1)  # only its proportions are used
-    return {
+    found = {
         split: find_clips(
             root,
             split,
@@ -88,6 +90,10 @@ def find_folder_clips(
         )
         for split in SPLITS
     }
+    for clips in found.values():
+        for clip in clips:
+            safe_name(clip.name, f"a clip in {root}")  # or no reader would take it
+    return found
 
 
 def draw_puppet_clips(clips: int, num_frames: int, size: int) -> dict[str, list[Clip]]:

@@ -20,7 +20,7 @@ from tpsm_jax.evaluation.keypoint_tables import (
     compare_tables,
     read_table,
 )
-from tpsm_jax.evaluation.output import PNG, TABLES, TRUTH
+from tpsm_jax.evaluation.output import PNG, TABLES, TRUTH, clip_file
 from tpsm_jax.evaluation.wide_picture import WidePicture
 from tpsm_jax.media.video_reader import without_suffix
 
@@ -89,10 +89,10 @@ def write_truth(output: Path, clips: Sequence[EvaluationClip], size: tuple[int, 
     Raises:
       InputError: they cannot be written.
     """
-    folder = output / TRUTH / PNG
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = output / TRUTH
+    (folder / PNG).mkdir(parents=True, exist_ok=True)
     for clip in tqdm(clips, TRUTH, unit="clip", leave=False):
-        path = folder / f"{clip.name}.png"
+        path = clip_file(folder, PNG, clip.name)
         if not path.is_file():
             with contextlib.suppress(BrokenClipError), WidePicture(path) as picture:
                 for frame in checked_frames(clip.frames, clip.name, size):
