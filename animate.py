@@ -27,6 +27,7 @@ from tpsm_jax.media.video_reader import open_video
 from tpsm_jax.media.video_writer import FrameWriter, check_inputs_survive
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 from tpsm_jax.runtime.malloc import keep_freed_memory
+from tpsm_jax.runtime.run_lock import only_writer
 
 
 def main() -> None:
@@ -40,7 +41,10 @@ def main() -> None:
     source = read_image(args.source)
     check_inputs_survive(args.output, args.source, args.driving)
     audio = None if args.no_audio else driving
-    with FrameWriter(args.output, fps=driving.fps, audio=audio) as writer:
+    with (
+        only_writer(args.output),
+        FrameWriter(args.output, fps=driving.fps, audio=audio) as writer,
+    ):
         animator = Animator(
             load_checkpoint(args.checkpoint, dtype=getattr(jnp, args.dtype), step=args.step),
             source,

@@ -29,6 +29,7 @@ from tpsm_jax.config import read_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.interface import Family, Variables
 from tpsm_jax.models.registry import family_of
+from tpsm_jax.runtime.run_lock import only_writer
 
 
 def main() -> None:
@@ -40,12 +41,14 @@ def main() -> None:
     vgg19 = read_vgg19(args.vgg19) if args.vgg19 else None
     if not args.checkpoint:
         assert vgg19 is not None
-        save_vgg19(args.output, vgg19)
+        with only_writer(args.output, make_folder=True):
+            save_vgg19(args.output, vgg19)
     else:
         config = read_config(args.config)
         variables, report = read_checkpoint(args.checkpoint, config)
         print_report(args.checkpoint, report, family_of(config.model_params))
-        save_checkpoint(args.output, variables, config, vgg19=vgg19)
+        with only_writer(args.output, make_folder=True):
+            save_checkpoint(args.output, variables, config, vgg19=vgg19)
     print(f"wrote {args.output}")
 
 
@@ -109,7 +112,8 @@ def export_checkpoint(folder: Path, output: Path, step: str = "latest") -> None:
     """Writes a checkpoint folder as a file that the official code loads with strict=True."""
     checkpoint = load_checkpoint(folder, step=step)
     variables = jax.device_get(checkpoint.variables)
-    write_torch_file(output, torch_from_variables(variables, checkpoint.config.model_params))
+    with only_writer(output, make_folder=True):
+        write_torch_file(output, torch_from_variables(variables, checkpoint.config.model_params))
     print(f"wrote {output}: {', '.join(sorted(variables['params']))}, {_amount(variables)}")
 
 

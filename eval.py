@@ -36,6 +36,7 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.checkpoints import choose_checkpoints
 from tpsm_jax.evaluation.clip_frames import EvaluationClip
 from tpsm_jax.evaluation.detection import find_detector
+from tpsm_jax.evaluation.output import only_evaluation
 from tpsm_jax.evaluation.published import PUBLISHED
 from tpsm_jax.evaluation.reconstruction import RECONSTRUCTION
 from tpsm_jax.evaluation.report import write_report
@@ -70,8 +71,9 @@ def main() -> None:
         detectors=[find_detector(text) for text in args.detector],
         options=options(args),
     )
-    metrics = evaluate(models, loaded, clips, args.output, settings, resume=args.resume)
-    on_first_process(lambda: write_report(args.output, metrics, clips, loaded))
+    with only_evaluation(args.output):
+        metrics = evaluate(models, loaded, clips, args.output, settings, resume=args.resume)
+        on_first_process(lambda: write_report(args.output, metrics, clips, loaded))
     if jax.process_index() == 0:
         print_summary(metrics, args.output, time.perf_counter() - start)
 

@@ -15,7 +15,7 @@ import contextlib
 import json
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -25,7 +25,9 @@ import numpy as np
 from tpsm_jax.errors import InputError, writing
 from tpsm_jax.evaluation.wide_picture import WidePicture
 from tpsm_jax.media.video_writer import FrameWriter
+from tpsm_jax.parallel.distributed import on_first_process
 from tpsm_jax.runtime.atomic_files import replace_text
+from tpsm_jax.runtime.run_lock import LOCK, only_run
 from tpsm_jax.runtime.safe_names import safe_name
 
 RUN, METRICS, REPORT = "run.json", "metrics.json", "report.html"
@@ -70,6 +72,27 @@ def check_output(output: Path, settings: Mapping[str, Any], *, resume: bool) -> 
         raise InputError(
             f"{output} holds this evaluation already: give --resume to resume it, or name a new one"
         )
+
+
+@contextlib.contextmanager
+def only_evaluation(output: Path) -> Iterator[None]:
+    """Keeps other evaluations out of a folder while the block runs. Every process calls it.
+
+    Args:
+      output: the folder, made if missing.
+
+    Raises:
+      InputError: another evaluation writes there, or nothing can be written there.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def lock() -> None:
+            with writing(output):
+                output.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(only_run(output / LOCK, f"evaluating into {output}"))
+
+        on_first_process(lock)
+        yield
 
 
 def claim_output(output: Path, settings: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from tests.helpers.processes import (
     output_of,
     start_python,
 )
+from tpsm_jax.evaluation.output import only_evaluation
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +59,15 @@ def test_output_folders_that_are_not_its_own(run, tmp_path):
     refused(run(tmp_path / "out", "--clips", 2, "--resume"), "another run's: its clips")
     refused(run(tmp_path / "out", "--clips", 1, "--resume", checkpoint=("run",)), "another run's")
     assert run(tmp_path / "out", "--clips", 1, "--resume", data="clips/../clips")[0] == 0
+
+
+def test_a_second_run_in_one_output(run, tmp_path):
+    with only_evaluation(tmp_path / "out"):
+        for more in ((), ("--resume",)):
+            refused(run(tmp_path / "out", "--clips", 1, *more), "another run is evaluating into")
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+    assert run(tmp_path / "out", "--clips", 1)[0] == 0
+    assert not (tmp_path / "out/.lock").exists()
 
 
 @pytest.mark.long
