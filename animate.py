@@ -6,6 +6,7 @@ r"""Animates a picture with the motion of a clip.
 
 import argparse
 import time
+from typing import Any
 
 import jax.numpy as jnp
 
@@ -20,6 +21,7 @@ from tpsm_jax.cli import (
     add_checkpoint_flags,
     add_dtype_flag,
     add_size_flag,
+    local_path_text,
     run_script,
 )
 from tpsm_jax.media.images import read_image
@@ -64,9 +66,10 @@ def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(__doc__)
     add_checkpoint_flags(parser)
     add = parser.add_argument
-    add("--source", required=True, help="the picture to animate")
-    add("--driving", required=True, help="video, gif, or folder of frames in the order of names")
-    add("--output", required=True, help=".mp4 .mov .mkv .webm .gif, or a folder/ for PNG frames")
+    paths: dict[str, Any] = {"required": True, "type": local_path_text}
+    add("--source", **paths, help="the picture to animate")
+    add("--driving", **paths, help="video, gif, or folder of frames in the order of names")
+    add("--output", **paths, help=".mp4 .mov .mkv .webm .gif, or a folder/ for PNG frames")
     add(
         "--mode",
         choices=MODES,

@@ -24,7 +24,7 @@ from tpsm_jax.checkpoints.torch import (
     write_torch_file,
 )
 from tpsm_jax.checkpoints.vgg19 import save_vgg19
-from tpsm_jax.cli import ArgumentParser, add_step_flag, run_script
+from tpsm_jax.cli import ArgumentParser, add_step_flag, local_path, run_script
 from tpsm_jax.config import read_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.interface import Family, Variables
@@ -56,12 +56,17 @@ def parse_arguments() -> argparse.Namespace:
     """Reads the command line."""
     parser = ArgumentParser(__doc__)
     add = parser.add_argument
-    add("--checkpoint", type=Path, help="official file to convert, e.g. vox.pth.tar")
-    add("--config", type=Path, help="what it was trained with, e.g. configs/vox256.py")
-    add("--vgg19", type=Path, help="torchvision's vgg19-dcbb9e9d.pth, which training needs")
-    add("--to_torch", type=Path, metavar="DIR", help="checkpoint folder to write as a PyTorch file")
+    add("--checkpoint", type=local_path, help="official file to convert, e.g. vox.pth.tar")
+    add("--config", type=local_path, help="what it was trained with, e.g. configs/vox256.py")
+    add("--vgg19", type=local_path, help="torchvision's vgg19-dcbb9e9d.pth, which training needs")
+    add(
+        "--to_torch",
+        type=local_path,
+        metavar="DIR",
+        help="checkpoint folder to write as a PyTorch file",
+    )
     add_step_flag(parser, default=None)
-    add("--output", type=Path, required=True, help="folder to write; with --to_torch, a file")
+    add("--output", type=local_path, required=True, help="folder to write; with --to_torch, a file")
     args = parser.parse_args()
     if args.to_torch and (args.checkpoint or args.config or args.vgg19):
         parser.error("--to_torch goes with --output and --step alone")
