@@ -7,7 +7,7 @@ OUTPUT/MODEL/png/CLIP.png       results side by side, lossless
 OUTPUT/MODEL/video/CLIP.mp4     source | driving | result | difference
 OUTPUT/MODEL/clips/CLIP.json    the clip's numbers; the last of its files to be written
 OUTPUT/MODEL/sheets/CLIP.png    every step of the model, for the clips that the report shows
-OUTPUT/MODEL/tables/NAME.jsonl  what a detector found in the results
+OUTPUT/MODEL/tables/NAME.jsonl  what a detector found in the results; NAME.maker.json: which one
 OUTPUT/truth/                   png/ and tables/ of the real clips, for a detector
 """
 

@@ -116,7 +116,10 @@ def _draw_sheets(
     counts: Mapping[str, int],
     folder: Path,
 ) -> None:
-    """Draws the missing sheets of the clips in `counts`: name -> number of frames."""
+    """Draws the missing sheets of the clips in `counts`: name -> number of frames.
+
+    `folder` is the model's.
+    """
     places = {name: clip_file(folder, SHEETS, name) for name in counts}
     missing = [clip for clip in clips if clip.name in counts and not places[clip.name].is_file()]
     if missing:

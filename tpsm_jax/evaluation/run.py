@@ -97,6 +97,7 @@ def evaluate(
     entries = [checkpoint_entry(*pair) for pair in zip(models, loaded, strict=True)]
     run = {
         "schema_version": SCHEMA_VERSION,
+        "tpsm_jax": importlib.metadata.version(tpsm_jax.__name__),
         "mode": settings.mode,
         "data": str(Path(settings.data).resolve()),
         "batch_size": batch_size,
@@ -147,7 +148,8 @@ def evaluate(
         tables = [*settings.tables]
         for detector in settings.detectors:
             looked_at = [output / TRUTH, *folders]
-            tables.append([run_detector(each, detector, size) for each in looked_at])
+            maker = detector.maker()
+            tables.append([run_detector(each, detector, size, maker) for each in looked_at])
         for each in tables:
             add_scores(output, metrics["models"], each)
         write_json(output / METRICS, metrics)

@@ -226,6 +226,7 @@ def test_the_page_ranks_no_checkpoints_by_their_own_keypoints():
 
 
 def test_sheets_that_are_there_are_kept(tmp_path):
-    (tmp_path / "a.png").touch()
+    (tmp_path / "sheets").mkdir()
+    (tmp_path / "sheets" / "a.png").touch()
     report._draw_sheets(None, [clip("a"), clip("b")], {"a": 2}, tmp_path)  # with no checkpoint
-    assert os.listdir(tmp_path) == ["a.png"]
+    assert os.listdir(tmp_path / "sheets") == ["a.png"]
