@@ -8,6 +8,7 @@ import argparse
 import time
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from tpsm_jax.animation.animator import Animator
@@ -27,6 +28,7 @@ from tpsm_jax.cli import (
 from tpsm_jax.media.images import read_image
 from tpsm_jax.media.video_reader import open_video
 from tpsm_jax.media.video_writer import FrameWriter, check_inputs_survive
+from tpsm_jax.parallel.devices import print_devices
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 from tpsm_jax.runtime.malloc import keep_freed_memory
 from tpsm_jax.runtime.run_lock import only_writer
@@ -55,6 +57,7 @@ def main() -> None:
             batch_size=args.batch_size,
             keep_programs=True,
         )
+        print_devices(jax.local_devices()[:1])
         summary = animate_clip(
             animator, driving, writer, find_best_frame=args.find_best_frame, start=start
         )

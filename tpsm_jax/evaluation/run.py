@@ -28,6 +28,7 @@ from tpsm_jax.evaluation.reconstruction import RECONSTRUCTION, Reconstructor, fr
 from tpsm_jax.evaluation.share import run_share, unfinished, with_numbers
 from tpsm_jax.models.interface import Variables
 from tpsm_jax.models.registry import check_image_size
+from tpsm_jax.parallel.devices import print_devices
 from tpsm_jax.parallel.distributed import gathered, on_every_process, on_first_process
 
 SCHEMA_VERSION = 1
@@ -114,6 +115,7 @@ def evaluate(
     if not settings.options.get("resize"):
         on_every_process(lambda: check_first_frames(unfinished(share, folders), size))
     on_first_process(lambda: claim_output(output, run))
+    print_devices(jax.devices())
 
     broken: dict[str, str] = {}
     for folder, checkpoint in zip(folders, loaded, strict=True):

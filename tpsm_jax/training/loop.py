@@ -16,6 +16,7 @@ from tpsm_jax.checkpoints.workdir import check_disk, claim_workdir, record_confi
 from tpsm_jax.errors import InputError, writing
 from tpsm_jax.media.visualize import animation_sheet
 from tpsm_jax.models.interface import Variables
+from tpsm_jax.parallel.devices import print_devices
 from tpsm_jax.parallel.distributed import everywhere, on_first_process
 from tpsm_jax.parallel.sharding import HostBatch, device_batches
 from tpsm_jax.runtime.run_lock import LOCK, only_run
@@ -80,6 +81,7 @@ def train(
             raise InputError(f"{workdir} must be on a disk that all hosts share")
         checkpoints = stack.enter_context(Checkpoints(workdir, keep=config.keep_checkpoints))
         state, progress = _first_state(config, workdir, trainer, checkpoints, total)
+        print_devices(list(trainer.mesh.devices.flat))
         log = Log(
             workdir,
             start=progress.step,
