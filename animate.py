@@ -8,7 +8,9 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 from PIL import ImageColor
 
@@ -23,6 +25,7 @@ from tpsm_jax.cli import (
     add_checkpoint_flags,
     add_dtype_flag,
     add_size_flag,
+    local_path_text,
     run_script,
 )
 from tpsm_jax.media.images import read_image
@@ -30,8 +33,10 @@ from tpsm_jax.media.picture_folder import passed_over
 from tpsm_jax.media.rgb import Color
 from tpsm_jax.media.video_reader import open_video
 from tpsm_jax.media.video_writer import FrameWriter, check_inputs_survive
+from tpsm_jax.parallel.devices import print_devices
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 from tpsm_jax.runtime.malloc import keep_freed_memory
+from tpsm_jax.runtime.run_lock import only_writer
 
 
 def main() -> None:
@@ -47,7 +52,10 @@ def main() -> None:
     if Path(args.driving).is_dir() and (note := passed_over(Path(args.driving))):
         print(f"warning: {note}", file=sys.stderr)
     audio = None if args.no_audio else driving
-    with FrameWriter(args.output, fps=driving.fps, audio=audio) as writer:
+    with (
+        only_writer(args.output),
+        FrameWriter(args.output, fps=driving.fps, audio=audio) as writer,
+    ):
         animator = Animator(
             load_checkpoint(args.checkpoint, dtype=getattr(jnp, args.dtype), step=args.step),
             source,
@@ -56,6 +64,7 @@ def main() -> None:
             batch_size=args.batch_size,
             keep_programs=True,
         )
+        print_devices(jax.local_devices()[:1])
         summary = animate_clip(
             animator,
             driving,
@@ -72,9 +81,10 @@ def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(__doc__)
     add_checkpoint_flags(parser)
     add = parser.add_argument
-    add("--source", required=True, help="the picture to animate")
-    add("--driving", required=True, help="video, gif, or folder of frames, 9.png before 10.png")
-    add("--output", required=True, help=".mp4 .mov .mkv .webm .gif, or a folder/ for PNG frames")
+    paths: dict[str, Any] = {"required": True, "type": local_path_text}
+    add("--source", **paths, help="the picture to animate")
+    add("--driving", **paths, help="video, gif, or folder of frames, 9.png before 10.png")
+    add("--output", **paths, help=".mp4 .mov .mkv .webm .gif, or a folder/ for PNG frames")
     add(
         "--mode",
         choices=MODES,

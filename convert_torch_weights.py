@@ -24,11 +24,12 @@ from tpsm_jax.checkpoints.torch import (
     write_torch_file,
 )
 from tpsm_jax.checkpoints.vgg19 import save_vgg19
-from tpsm_jax.cli import ArgumentParser, add_step_flag, run_script
+from tpsm_jax.cli import ArgumentParser, add_step_flag, local_path, run_script
 from tpsm_jax.config import read_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.interface import Family, Variables
 from tpsm_jax.models.registry import family_of
+from tpsm_jax.runtime.run_lock import only_writer
 
 
 def main() -> None:
@@ -40,12 +41,14 @@ def main() -> None:
     vgg19 = read_vgg19(args.vgg19) if args.vgg19 else None
     if not args.checkpoint:
         assert vgg19 is not None
-        save_vgg19(args.output, vgg19)
+        with only_writer(args.output, make_folder=True):
+            save_vgg19(args.output, vgg19)
     else:
         config = read_config(args.config)
         variables, report = read_checkpoint(args.checkpoint, config)
         print_report(args.checkpoint, report, family_of(config.model_params))
-        save_checkpoint(args.output, variables, config, vgg19=vgg19)
+        with only_writer(args.output, make_folder=True):
+            save_checkpoint(args.output, variables, config, vgg19=vgg19)
     print(f"wrote {args.output}")
 
 
@@ -53,12 +56,17 @@ def parse_arguments() -> argparse.Namespace:
     """Reads the command line."""
     parser = ArgumentParser(__doc__)
     add = parser.add_argument
-    add("--checkpoint", type=Path, help="official file to convert, e.g. vox.pth.tar")
-    add("--config", type=Path, help="what it was trained with, e.g. configs/vox256.py")
-    add("--vgg19", type=Path, help="torchvision's vgg19-dcbb9e9d.pth, which training needs")
-    add("--to_torch", type=Path, metavar="DIR", help="checkpoint folder to write as a PyTorch file")
+    add("--checkpoint", type=local_path, help="official file to convert, e.g. vox.pth.tar")
+    add("--config", type=local_path, help="what it was trained with, e.g. configs/vox256.py")
+    add("--vgg19", type=local_path, help="torchvision's vgg19-dcbb9e9d.pth, which training needs")
+    add(
+        "--to_torch",
+        type=local_path,
+        metavar="DIR",
+        help="checkpoint folder to write as a PyTorch file",
+    )
     add_step_flag(parser, default=None)
-    add("--output", type=Path, required=True, help="folder to write; with --to_torch, a file")
+    add("--output", type=local_path, required=True, help="folder to write; with --to_torch, a file")
     args = parser.parse_args()
     if args.to_torch and (args.checkpoint or args.config or args.vgg19):
         parser.error("--to_torch goes with --output and --step alone")
@@ -109,7 +117,8 @@ def export_checkpoint(folder: Path, output: Path, step: str = "latest") -> None:
     """Writes a checkpoint folder as a file that the official code loads with strict=True."""
     checkpoint = load_checkpoint(folder, step=step)
     variables = jax.device_get(checkpoint.variables)
-    write_torch_file(output, torch_from_variables(variables, checkpoint.config.model_params))
+    with only_writer(output, make_folder=True):
+        write_torch_file(output, torch_from_variables(variables, checkpoint.config.model_params))
     print(f"wrote {output}: {', '.join(sorted(variables['params']))}, {_amount(variables)}")
 
 

@@ -30,6 +30,8 @@ from tpsm_jax.cli import (
     add_batch_size_flag,
     add_cache_flag,
     add_step_flag,
+    local_path,
+    local_path_text,
     positive,
     run_script,
 )
@@ -37,6 +39,7 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.checkpoints import choose_checkpoints
 from tpsm_jax.evaluation.clip_frames import EvaluationClip
 from tpsm_jax.evaluation.detection import find_detector
+from tpsm_jax.evaluation.output import only_evaluation
 from tpsm_jax.evaluation.published import PUBLISHED
 from tpsm_jax.evaluation.reconstruction import RECONSTRUCTION
 from tpsm_jax.evaluation.report import write_report
@@ -74,8 +77,9 @@ def main() -> None:
         detectors=[find_detector(text) for text in args.detector],
         options=options(args),
     )
-    metrics = evaluate(models, loaded, clips, args.output, settings, resume=args.resume)
-    on_first_process(lambda: write_report(args.output, metrics, clips, loaded))
+    with only_evaluation(args.output):
+        metrics = evaluate(models, loaded, clips, args.output, settings, resume=args.resume)
+        on_first_process(lambda: write_report(args.output, metrics, clips, loaded))
     if jax.process_index() == 0:
         print_summary(metrics, args.output, time.perf_counter() - start)
 
@@ -128,11 +132,17 @@ def parse_arguments() -> argparse.Namespace:
         "--checkpoint",
         required=True,
         nargs="+",
+        type=local_path_text,
         metavar="DIR[@STEP]",
         help="folders that convert_torch_weights.py wrote, or workdirs of train.py",
     )
-    add("--data", required=True, help="a prepared data set, or a folder of clips with test/")
-    add("--output", required=True, type=Path, help="folder to write")
+    add(
+        "--data",
+        required=True,
+        type=local_path_text,
+        help="a prepared data set, or a folder of clips with test/",
+    )
+    add("--output", required=True, type=local_path, help="folder to write")
     add_step_flag(parser)
     add("--no_ema", action="store_true", help="the weights themselves, not their average")
     add_batch_size_flag(parser)
@@ -140,7 +150,12 @@ def parse_arguments() -> argparse.Namespace:
     add("--resize", action="store_true", help="bring frames of another size to the checkpoint's")
     add("--resume", action="store_true", help="resume an evaluation that was interrupted")
     add("--dataset", choices=sorted(PUBLISHED), help="show published numbers for this data set too")
-    add("--vgg19", metavar="DIR", help="VGG-19's weights, for the perceptual distance")
+    add(
+        "--vgg19",
+        type=local_path_text,
+        metavar="DIR",
+        help="VGG-19's weights, for the perceptual distance",
+    )
     add(
         "--detector",
         nargs="+",
@@ -154,12 +169,17 @@ def parse_arguments() -> argparse.Namespace:
         nargs="+",
         action="append",
         default=[],
-        type=Path,
+        type=local_path,
         metavar=("TRUTH", "RESULT"),
         help="tables that a detector has made of the clips and of the results of each checkpoint, "
         "in their order; may be given twice, as for key points and embeddings",
     )
-    add("--pairs", metavar="CSV", help="with columns source and driving, names of test clips")
+    add(
+        "--pairs",
+        type=local_path_text,
+        metavar="CSV",
+        help="with columns source and driving, names of test clips",
+    )
     add("--random_pairs", type=positive, metavar="N", help="draw N pairs of test clips instead")
     add("--seed", type=int, help="seed of --random_pairs, 0 or more (0)")
     add(

@@ -9,15 +9,14 @@ Any field of the config can be given: --config.train_params.batch_size=8 --confi
 import argparse
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import jax
 
 from data.evaluation_set import clips_for_test
 from data.loader import open_dataset
 from tpsm_jax.checkpoints.converted import load_checkpoint, stored_config
-from tpsm_jax.cli import ArgumentParser, add_cache_flag, run_script
-from tpsm_jax.config import apply_overrides, read_config, validate
+from tpsm_jax.cli import ArgumentParser, add_cache_flag, local_path, run_script
+from tpsm_jax.config import apply_overrides, expand_paths, read_config, validate
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.in_training import InTrainingEvaluation
 from tpsm_jax.parallel.distributed import initialize, on_every_process, same_everywhere
@@ -37,6 +36,7 @@ def main() -> None:
     use_compilation_cache(args.compilation_cache)
     config = read_config(args.config)
     apply_overrides(config, overrides)
+    expand_paths(config)
     with config.unlocked():
         config.stage = args.stage
     if args.stage == "avd":
@@ -101,15 +101,15 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     """The flags, and what is left: overrides of the config."""
     parser = ArgumentParser(__doc__)
     add = parser.add_argument
-    add("--config", required=True, type=Path, help="e.g. configs/vox256.py")
-    add("--workdir", required=True, type=Path, help="folder of the run, to make or to resume")
+    add("--config", required=True, type=local_path, help="e.g. configs/vox256.py")
+    add("--workdir", required=True, type=local_path, help="folder of the run, to make or to resume")
     add(
         "--stage",
         choices=("model", "avd"),
         default="model",
         help="everything but avd_network (default), or avd_network on a trained model",
     )
-    add("--init", type=Path, metavar="DIR", help="that model, for --stage avd")
+    add("--init", type=local_path, metavar="DIR", help="that model, for --stage avd")
     add_cache_flag(parser)
     args, overrides = parser.parse_known_args()
     if args.stage == "avd" and not args.init:

@@ -1,6 +1,7 @@
 """The clips, and the pairs of clips, that eval.py runs over."""
 
 import csv
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clip_frames import EvaluationClip
 from tpsm_jax.media.proportions import SqueezeWarning
 from tpsm_jax.media.video_reader import DEFAULT_FPS, without_suffix
+from tpsm_jax.runtime.safe_names import safe_name
 
 Names = list[tuple[str, str]]
 # Common disks take 255 bytes, and FrameWriter writes NAME.mp4 under a longer name first.
@@ -103,9 +105,12 @@ def check_names(clips: Sequence[EvaluationClip]) -> None:
     """Checks that files and a page can be named after clips.
 
     Raises:
-      InputError: a name is too long, or not UTF-8.
+      InputError: a name is none of a file, too long, not UTF-8, or another clip's too.
     """
-    for name in (clip.name for clip in clips):
+    names = [safe_name(clip.name, "a clip") for clip in clips]
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise InputError(f"two clips are named {twice}, and would write the same files: rename one")
+    for name in names:
         try:
             length = len(name.encode())
         except UnicodeEncodeError:

@@ -32,7 +32,7 @@ from data.clips import Clip, WidePictures, fit, open_clip
 from data.notes import passed_over
 from data.roots import FOLDER, RootOptions, root_kind
 from detectors.interface import Detection, Detector, make_detector
-from tpsm_jax.cli import ArgumentParser, run_script
+from tpsm_jax.cli import ArgumentParser, local_path, run_script
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.video_reader import without_suffix
 
@@ -44,12 +44,12 @@ _SUFFIXES = (".jsonl", ".jsonl.gz")
 def main() -> None:
     """Parses the flags, looks at every frame, writes the table and says what was not found."""
     args = parse_arguments()
-    output = Path(args.output)
+    output = args.output
     if not output.name.endswith(_SUFFIXES) or output.is_dir():
         raise InputError(f"{output} is no name for a table: end it in {' or '.join(_SUFFIXES)}")
     if not output.parent.is_dir():
         raise InputError(f"there is no folder {output.parent} to write {output.name} to")
-    clips = find_clips(Path(args.input), args.frame_shape)
+    clips = find_clips(args.input, args.frame_shape)
     detector = make_detector(args.detector or KINDS[args.kind])
     with table_file(output) as file:
         lines = write_rows(file, clips, detector, args.frame_shape if args.resize else None)
@@ -172,8 +172,13 @@ def parse_arguments() -> argparse.Namespace:
     """The flags; `frame_shape` as (height, width)."""
     parser = ArgumentParser(__doc__)
     add = parser.add_argument
-    add("--input", required=True, help="folder of clips, or one that has them in test/")
-    add("--output", required=True, help="the table, .jsonl or .jsonl.gz")
+    add(
+        "--input",
+        required=True,
+        type=local_path,
+        help="folder of clips, or one that has them in test/",
+    )
+    add("--output", required=True, type=local_path, help="the table, .jsonl or .jsonl.gz")
     add("--kind", choices=sorted(KINDS), default="face", help="what MediaPipe looks for (face)")
     add("--detector", metavar="MODULE:CLASS", help="a detector of your own, instead of --kind")
     add(

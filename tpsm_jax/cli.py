@@ -11,9 +11,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from tpsm_jax.errors import InputError, one_line
+from tpsm_jax.runtime import local_paths
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -57,11 +59,33 @@ def picture_size(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[-1])
 
 
+def local_path(text: str) -> Path:
+    """Parses the value of a flag that is a path; see `runtime.local_paths`."""
+    return Path(local_path_text(text))
+
+
+def local_path_text(text: str) -> str:
+    """Parses the same to a text, which keeps a "/" at its end."""
+    return _parse_path(local_paths.local_path, text)
+
+
+def _cache_folder(text: str) -> str:
+    return _parse_path(local_paths.expand_home, text)  # JAX itself reads some URLs
+
+
+def _parse_path(parse: Callable[[str], str], text: str) -> str:
+    try:
+        return parse(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
     """Adds --checkpoint and --step, whose values are for `load_checkpoint`."""
     parser.add_argument(
         "--checkpoint",
         required=True,
+        type=local_path_text,
         help="folder that convert_torch_weights.py wrote, or a workdir of train.py",
     )
     add_step_flag(parser)
@@ -86,6 +110,7 @@ def add_cache_flag(parser: argparse.ArgumentParser) -> None:
     """Adds --compilation_cache, whose value is for `use_compilation_cache`."""
     parser.add_argument(
         "--compilation_cache",
+        type=_cache_folder,
         help="folder to keep traced and compiled programs in, or 'none' "
         "(JAX_COMPILATION_CACHE_DIR, else a folder in ~/.cache)",
     )

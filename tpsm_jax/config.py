@@ -14,6 +14,7 @@ from tpsm_jax.models.interface import Stage
 from tpsm_jax.models.registry import check_image_size, family_of, variable_shapes
 from tpsm_jax.models.vgg19 import SMALLEST as SMALLEST_FOR_VGG19
 from tpsm_jax.parallel.sharding import check_batch_size, check_state_sharding
+from tpsm_jax.runtime.local_paths import local_path
 from tpsm_jax.training.augment import check_augmentation
 from tpsm_jax.training.log import TENSORBOARD_MISSING
 from tpsm_jax.training.losses import make_features
@@ -49,6 +50,8 @@ _NOT_FOR_AVD = {
     "init_networks": (),
     "eval_every": 0,  # a reconstruction does without avd_network
 }
+# (section, field) of a path, or of a tuple of paths.
+_PATHS = (("dataset", "path"), ("dataset", "mix_paths"), ("", "vgg19_dir"), ("", "init_from"))
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -115,6 +118,24 @@ def apply_overrides(config: ConfigDict, arguments: Sequence[str]) -> None:
         raise InputError(f"{message} (overrides are --config.FIELD=VALUE)") from error
     if rest:
         raise InputError(f"{rest[0]!r} is no flag (--help lists them)")
+
+
+def expand_paths(config: ConfigDict) -> None:
+    """Expands the `~` at the beginning of the config's paths, in place.
+
+    Raises:
+      InputError: names the field that is a URL, or whose home folder does not exist.
+    """
+    for section, name in _PATHS:
+        fields = config[section] if section else config
+        value, field = fields[name], f"config.{section}.{name}" if section else f"config.{name}"
+        try:
+            if isinstance(value, str):
+                fields[name] = local_path(value)
+            else:
+                fields[name] = tuple(local_path(str(path)) for path in value)
+        except InputError as error:
+            raise InputError(f"{field}: {error}") from None
 
 
 def validate(config: ConfigDict, stage: Stage, devices: int) -> None:

@@ -23,6 +23,7 @@ from data.clips import Clip
 from data.folder import SPLITS
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.video_reader import VIDEO_SUFFIXES, FrameSource, open_video
+from tpsm_jax.runtime.safe_names import safe_name
 
 COLUMNS = ("video_id", "start", "end", "bbox", "fps", "width", "height", "partition")
 
@@ -143,7 +144,7 @@ def find_boxes(table: Path, videos: Path) -> dict[str, list[Clip]]:
     files: dict[str, Path] = {}
     for line, row in _rows(table):
         try:
-            clip = _clip(row, videos, files)
+            clip = _clip(row, videos, files, f"{table}, line {line}")
             split = partitions.setdefault(row["video_id"], row["partition"])
             if split not in SPLITS:
                 raise ValueError(f"the partition {split!r}")
@@ -178,7 +179,7 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
         raise InputError(f"cannot read the table of boxes {table}: {error}") from None
 
 
-def _clip(row: dict[str, str], videos: Path, files: dict[str, Path]) -> BoxClip:
+def _clip(row: dict[str, str], videos: Path, files: dict[str, Path], where: str) -> BoxClip:
     edges = row["bbox"].split("-")
     if len(edges) != 4:
         raise ValueError(f"the box {row['bbox']!r}")
@@ -198,11 +199,13 @@ def _clip(row: dict[str, str], videos: Path, files: dict[str, Path]) -> BoxClip:
     video = parts[0]
     if not video or "/" in row["video_id"]:
         raise ValueError(f"the video {row['video_id']!r}")
+    safe_name(f"{video}.mp4", f"{where}: the video")
+    person = [row["person_id"]] if row.get("person_id") else []
+    name = "#".join([*person, *parts[::-1], row["start"].zfill(6), row["end"].zfill(6)]) + ".mp4"
+    safe_name(name, f"{where}: the clip")
     if video not in files:
         files[video] = _video_file(videos, video)
-    person = [row["person_id"]] if row.get("person_id") else []
-    name = "#".join([*person, *parts[::-1], row["start"].zfill(6), row["end"].zfill(6)])
-    return BoxClip(files[video], name + ".mp4", box)
+    return BoxClip(files[video], name, box)
 
 
 def _video_file(videos: Path, video: str) -> Path:

@@ -28,6 +28,7 @@ from data.prepare.layout import (
 )
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import UNREADABLE
+from tpsm_jax.runtime.safe_names import safe_name
 
 # The most record files that a process keeps open; some systems allow only 1024.
 OPEN_FILES = 256
@@ -133,7 +134,7 @@ def open_prepared(path: str | Path, split: str) -> list[Clip]:
 
     Raises:
       InputError: the data set is not finished or has no such split; a record file is missing or
-        truncated; the index is missing or damaged.
+        truncated; the index is missing or damaged, or holds a name that leads out of a folder.
     """
     root = Path(path)
     settings = _load_json(root / SETTINGS, f"{root} is no prepared data set")
@@ -154,17 +155,17 @@ def open_prepared(path: str | Path, split: str) -> list[Clip]:
     listing = clips_file(root, split)
     listed = _load_json(listing, f"{root} lacks {listing.name}")
     try:
-        return _clips(root, split, listed)
+        return _clips(root, listing, split, listed)
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"{listing} is damaged ({error!r}): copy it again, or prepare {root} again"
         ) from None
 
 
-def _clips(root: Path, split: str, listed: dict[str, Any]) -> list[Clip]:
+def _clips(root: Path, listing: Path, split: str, listed: dict[str, Any]) -> list[Clip]:
     paths = []
     for shard in listed["shards"]:
-        paths.append(root / str(shard["file"]))
+        paths.append(root / safe_name(str(shard["file"]), f"a record file in {listing}"))
         _check_size(paths[-1], int(shard["bytes"]))
     table = _open_table(frames_file(root, split))
     clips: list[Clip] = []
@@ -172,6 +173,7 @@ def _clips(root: Path, split: str, listed: dict[str, Any]) -> list[Clip]:
         first, count = int(entry["first_frame"]), int(entry["num_frames"])
         if not 0 <= first < first + count <= len(table):
             raise ValueError(f"frames of {entry['name']}")
+        safe_name(str(entry["name"]), f"a clip in {listing}")
         clips.append(PreparedClip(paths[entry["shard"]], entry, table[first : first + count]))
     if not clips:
         raise ValueError("no clip")

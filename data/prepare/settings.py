@@ -1,7 +1,6 @@
 """The settings of a prepared data set, which are written first and compared by later runs."""
 
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -15,8 +14,9 @@ from data.prepare.disk import write_atomically
 from data.prepare.encoding import Encoding
 from data.prepare.layout import FORMAT_VERSION, INFO, SETTINGS, UNFINISHED
 from tpsm_jax.errors import InputError
+from tpsm_jax.runtime import run_lock
 
-_LOCK = "lock"  # a file in the folder of unfinished work, locked by the run in progress
+_LOCK = "lock"  # a file in the folder of unfinished work, held by the run in progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,14 +124,8 @@ def only_run(root: Path) -> Iterator[None]:
       InputError: another run has the lock.
     """
     work = root / UNFINISHED
-    descriptor = os.open(work / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with run_lock.only_run(work / _LOCK, f"preparing {root}"):
         for entry in work.iterdir():
             if entry.is_file() and entry.name != _LOCK and entry.suffix != ".json":
                 entry.unlink()
         yield
-    except BlockingIOError:
-        raise InputError(f"another run is preparing {root}: wait for it, or stop it") from None
-    finally:
-        os.close(descriptor)

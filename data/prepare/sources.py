@@ -13,6 +13,7 @@ from data.prepare.boxes import find_boxes
 from data.puppets import FRAMES_PER_SECOND, clip_frames
 from data.puppets.data_set import choose_clips
 from tpsm_jax.errors import InputError
+from tpsm_jax.runtime.safe_names import safe_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +74,7 @@ def find_folder_clips(
 
     Raises:
       InputError: there is no such folder, a split is missing or empty, all of its clips are
-        single frames, or the table is malformed.
+        single frames, the table is malformed, or a name cannot be that of a file everywhere.
     """
     if not root.is_dir():
         raise InputError(f"there is no folder of clips {root}: give another --input")
@@ -92,6 +93,8 @@ def find_folder_clips(
     }
     for split, clips in found.items():
         check_motion(root / split, clips)
+        for clip in clips:
+            safe_name(clip.name, f"a clip in {root}")  # or no reader would take it
     return found
 
 

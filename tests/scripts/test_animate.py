@@ -24,6 +24,7 @@ from tpsm_jax.cli import run_script
 from tpsm_jax.media.images import read_image
 from tpsm_jax.media.video_reader import open_video
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
+from tpsm_jax.runtime.run_lock import only_writer
 
 ROOT = Path(animate.__file__).parent
 
@@ -199,7 +200,8 @@ def test_an_interrupted_run_leaves_no_file_and_no_process(inputs, tmp_path, name
         said = b""
         while not re.search(rb"animating:.* [1-9]\d*/5000", said):
             said += process.stderr.read(1) or pytest.fail(said.decode())
-        (temporary,) = os.listdir(results)
+        lock, temporary = sorted(os.listdir(results), key=lambda name: not name.endswith(".lock"))
+        assert lock == f".{name.rstrip('/')}.lock"
         assert temporary.startswith(".out")
         process.send_signal(getattr(signal, f"SIG{number}"))
         rest = process.stderr.read().decode()
@@ -270,6 +272,16 @@ def test_a_clip_cut_short_is_reported(run, inputs, tmp_path):
     assert code == 0
     assert "warning: " in error
     assert "announces 240 frames" in error
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out/"])
+def test_a_second_run_of_one_output_is_refused(run, tmp_path, monkeypatch, name):
+    monkeypatch.setattr(animate, "load_checkpoint", None)
+    with only_writer(f"{tmp_path}/{name}"):
+        code, out, error = run(f"{tmp_path}/{name}")
+    assert (code, out) == (2, "")
+    assert re.fullmatch(rf"error: another run is writing {tmp_path}/{name} \(.*\n", error)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_name_that_is_too_long_is_one_line(run, tmp_path):

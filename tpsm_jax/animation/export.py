@@ -36,6 +36,7 @@ from tpsm_jax.cli import (
     add_checkpoint_flags,
     add_dtype_flag,
     add_size_flag,
+    local_path,
     run_script,
 )
 from tpsm_jax.errors import InputError, writing
@@ -209,7 +210,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(__doc__)
     add_checkpoint_flags(parser)
     add = parser.add_argument
-    add("--output", required=True, type=Path, help="file to write, e.g. vox.jaxexport")
+    add("--output", required=True, type=local_path, help="file to write, e.g. vox.jaxexport")
     add("--modes", nargs="+", choices=MODES, help="(all that the checkpoint has weights for)")
     add_size_flag(parser)
     add_dtype_flag(parser)

@@ -13,7 +13,11 @@ from tpsm_jax.checkpoints.added_fields import without_added_fields
 from tpsm_jax.checkpoints.converted import Checkpoint
 from tpsm_jax.checkpoints.steps import find_step
 from tpsm_jax.errors import InputError
-from tpsm_jax.evaluation.output import TRUTH
+from tpsm_jax.evaluation.output import METRICS, REPORT, RUN, TRUTH
+from tpsm_jax.runtime.run_lock import LOCK
+
+# In an evaluation's folder, next to the folders of the checkpoints.
+_TAKEN = (TRUTH, RUN, METRICS, REPORT, LOCK)
 
 
 class ChosenCheckpoint(NamedTuple):
@@ -65,7 +69,7 @@ def choose_checkpoints(
             raise InputError(f"the checkpoint {text} is given twice")
         given.add((folder.resolve(), number))
         name = folder.resolve().name + ("" if number is None else f"@{number}")
-        if name in chosen or name == TRUTH:
+        if name in chosen or name in _TAKEN:
             name = f"{folder.resolve().parent.name}-{name}"
         if name in chosen:
             raise InputError(f"{chosen[name].folder} and {folder} would both be called {name}")

@@ -1,11 +1,12 @@
 """AKD, MKR and AED of an evaluation, from tables that a detector makes of its pictures."""
 
 import contextlib
+import json
 import shlex
 import shutil
 import subprocess
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,18 +21,21 @@ from tpsm_jax.evaluation.keypoint_tables import (
     compare_tables,
     read_table,
 )
-from tpsm_jax.evaluation.output import PNG, TABLES, TRUTH
+from tpsm_jax.evaluation.maker import describe_maker
+from tpsm_jax.evaluation.output import PNG, TABLES, TRUTH, clip_file, write_json
 from tpsm_jax.evaluation.wide_picture import WidePicture
 from tpsm_jax.media.video_reader import without_suffix
 
 NAMES = ("akd", "mkr", "aed")
 _ROOT = Path(__file__).resolve().parents[2]
+_SOURCES = _ROOT / "detectors"
 DETECTORS = {
     kind: f"make -s -C {shlex.quote(str(_ROOT))} detector-table INPUT={{input}} OUTPUT={{output}} "
     f"KIND={kind} ARGS=--frame_shape={{height}},{{width}}"
     for kind in ("face", "body")
 }
 _PLACES = ("{input}", "{output}")
+_MAKER = ".maker.json"
 _STDERR = 2
 
 
@@ -42,10 +46,12 @@ class Detector(NamedTuple):
       name: the name of its tables' files.
       command: a program and its arguments. In them {input} is a folder of wide pictures, {output}
         the table to write (.jsonl), {height} and {width} the size of a frame.
+      sources: files that it runs and does not name.
     """
 
     name: str
     command: str
+    sources: tuple[Path, ...] = ()
 
     def words(self) -> list[str]:
         """The program and its arguments.
@@ -64,6 +70,10 @@ class Detector(NamedTuple):
             raise InputError(f"the detector {self.command!r}: there is no program {words[0]}")
         return words
 
+    def maker(self) -> dict[str, Any]:
+        """What its tables depend on besides the pictures, see `describe_maker`."""
+        return describe_maker(self.command, self.words(), self.sources)
+
 
 def find_detector(text: str) -> Detector:
     """Makes a detector from a key of `DETECTORS`, or from a command.
@@ -71,9 +81,11 @@ def find_detector(text: str) -> Detector:
     Raises:
       InputError: it cannot be called, see `Detector.words`.
     """
-    command = DETECTORS.get(text, text)
-    name = text if text in DETECTORS else f"{zlib.crc32(text.encode()):08x}"
-    detector = Detector(name, command)
+    if text in DETECTORS:
+        sources = sorted(path for path in _SOURCES.glob("*") if path.suffix in (".py", ".txt"))
+        detector = Detector(text, DETECTORS[text], tuple(sources))
+    else:
+        detector = Detector(f"{zlib.crc32(text.encode()):08x}", text)
     detector.words()
     return detector
 
@@ -89,37 +101,42 @@ def write_truth(output: Path, clips: Sequence[EvaluationClip], size: tuple[int, 
     Raises:
       InputError: they cannot be written.
     """
-    folder = output / TRUTH / PNG
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = output / TRUTH
+    (folder / PNG).mkdir(parents=True, exist_ok=True)
     for clip in tqdm(clips, TRUTH, unit="clip", leave=False):
-        path = folder / f"{clip.name}.png"
+        path = clip_file(folder, PNG, clip.name)
         if not path.is_file():
             with contextlib.suppress(BrokenClipError), WidePicture(path) as picture:
                 for frame in checked_frames(clip.frames, clip.name, size):
                     picture.write(frame[None])
 
 
-def run_detector(folder: Path, detector: Detector, size: tuple[int, int]) -> Path:
+def run_detector(
+    folder: Path, detector: Detector, size: tuple[int, int], maker: Mapping[str, Any]
+) -> Path:
     """Makes a table of what a detector finds in the pictures of a folder.
 
     Args:
       folder: the truth's or a model's; it has the pictures in png/ and gets the table in tables/.
       detector: the command to run.
       size: (height, width) of the frames.
+      maker: what `Detector.maker` returned; kept next to the table.
 
     Returns:
-      The table. One that is newer than all pictures is kept.
+      The table. One of the same maker that is newer than all pictures is kept.
 
     Raises:
       InputError: the command fails.
     """
     table = folder / TABLES / f"{detector.name}.jsonl"
+    record = table.with_suffix(_MAKER)
     pictures = folder / PNG
-    if table.is_file():
+    if table.is_file() and _read_maker(record) == maker:
         made = table.stat().st_mtime_ns
         if all(picture.stat().st_mtime_ns <= made for picture in pictures.iterdir()):
             return table
     table.parent.mkdir(exist_ok=True)
+    record.unlink(missing_ok=True)
     partial = table.with_name(f".{table.name}")
     values = {
         "{input}": pictures.resolve(), "{output}": partial.resolve(),
@@ -136,7 +153,15 @@ def run_detector(folder: Path, detector: Detector, size: tuple[int, int]) -> Pat
         why = f"ended with code {code}" if code else f"wrote no {partial}"
         raise InputError(f"the detector {why}; it was called as {shlex.join(words)}")
     partial.replace(table)
+    write_json(record, maker)
     return table
+
+
+def _read_maker(record: Path) -> Any:
+    try:
+        return json.loads(record.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def add_scores(output: Path, models: Sequence[dict[str, Any]], tables: Sequence[Path]) -> None:

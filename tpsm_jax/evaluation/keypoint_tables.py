@@ -29,7 +29,7 @@ from typing import NamedTuple, TextIO
 
 import numpy as np
 
-from tpsm_jax.cli import ArgumentParser, run_script
+from tpsm_jax.cli import ArgumentParser, local_path, run_script
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.video_reader import without_suffix
 
@@ -251,8 +251,10 @@ def _check_frames(truth: Frames, result: Frames) -> None:
 def main() -> None:
     """Prints the scores of two tables."""
     parser = ArgumentParser(__doc__)
-    parser.add_argument("--truth", type=Path, required=True, help="table of the real clips")
-    parser.add_argument("--result", type=Path, required=True, help="table of the animated clips")
+    parser.add_argument("--truth", type=local_path, required=True, help="table of the real clips")
+    parser.add_argument(
+        "--result", type=local_path, required=True, help="table of the animated clips"
+    )
     args = parser.parse_args()
     truth = read_table(args.truth)
     print_scores(compare_tables(truth, read_table(args.result)))

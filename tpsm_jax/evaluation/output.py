@@ -7,7 +7,7 @@ OUTPUT/MODEL/png/CLIP.png       results side by side, lossless
 OUTPUT/MODEL/video/CLIP.mp4     source | driving | result | difference
 OUTPUT/MODEL/clips/CLIP.json    the clip's numbers; the last of its files to be written
 OUTPUT/MODEL/sheets/CLIP.png    every step of the model, for the clips that the report shows
-OUTPUT/MODEL/tables/NAME.jsonl  what a detector found in the results
+OUTPUT/MODEL/tables/NAME.jsonl  what a detector found in the results; NAME.maker.json: which one
 OUTPUT/truth/                   png/ and tables/ of the real clips, for a detector
 """
 
@@ -15,7 +15,7 @@ import contextlib
 import json
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -25,11 +25,15 @@ import numpy as np
 from tpsm_jax.errors import InputError, writing
 from tpsm_jax.evaluation.wide_picture import WidePicture
 from tpsm_jax.media.video_writer import FrameWriter
+from tpsm_jax.parallel.distributed import on_first_process
 from tpsm_jax.runtime.atomic_files import replace_text
+from tpsm_jax.runtime.run_lock import LOCK, only_run
+from tpsm_jax.runtime.safe_names import safe_name
 
 RUN, METRICS, REPORT = "run.json", "metrics.json", "report.html"
 PNG, VIDEO, CLIPS, SHEETS, TABLES = "png", "video", "clips", "sheets", "tables"
 TRUTH = "truth"  # a folder next to the models'
+_SUFFIXES = {PNG: ".png", VIDEO: ".mp4", CLIPS: ".json", SHEETS: ".png"}
 _RECORD = ("name", "frames", "metrics", "static")
 _BATCHES_WAITING = 2  # batches that wait to be written while more are computed
 DIFFERENCE_GAIN = 4
@@ -68,6 +72,27 @@ def check_output(output: Path, settings: Mapping[str, Any], *, resume: bool) -> 
         raise InputError(
             f"{output} holds this evaluation already: give --resume to resume it, or name a new one"
         )
+
+
+@contextlib.contextmanager
+def only_evaluation(output: Path) -> Iterator[None]:
+    """Keeps other evaluations out of a folder while the block runs. Every process calls it.
+
+    Args:
+      output: the folder, made if missing.
+
+    Raises:
+      InputError: another evaluation writes there, or nothing can be written there.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def lock() -> None:
+            with writing(output):
+                output.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(only_run(output / LOCK, f"evaluating into {output}"))
+
+        on_first_process(lock)
+        yield
 
 
 def claim_output(output: Path, settings: Mapping[str, Any]) -> None:
@@ -113,13 +138,27 @@ def _read_object(path: Path, what_to_do: str, fields: Sequence[str] = ()) -> dic
     raise InputError(f"{path} is damaged: {what_to_do}")
 
 
+def clip_file(folder: Path, kind: str, name: str) -> Path:
+    """Returns the path of a clip's file.
+
+    Args:
+      folder: the folder of a model, or of the truth.
+      kind: `PNG`, `VIDEO`, `CLIPS` or `SHEETS`.
+      name: the clip's name.
+
+    Raises:
+      InputError: the name would lead out of the folder, or cannot be a file's.
+    """
+    return folder / kind / f"{safe_name(name, 'a clip')}{_SUFFIXES[kind]}"
+
+
 def finished_clip(folder: Path, name: str) -> dict[str, Any] | None:
     """Reads the record of a clip, or returns None if its files are not all there.
 
     Raises:
       InputError: it is damaged.
     """
-    path = folder / CLIPS / f"{name}.json"
+    path = clip_file(folder, CLIPS, name)
     if not path.is_file():
         return None
     record = _read_object(path, "delete it, and give --resume", _RECORD)
@@ -147,8 +186,8 @@ class ClipFiles:
         for kind in (PNG, VIDEO, CLIPS):
             (folder / kind).mkdir(parents=True, exist_ok=True)
         self._stack = contextlib.ExitStack()
-        self._picture = self._stack.enter_context(WidePicture(folder / PNG / f"{name}.png"))
-        video = FrameWriter(folder / VIDEO / f"{name}.mp4", fps=frame_rate)
+        self._picture = self._stack.enter_context(WidePicture(clip_file(folder, PNG, name)))
+        video = FrameWriter(clip_file(folder, VIDEO, name), fps=frame_rate)
         self._video = self._stack.enter_context(video)
         # It runs before the files are moved into place or discarded.
         self._stack.push(self._end_thread)

@@ -19,7 +19,7 @@ from tpsm_jax.checkpoints.converted import Checkpoint
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clip_frames import EvaluationClip, checked_frames
 from tpsm_jax.evaluation.measures import MEASURES
-from tpsm_jax.evaluation.output import DIFFERENCE_GAIN, REPORT, SHEETS, VIDEO
+from tpsm_jax.evaluation.output import DIFFERENCE_GAIN, REPORT, SHEETS, VIDEO, clip_file
 from tpsm_jax.evaluation.plots import COLORS, STATIC_COLOR, distribution
 from tpsm_jax.evaluation.reconstruction import Reconstructor
 from tpsm_jax.evaluation.summary import STATIC, Table, format_number, make_table
@@ -84,12 +84,12 @@ def write_report(
         counts: dict[str, int] = {}  # only clips with a truth have a sheet
         if metrics["mode"] == "reconstruction":
             counts = {clip["name"]: clip["frames"] for _, clip in shown}
-            _draw_sheets(checkpoint, clips, counts, folder / SHEETS)
+            _draw_sheets(checkpoint, clips, counts, folder)
         figures = []
         for role, clip in shown:
             name = clip["name"]
-            sheet = folder / SHEETS / f"{name}.png" if name in counts else None
-            figures.append(_figure(role, clip, folder / VIDEO / f"{name}.mp4", sheet))
+            sheet = clip_file(folder, SHEETS, name) if name in counts else None
+            figures.append(_figure(role, clip, clip_file(folder, VIDEO, name), sheet))
         sections.append(f"<h2>{html.escape(model['name'])}</h2>" + "".join(figures))
     page = _page(metrics, "".join(sections))
     replace_text(output / REPORT, page)
@@ -116,11 +116,14 @@ def _draw_sheets(
     counts: Mapping[str, int],
     folder: Path,
 ) -> None:
-    """Draws the missing sheets of the clips in `counts`: name -> number of frames."""
-    places = {name: folder / f"{name}.png" for name in counts}
+    """Draws the missing sheets of the clips in `counts`: name -> number of frames.
+
+    `folder` is the model's.
+    """
+    places = {name: clip_file(folder, SHEETS, name) for name in counts}
     missing = [clip for clip in clips if clip.name in counts and not places[clip.name].is_file()]
     if missing:
-        folder.mkdir(exist_ok=True)
+        (folder / SHEETS).mkdir(exist_ok=True)
         reconstructor = Reconstructor(checkpoint)
         for clip in missing:
             _draw_sheet(reconstructor, clip, counts[clip.name], places[clip.name])

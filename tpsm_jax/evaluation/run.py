@@ -27,6 +27,7 @@ from tpsm_jax.evaluation.reconstruction import RECONSTRUCTION, Reconstructor, fr
 from tpsm_jax.evaluation.share import run_share, unfinished, with_numbers
 from tpsm_jax.models.interface import Variables
 from tpsm_jax.models.registry import check_image_size
+from tpsm_jax.parallel.devices import print_devices
 from tpsm_jax.parallel.distributed import gathered, on_every_process, on_first_process
 
 SCHEMA_VERSION = 1
@@ -96,6 +97,7 @@ def evaluate(
     entries = [checkpoint_entry(*pair) for pair in zip(models, loaded, strict=True)]
     run = {
         "schema_version": SCHEMA_VERSION,
+        "tpsm_jax": importlib.metadata.version("tpsm_jax"),
         "mode": settings.mode,
         "data": str(Path(settings.data).resolve()),
         "batch_size": batch_size,
@@ -112,6 +114,7 @@ def evaluate(
     if not settings.options.get("resize"):
         on_every_process(lambda: check_first_frames(unfinished(share, folders), size))
     on_first_process(lambda: claim_output(output, run))
+    print_devices(jax.devices())
 
     broken: dict[str, str] = {}
     for folder, checkpoint in zip(folders, loaded, strict=True):
@@ -146,7 +149,8 @@ def evaluate(
         tables = [*settings.tables]
         for detector in settings.detectors:
             looked_at = [output / TRUTH, *folders]
-            tables.append([run_detector(each, detector, size) for each in looked_at])
+            maker = detector.maker()
+            tables.append([run_detector(each, detector, size, maker) for each in looked_at])
         for each in tables:
             add_scores(output, metrics["models"], each)
         write_json(output / METRICS, metrics)

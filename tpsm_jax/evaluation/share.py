@@ -14,7 +14,7 @@ from tqdm import tqdm
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clip_frames import BrokenClipError, EvaluationClip, checked_frames
 from tpsm_jax.evaluation.measures import mean_over_frames
-from tpsm_jax.evaluation.output import CLIPS, ClipFiles, finished_clip, write_json
+from tpsm_jax.evaluation.output import CLIPS, ClipFiles, clip_file, finished_clip, write_json
 from tpsm_jax.evaluation.reconstruction import Reconstructor
 
 
@@ -88,7 +88,7 @@ def _run_clip(
 
 def _end_clip(files: contextlib.ExitStack, folder: Path, record: dict[str, Any]) -> None:
     files.close()
-    write_json(folder / CLIPS / f"{record['name']}.json", record)
+    write_json(clip_file(folder, CLIPS, record["name"]), record)
 
 
 def with_numbers(

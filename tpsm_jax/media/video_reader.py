@@ -103,9 +103,11 @@ def without_suffix(name: str, more: Collection[str] = ()) -> str:
       name: name of a clip, a video or a picture.
       more: suffixes to remove in addition to those of videos and pictures, in lower case.
     """
-    stem, dot, ending = name.rpartition(".")
-    known = f".{ending.lower()}" in {*VIDEO_SUFFIXES, *PICTURE_SUFFIXES, *more}
-    return without_suffix(stem, more) if stem and dot and known else name
+    known = {*VIDEO_SUFFIXES, *PICTURE_SUFFIXES, *more}
+    end = len(name)
+    while (dot := name.rfind(".", 0, end)) > 0 and name[dot:end].lower() in known:
+        end = dot
+    return name[:end]
 
 
 def _open_folder(folder: Path, fps: float, alpha_background: Color | None) -> FrameSource:

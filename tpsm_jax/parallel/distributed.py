@@ -13,6 +13,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from tpsm_jax.errors import InputError, one_line
+from tpsm_jax.parallel.devices import check_equal_counts
 
 ADDRESS, COUNT, ID = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
 _SLURM_TASK = (
@@ -36,7 +37,8 @@ def initialize() -> None:
     are set. Call it before anything that uses a device.
 
     Raises:
-      InputError: if the variables do not go together, or the processes do not find each other.
+      InputError: if the variables do not go together, the processes do not find each other, or
+        they have different numbers of devices.
     """
     arguments = cluster_arguments(os.environ)
     if arguments is None and not _on_tpu():
@@ -52,6 +54,7 @@ def initialize() -> None:
             f"the processes did not find each other ({str(error).splitlines()[0]}): does every "
             "one of them run, and can it reach the first?"
         ) from error
+    check_equal_counts(jax.devices())
 
 
 def cluster_arguments(environ: Mapping[str, str]) -> dict[str, Any] | None:

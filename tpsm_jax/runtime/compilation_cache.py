@@ -12,16 +12,22 @@ from typing import Any
 
 import jax
 
+from tpsm_jax.errors import InputError
 from tpsm_jax.runtime.atomic_files import replace_bytes
+from tpsm_jax.runtime.local_paths import expand_home
 
 # The folders of this package whose code decides what a kept program computes. Editing another file
 # keeps all programs.
 TRACED = ("animation", "backends", "models", "nn", "ops")
 
 
-def default_cache_folder() -> Path:
-    """A folder of the user's own: under $XDG_CACHE_HOME, or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tpsm_jax" / "xla"
+def default_cache_folder() -> Path | None:
+    """A folder of the user's own: under $XDG_CACHE_HOME, or ~/.cache; None without a home."""
+    try:
+        root = expand_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    except InputError:
+        return None
+    return Path(root) / "tpsm_jax" / "xla"
 
 
 def use_compilation_cache(folder: str | Path | None = None) -> None:
@@ -30,9 +36,10 @@ def use_compilation_cache(folder: str | Path | None = None) -> None:
     Args:
       folder: made if missing; "none" leaves JAX as it is. If None, the folder that JAX is
         configured with (JAX_COMPILATION_CACHE_DIR), else `default_cache_folder()`. A folder that
-        cannot be written is no error: one then compiles. Several processes on CPUs have none: the
-        first would find its programs and the others, whose programs JAX does not keep, would
-        compile theirs, for longer than the 30 seconds that it waits for them in its first step.
+        cannot be written, or a user without a home, is no error: one then compiles. Several
+        processes on CPUs have none: the first would find its programs and the others, whose
+        programs JAX does not keep, would compile theirs, for longer than the 30 seconds that it
+        waits for them in its first step.
     """
     if folder == "none":
         return
@@ -45,7 +52,8 @@ def use_compilation_cache(folder: str | Path | None = None) -> None:
         # Not only what took a second to compile: a run has many small programs.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     folder = folder or configured or default_cache_folder()
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+    if folder is not None:
+        jax.config.update("jax_compilation_cache_dir", expand_home(str(folder)))
 
 
 def kept_path(name: str, *key: Any) -> Path | None:

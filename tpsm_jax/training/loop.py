@@ -13,11 +13,13 @@ from tpsm_jax.checkpoints.orbax_io import quiet_orbax, tree_bytes
 from tpsm_jax.checkpoints.run import Checkpoints, Progress
 from tpsm_jax.checkpoints.steps import HELD_OUT_L1
 from tpsm_jax.checkpoints.workdir import check_disk, claim_workdir, record_config
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, writing
 from tpsm_jax.media.visualize import animation_sheet
 from tpsm_jax.models.interface import Variables
+from tpsm_jax.parallel.devices import print_devices
 from tpsm_jax.parallel.distributed import everywhere, on_first_process
 from tpsm_jax.parallel.sharding import HostBatch, device_batches
+from tpsm_jax.runtime.run_lock import LOCK, only_run
 from tpsm_jax.training.log import Log
 from tpsm_jax.training.pending_metrics import PendingMetrics
 from tpsm_jax.training.preemption import Preemption
@@ -54,8 +56,8 @@ def train(
         their checkpoints. It gets the averaged parameters where they are kept.
 
     Raises:
-      InputError: if the workdir holds something else, the run had other epochs, or a checkpoint is
-        damaged or cannot be written.
+      InputError: if the workdir holds something else, another process trains in it, the run had
+        other epochs, or a checkpoint is damaged or cannot be written.
       NonFiniteLossError: if more than `config.skip_nonfinite_steps` steps in a row were not
         finite. No checkpoint is written after them.
     """
@@ -68,11 +70,18 @@ def train(
     with contextlib.ExitStack() as stack:
         stack.enter_context(quiet_orbax())
         preemption = stack.enter_context(Preemption())
-        on_first_process(lambda: claim_workdir(workdir, config))
+
+        def claim() -> None:
+            claim_workdir(workdir, config)
+            with writing(workdir):
+                stack.enter_context(only_run(workdir / LOCK, f"training in {workdir}"))
+
+        on_first_process(claim)
         if not everywhere(workdir.is_dir()):
             raise InputError(f"{workdir} must be on a disk that all hosts share")
         checkpoints = stack.enter_context(Checkpoints(workdir, keep=config.keep_checkpoints))
         state, progress = _first_state(config, workdir, trainer, checkpoints, total)
+        print_devices(list(trainer.mesh.devices.flat))
         log = Log(
             workdir,
             start=progress.step,

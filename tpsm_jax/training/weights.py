@@ -1,6 +1,7 @@
 """Weights that a training starts from, and VGG-19's, as the config names them."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import jax
@@ -12,11 +13,13 @@ from tpsm_jax.checkpoints.steps import finished_steps
 from tpsm_jax.checkpoints.vgg19 import check_vgg19, load_vgg19
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.interface import Stage, Variables
-from tpsm_jax.models.registry import choose_networks
+from tpsm_jax.models.registry import choose_networks, family_of, variable_shapes
 
 
 def load_initial_networks(config: ConfigDict, workdir: Path) -> Variables | None:
     """Networks of `init_from`; None without it, or where a run is resumed.
+
+    The first process says on stderr which networks one of both lacks.
 
     Args:
       config: the config of the experiment.
@@ -27,7 +30,29 @@ def load_initial_networks(config: ConfigDict, workdir: Path) -> Variables | None
     """
     if not config.init_from or finished_steps(workdir):
         return None
-    return initial_networks(load_checkpoint(config.init_from).variables, config.init_networks)
+    variables = load_checkpoint(config.init_from).variables
+    if jax.process_index() == 0 and (note := initial_note(config, variables["params"])):
+        print(note, file=sys.stderr)
+    return initial_networks(variables, config.init_networks)
+
+
+def initial_note(config: ConfigDict, present: Collection[str]) -> str:
+    """One line on the networks that `init_from` lacks, or has for nothing; "" if there are none.
+
+    Args:
+      config: the config of the experiment. Whoever sets its `init_networks` knows.
+      present: names of the networks of the checkpoint.
+    """
+    if config.init_networks:
+        return ""
+    trained = family_of(config.model_params).trained("model")
+    wanted = variable_shapes(config.model_params, networks=trained)["params"]
+    notes = []
+    if drawn := sorted(set(wanted) - set(present)):
+        notes.append(f"has no {', '.join(drawn)}: drawn at random")
+    if unused := sorted(set(present) - set(wanted)):
+        notes.append(f"has {', '.join(unused)}: left out, as this run does not train it")
+    return f"init_from: {config.init_from} {'; '.join(notes)}" if notes else ""
 
 
 def load_perceptual_weights(config: ConfigDict) -> Variables | None:

@@ -13,6 +13,7 @@ from tests.helpers.convert_script import arguments, assert_fails, convert, write
 from tests.helpers.paths import TORCH_FILES
 from tests.helpers.processes import STRICT
 from tests.helpers.small import official_params
+from tpsm_jax.runtime.run_lock import only_writer
 
 pytestmark = pytest.mark.slow  # Orbax
 
@@ -118,6 +119,16 @@ def test_output_that_holds_other_things(files, tmp_path, monkeypatch, capsys):
     (tmp_path / "notes.txt").write_text("keep")
     assert_fails(monkeypatch, capsys, "other things", *arguments(files, tmp_path))
     assert os.listdir(tmp_path) == ["notes.txt"]
+
+
+def test_a_second_run_of_one_output(files, tmp_path, monkeypatch, capsys):
+    for place, given in (
+        (tmp_path / "vox", arguments(files, tmp_path / "vox")),
+        (tmp_path / "vox", ["--vgg19", files / "vgg19.pth", "--output", tmp_path / "vox"]),
+    ):
+        with only_writer(place):
+            assert_fails(monkeypatch, capsys, f"another run is writing {place} (", *given)
+    assert os.listdir(tmp_path) == []
 
 
 def test_to_torch_errors(files, tmp_path, monkeypatch, capsys):

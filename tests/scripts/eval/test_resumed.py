@@ -1,8 +1,10 @@
 """eval.py resumed, killed, given a folder of another run, and run by two processes."""
 
+import importlib.metadata
 import json
 import shutil
 import socket
+import sys
 
 import pytest
 
@@ -16,6 +18,7 @@ from tests.helpers.processes import (
     output_of,
     start_python,
 )
+from tpsm_jax.evaluation.output import only_evaluation
 
 pytestmark = pytest.mark.slow
 
@@ -58,6 +61,51 @@ def test_output_folders_that_are_not_its_own(run, tmp_path):
     refused(run(tmp_path / "out", "--clips", 2, "--resume"), "another run's: its clips")
     refused(run(tmp_path / "out", "--clips", 1, "--resume", checkpoint=("run",)), "another run's")
     assert run(tmp_path / "out", "--clips", 1, "--resume", data="clips/../clips")[0] == 0
+
+
+def test_a_second_run_in_one_output(run, tmp_path):
+    with only_evaluation(tmp_path / "out"):
+        for more in ((), ("--resume",)):
+            refused(run(tmp_path / "out", "--clips", 1, *more), "another run is evaluating into")
+        assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+    assert run(tmp_path / "out", "--clips", 1)[0] == 0
+    assert not (tmp_path / "out/.lock").exists()
+
+
+# A point K pixels beside the truth's in every frame of every clip.
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from PIL import Image
+K = {k}
+with open(sys.argv[2], "w") as table:
+    for path in Path(sys.argv[1]).iterdir():
+        picture = Image.open(path)
+        for number in range(picture.width // picture.height):
+            value = [[0 if "truth" in path.parts else K, 0]]
+            row = {{"file_name": path.name, "frame_number": number, "value": value}}
+            print(json.dumps(row), file=table)
+"""
+
+
+def test_a_detector_whose_script_has_changed_looks_again(run, tmp_path):
+    def akd(k):
+        (tmp_path / "script.py").write_text(SCRIPT.format(k=k))
+        command = f"{sys.executable} {tmp_path / 'script.py'} {{input}} {{output}}"
+        assert run(tmp_path / "out", "--clips", 1, "--resume", "--detector", command)[0] == 0
+        return json.loads((tmp_path / "out/metrics.json").read_text())["models"][0]["totals"]["akd"]
+
+    assert [akd(k) for k in (2, 6, 6)] == [1, 3, 3]
+
+
+def test_an_evaluation_of_another_version_of_this_package(run, tmp_path):
+    assert run(tmp_path / "out", "--clips", 1)[0] == 0
+    settings = json.loads((tmp_path / "out/run.json").read_text())
+    version = importlib.metadata.version("tpsm_jax")
+    assert settings["tpsm_jax"] == version
+    (tmp_path / "out/run.json").write_text(json.dumps({**settings, "tpsm_jax": "0.0.1"}))
+    result = run(tmp_path / "out", "--clips", 1, "--resume")
+    refused(result, f'its tpsm_jax is "0.0.1" and not "{version}"; name a new folder')
 
 
 @pytest.mark.long

@@ -1,5 +1,6 @@
 """AKD, MKR and AED of an evaluation: numbers, tables that do not fit, commands that make them."""
 
+import json
 import os
 import sys
 
@@ -151,24 +152,39 @@ def folder(tmp_path):
 
 
 def test_a_command_makes_the_table(folder, capfd):
-    table = run_detector(folder, command(WRITE + "; print('looking')"), (24, 32))
+    table = run_detector(folder, command(WRITE + "; print('looking')"), (24, 32), {"by": "me"})
     assert table == folder / "tables" / "dots.jsonl"
     assert table.read_text() == f"{folder / 'png'} 24x32"
     assert capfd.readouterr() == ("", "looking\n")
-    assert [path.name for path in table.parent.iterdir()] == ["dots.jsonl"]
+    assert sorted(os.listdir(table.parent)) == ["dots.jsonl", "dots.maker.json"]
+    assert json.loads((table.parent / "dots.maker.json").read_text()) == {"by": "me"}
 
 
 def test_a_table_is_kept_until_a_picture_is_newer(folder):
-    table = run_detector(folder, command(), (24, 32))
+    table = run_detector(folder, command(), (24, 32), {})
     failing = command("import sys; sys.exit(3)")
-    assert run_detector(folder, failing, (24, 32)) == table
+    assert run_detector(folder, failing, (24, 32), {}) == table
     os.utime(folder / "png" / "clip.png")
     os.utime(table, (0, 0))
     with pytest.raises(InputError, match="the detector ended with code 3; it was called as"):
-        run_detector(folder, failing, (24, 32))
+        run_detector(folder, failing, (24, 32), {})
     with pytest.raises(InputError, match=r"the detector wrote no .*dots\.jsonl; it was called"):
-        run_detector(folder, command("0"), (24, 32))
-    assert run_detector(folder, command(), (9, 9)).read_text().endswith("9x9")
+        run_detector(folder, command("0"), (24, 32), {})
+    assert run_detector(folder, command(), (9, 9), {}).read_text().endswith("9x9")
+
+
+@pytest.mark.parametrize("record", ["another", "none", "damaged"])
+def test_a_table_of_another_maker_is_made_again(folder, record):
+    table = run_detector(folder, command(), (24, 32), {"by": "me"})
+    if record == "none":
+        (table.parent / "dots.maker.json").unlink()
+    elif record == "damaged":
+        (table.parent / "dots.maker.json").write_text('{"by": "m')
+    maker = {"by": "another" if record == "another" else "me"}
+    with pytest.raises(InputError, match="ended with code 3"):
+        run_detector(folder, command("import sys; sys.exit(3)"), (24, 32), maker)
+    # Nobody knows yet who made the table that is still there.
+    assert run_detector(folder, command(), (9, 9), {"by": "me"}).read_text().endswith("9x9")
 
 
 @pytest.mark.parametrize(

@@ -225,7 +225,15 @@ def test_the_page_ranks_no_checkpoints_by_their_own_keypoints():
     assert "class=best>0.1250<" in table
 
 
+@pytest.mark.parametrize("name", ["truth", "run.json", "metrics.json", "report.html", ".lock"])
+def test_a_checkpoint_with_the_name_of_another_file_of_the_output(tmp_path, name):
+    (tmp_path / "x" / name / "variables").mkdir(parents=True)
+    (chosen,) = models.choose_checkpoints([str(tmp_path / "x" / name)])
+    assert chosen.name == f"x-{name}"
+
+
 def test_sheets_that_are_there_are_kept(tmp_path):
-    (tmp_path / "a.png").touch()
+    (tmp_path / "sheets").mkdir()
+    (tmp_path / "sheets" / "a.png").touch()
     report._draw_sheets(None, [clip("a"), clip("b")], {"a": 2}, tmp_path)  # with no checkpoint
-    assert os.listdir(tmp_path) == ["a.png"]
+    assert os.listdir(tmp_path / "sheets") == ["a.png"]

@@ -1,6 +1,7 @@
 """Fine-tuning: which given weights a training starts from, and what stays as it was."""
 
 import functools
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +12,10 @@ from tests.helpers.tiny_training import tiny_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.registry import variable_shapes
 from tpsm_jax.parallel.sharding import make_mesh
+from tpsm_jax.training import weights
 from tpsm_jax.training.optimizer import update_average
 from tpsm_jax.training.setup import make_model_trainer
-from tpsm_jax.training.weights import initial_networks
+from tpsm_jax.training.weights import initial_networks, initial_note, load_initial_networks
 
 
 def config_without_background(**fields):
@@ -76,6 +78,37 @@ def test_a_network_that_the_stage_does_not_have_is_refused_by_name(name):
     given = initial_networks(checkpoint_variables(), config.init_networks)
     with pytest.raises(InputError, match=f"init_networks: '{name}' .* kp_detector"):
         make_trainer(config, given)
+
+
+def test_networks_that_one_of_both_lacks_are_named():
+    everything = set(checkpoint_variables()["params"])
+    config = tiny_config(init_from="runs/a")
+    assert initial_note(config, everything - {"avd_network"}) == ""
+    assert initial_note(config, everything - {"avd_network", "bg_predictor"}) == (
+        "init_from: runs/a has no bg_predictor: drawn at random"
+    )
+    without = config_without_background(init_from="runs/a")
+    assert initial_note(without, everything) == (
+        "init_from: runs/a has avd_network, bg_predictor: left out, as this run does not train it"
+    )
+    config.init_networks = ("kp_detector",)
+    assert initial_note(config, ["kp_detector"]) == ""
+
+
+def test_the_note_is_on_stderr(monkeypatch, tmp_path, capsys):
+    variables = checkpoint_variables()
+    for networks in variables.values():
+        networks.pop("bg_predictor", None)
+        networks.pop("avd_network", None)
+    checkpoint = SimpleNamespace(variables=variables)
+    monkeypatch.setattr(weights, "load_checkpoint", lambda _: checkpoint)
+    config = tiny_config(init_from="runs/a")
+    load_initial_networks(config, tmp_path)
+    note = "init_from: runs/a has no bg_predictor: drawn at random\n"
+    assert capsys.readouterr() == ("", note)
+    config.init_networks = ("kp_detector", "bg_predictor")
+    with pytest.raises(InputError, match="init_networks: the checkpoint has no 'bg_predictor'"):
+        load_initial_networks(config, tmp_path)
 
 
 @pytest.mark.slow

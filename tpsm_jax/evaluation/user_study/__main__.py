@@ -9,7 +9,7 @@ back the file that it saves. `count` adds those up.
 
 from pathlib import Path
 
-from tpsm_jax.cli import ArgumentParser, run_script
+from tpsm_jax.cli import ArgumentParser, local_path, run_script
 from tpsm_jax.evaluation.user_study.page import make_page
 
 
@@ -18,14 +18,18 @@ def main() -> None:
     parser = ArgumentParser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True, parser_class=ArgumentParser)
     make = commands.add_parser("make", description="Writes the page of a study.")
-    make.add_argument("a", type=Path, metavar="A_DIR", help="clips of one method")
-    make.add_argument("b", type=Path, metavar="B_DIR", help="clips of the other, by the same names")
-    make.add_argument("--output", type=Path, required=True, help="folder for index.html")
+    make.add_argument("a", type=local_path, metavar="A_DIR", help="clips of one method")
+    make.add_argument(
+        "b", type=local_path, metavar="B_DIR", help="clips of the other, by the same names"
+    )
+    make.add_argument("--output", type=local_path, required=True, help="folder for index.html")
     make.add_argument(
         "--names", nargs=2, metavar=("A", "B"), help="names of the methods, for the count"
     )
     count = commands.add_parser("count", description="Adds up answers.")
-    count.add_argument("answers", type=Path, nargs="+", metavar="JSON", help="what the page saved")
+    count.add_argument(
+        "answers", type=local_path, nargs="+", metavar="JSON", help="what the page saved"
+    )
     args = parser.parse_args()
     if args.command == "make":
         names = tuple(args.names) if args.names else None
