@@ -6,7 +6,10 @@ python -m tests.helpers.fuzz_weights FIRST LAST
 import argparse
 import collections
 import functools
+import io
+import itertools
 import pickle
+import pickletools
 import random
 import tempfile
 from collections.abc import Callable
@@ -88,15 +91,53 @@ def _whole_checkpoints(networks: dict[str, Any]) -> list[dict[str, bytes]]:
         return [plain, read_zip(path)]
 
 
+def _instructions(data: bytes) -> list[bytes]:
+    """The instructions of a pickle."""
+    places = [place for _, _, place in pickletools.genops(data)]
+    return [data[start:end] for start, end in itertools.pairwise([*places, len(data)])]
+
+
 def _mutated_pickle(rng: random.Random, data: bytes) -> bytes:
-    """Changed instructions; others are put in, too."""
-    if rng.random() < 0.5:
+    """Changes bytes, or whole instructions: drops, swaps and repeats them, and puts others in."""
+    if rng.random() < 0.3:
         return mutated(rng, data, _made()["objects"])
-    for _ in range(rng.choice([1, 2, 5])):
-        place = rng.randrange(len(data))
-        piece = rng.choice([rng.choice(_INSTRUCTIONS), rng.choice(_made()["objects"])])
-        data = data[:place] + piece * rng.choice([1, 1, 1, 50]) + data[place:]
-    return data
+    parts = _instructions(data)
+    for _ in range(rng.choice([1, 1, 2, 5])):
+        one, other = rng.randrange(len(parts)), rng.randrange(len(parts))
+        new = rng.choice([rng.choice(_INSTRUCTIONS), rng.choice(_made()["objects"])])
+        way = rng.randrange(5)
+        if way == 0:
+            parts[one] = b""
+        elif way == 1:
+            parts[one], parts[other] = parts[other], parts[one]
+        elif way == 2:
+            parts[one] *= rng.choice([2, 50, 1000])
+        elif way == 3:
+            parts.insert(one, new * rng.choice([1, 1, 1, 50]))
+        else:
+            parts[one] = parts[one][:1] + rng.choice(parts)[1:]  # the argument of another
+    return b"".join(parts)
+
+
+def _legacy(rng: random.Random, data: bytes) -> bytes:
+    """A file of the old format with one of its five pickles changed."""
+    stream = io.BytesIO(data)
+    pickles = []
+    for _ in range(5):
+        start = stream.tell()
+        collections.deque(pickletools.genops(stream), maxlen=0)
+        pickles.append(data[start : stream.tell()])
+    rest = data[stream.tell() :]
+    number = rng.choice([0, 1, 2, 3, 3, 3, 3, 4])
+    pickles[number] = _mutated_pickle(rng, pickles[number])
+    return b"".join(pickles) + rest
+
+
+def _safetensors(rng: random.Random, data: bytes) -> bytes:
+    """A file with a changed header, whose length is right."""
+    length = int.from_bytes(data[:8], "little")
+    header = mutated(rng, data[8 : 8 + length])
+    return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 
 def _zip(rng: random.Random, place: Path, records: dict[str, bytes]) -> bytes:
@@ -113,10 +154,12 @@ def case(rng: random.Random, place: Path) -> Callable[[], object]:
     """Writes a mutated file, and returns what reads it."""
     made = _made()
     kind = rng.choices(["small", "whole", "legacy", "safetensors"], [35, 8, 35, 22])[0]
-    if kind == "legacy":
-        data = mutated(rng, rng.choice(made[kind]), [*made["legacy"], *made["objects"]])
-    elif kind == "safetensors":
-        data = mutated(rng, rng.choice(made[kind]), made[kind])
+    if kind in ("legacy", "safetensors"):
+        data = rng.choice(made[kind])
+        if rng.random() < 0.4:
+            data = mutated(rng, data, [*made[kind], *made["objects"]])
+        else:
+            data = (_legacy if kind == "legacy" else _safetensors)(rng, data)
     else:
         data = _zip(rng, place, rng.choice(made[kind]))
     path = place / "mutated.pth"
