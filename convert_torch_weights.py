@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from tpsm_jax.checkpoints.converted import load_checkpoint, save_checkpoint
 from tpsm_jax.checkpoints.torch import (
     ImportReport,
+    ignored_beside_vgg19,
     read_torch_file,
     torch_from_variables,
     variables_from_torch,
@@ -30,6 +31,8 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.models.interface import Family, Variables
 from tpsm_jax.models.registry import family_of
 from tpsm_jax.runtime.run_lock import only_writer
+
+_NAMES_SHOWN = 20
 
 
 def main() -> None:
@@ -96,18 +99,22 @@ def read_vgg19(path: Path) -> Variables:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     print(f"{path}: VGG-19 up to relu5_1, {_amount(variables)}")
+    if ignored := ignored_beside_vgg19(tree):
+        print(f"  ignored {_some(ignored)}: no weights of VGG-19")
     return variables
 
 
 def print_report(path: Path, report: ImportReport, family: Family) -> None:
     """Prints what was found, what was not, and what cannot be done without it."""
     print(f"{path}:" + ("" if report.epoch is None else f" saved after epoch {report.epoch}"))
+    if report.place:
+        print(f"  the networks are in its entry {report.place}")
     for network, (tensors, numbers) in report.networks.items():
         print(f"  {network}: {tensors} tensors, {numbers / 1e6:.2f} M numbers")
     for network in report.absent:
         print(f"  no {network}: {family.lost_without[network]}")
-    for name in report.ignored:
-        print(f"  ignored {name}: the config has no such network")
+    if report.ignored:
+        print(f"  ignored {_some(report.ignored)}: the config has no such network")
     if report.not_finite:
         names = ", ".join(report.not_finite)
         print(f"warning: NaN or infinite numbers in {names}", file=sys.stderr)
@@ -120,6 +127,11 @@ def export_checkpoint(folder: Path, output: Path, step: str = "latest") -> None:
     with only_writer(output, make_folder=True):
         write_torch_file(output, torch_from_variables(variables, checkpoint.config.model_params))
     print(f"wrote {output}: {', '.join(sorted(variables['params']))}, {_amount(variables)}")
+
+
+def _some(names: tuple[str, ...]) -> str:
+    more = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _amount(tree: Any) -> str:

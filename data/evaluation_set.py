@@ -140,9 +140,9 @@ def read_pairs(path: str | Path) -> Names:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             rows = list(reader)
+            columns = reader.fieldnames or ()
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"cannot read the pairs {path}: {error}") from None
-    columns = reader.fieldnames or ()
     for column in ("source", "driving"):
         if column not in columns:
             there = ", ".join(map(repr, columns)) or "none"

@@ -174,5 +174,8 @@ def run_script(main: Callable[[], None]) -> None:
 
 
 def _fail(message: str) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    # Names in a file may hold control characters of the terminal.
+    line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
+    print(f"error: {line}", file=sys.stderr)
     sys.exit(2)

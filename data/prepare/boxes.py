@@ -25,6 +25,7 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.media.video_reader import VIDEO_SUFFIXES, FrameSource, open_video
 from tpsm_jax.runtime.safe_names import safe_name
 
+_LARGEST = 2**31  # of all numbers: larger ones overflow
 COLUMNS = ("video_id", "start", "end", "bbox", "fps", "width", "height", "partition")
 
 
@@ -189,10 +190,11 @@ def _clip(row: dict[str, str], videos: Path, files: dict[str, Path], where: str)
         *(int(row["width"]), int(row["height"])),
     )
     if not (
-        0 <= box.start < box.end < math.inf
-        and 0 < box.fps < math.inf
-        and box.width > 0
-        and box.height > 0
+        0 <= box.start < box.end < _LARGEST
+        and 1 / _LARGEST < box.fps < _LARGEST
+        and 0 < box.width < _LARGEST
+        and 0 < box.height < _LARGEST
+        and max(left, top, right, bottom) < _LARGEST
     ):
         raise ValueError(f"the clip from {row['start']} to {row['end']} at {row['fps']} a second")
     parts = row["video_id"].split("#")

@@ -12,9 +12,9 @@ import numpy as np
 from data.pipeline import import_tensorflow
 from data.prepare.disk import cannot_write, write_atomically
 from data.prepare.features import VERSION, clip_features, import_tfds
-from data.prepare.layout import BROKEN, FRAME, INFO, UNFINISHED, clips_file, frames_file
+from data.prepare.layout import BROKEN, INFO, UNFINISHED, clips_file, frames_file
 from data.prepare.settings import Settings
-from data.prepare.shards import Shard
+from data.prepare.shards import Shard, read_part
 from data.prepare.sources import KINDS
 from tpsm_jax.errors import InputError
 
@@ -61,7 +61,7 @@ def finish(root: Path, settings: Settings, shards: list[Shard]) -> None:
     lengths: dict[str, list[int]] = {}
     sizes: dict[str, int] = {}
     for split in settings.splits:
-        parts = [(shard.file, _part_with_table(shard)) for shard in shards if shard.split == split]
+        parts = [(shard.file, _part(shard)) for shard in shards if shard.split == split]
         lengths[split] = [len(part["clips"]) for _, part in parts]
         sizes[split] = sum(part["bytes"] for _, part in parts)
         if not any(lengths[split]):
@@ -136,11 +136,7 @@ def _write_metadata(
 
 
 def _part(shard: Shard) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(shard.part.read_text())
-    return loaded
-
-
-def _part_with_table(shard: Shard) -> dict[str, Any]:
-    part = _part(shard)
-    # Lists of Python numbers for all shards would take ten times the memory.
-    return {**part, "frames": np.array([tuple(frame) for frame in part["frames"]], FRAME)}
+    part = read_part(shard)
+    if part is None:
+        raise InputError(f"{shard.part} is damaged: delete it, and run the same command again")
+    return part

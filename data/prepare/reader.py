@@ -6,7 +6,6 @@ bytes of the requested frames are read. Any number of threads may read.
 
 import functools
 import io
-import json
 import os
 import zlib
 from collections.abc import Iterator
@@ -28,10 +27,12 @@ from data.prepare.layout import (
 )
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import UNREADABLE
+from tpsm_jax.runtime.json_files import parse_json
 from tpsm_jax.runtime.safe_names import safe_name
 
 # The most record files that a process keeps open; some systems allow only 1024.
 OPEN_FILES = 256
+_LARGEST_RATE = 1e6  # frames per second
 
 
 class PreparedClip(Clip):
@@ -57,6 +58,8 @@ class PreparedClip(Clip):
         self.name = str(entry["name"])
         self._identity = str(entry["identity"])
         self._frame_rate = float(entry["frame_rate"])
+        if not 0 <= self._frame_rate < _LARGEST_RATE:
+            raise ValueError(f"the frame rate {self._frame_rate}")
         self.num_frames = int(entry["num_frames"])
         self.height, self.width = int(entry["height"]), int(entry["width"])
         self._frames = frames
@@ -93,7 +96,8 @@ class PreparedClip(Clip):
         offset, length, crc32 = self._frames[index].tolist()
         try:
             file = _open(str(self.path))  # this reference keeps it open while it is read
-            data = os.pread(file.descriptor, length, offset)
+            # A damaged index may ask for 4 GiB.
+            data = os.pread(file.descriptor, min(length, file.size), offset)
         except (OSError, OverflowError) as error:
             raise InputError(f"cannot read {self._describe(index)}: {error}") from None
         if zlib.crc32(data) != crc32 or len(data) != length:
@@ -198,7 +202,7 @@ def _check_size(path: Path, size: int) -> None:
 def _open_table(path: Path) -> np.ndarray:
     try:
         table = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # NumPy parses the header as Python, which fails in many ways
         raise InputError(
             f"the index {path} cannot be read ({error}): copy it again, or delete the folder and "
             "prepare it again"
@@ -210,7 +214,7 @@ def _open_table(path: Path) -> np.ndarray:
 
 def _load_json(path: Path, missing: str) -> dict[str, Any]:
     try:
-        loaded = json.loads(path.read_text())
+        loaded = parse_json(path.read_text())
     except FileNotFoundError:
         raise InputError(f"{missing}: make it with python -m data.prepare") from None
     except (OSError, ValueError) as error:
@@ -225,6 +229,7 @@ class _OpenFile:
 
     def __init__(self, path: str):
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self.size = os.fstat(self.descriptor).st_size
 
     def __del__(self) -> None:
         if hasattr(self, "descriptor"):

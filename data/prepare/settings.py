@@ -15,6 +15,7 @@ from data.prepare.encoding import Encoding
 from data.prepare.layout import FORMAT_VERSION, INFO, SETTINGS, UNFINISHED
 from tpsm_jax.errors import InputError
 from tpsm_jax.runtime import run_lock
+from tpsm_jax.runtime.json_files import parse_json
 
 _LOCK = "lock"  # a file in the folder of unfinished work, held by the run in progress
 
@@ -93,7 +94,7 @@ def begin(root: Path, settings: Settings) -> bool:
         )
         return False
     try:
-        begun = json.loads((root / SETTINGS).read_text())
+        begun = parse_json((root / SETTINGS).read_text())
         differing = [key for key, value in settings.as_json().items() if begun.get(key) != value]
     except (ValueError, AttributeError):
         raise InputError(

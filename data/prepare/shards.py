@@ -15,17 +15,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from data.clips import Clip
 from data.pipeline import import_tensorflow
 from data.prepare.boxes import BoxClip
 from data.prepare.disk import cannot_write, write_atomically
 from data.prepare.encoding import BrokenClip, Encoding, encode_clips
 from data.prepare.features import clip_example, clip_features
-from data.prepare.layout import UNFINISHED, record_file
+from data.prepare.layout import FRAME, UNFINISHED, record_file
+from tpsm_jax.runtime.json_files import parse_json
 
 # VoxCeleb gets a few hundred files of a few hundred MB; a small data set a few per worker.
 CLIPS_A_SHARD = 64
 LEAST_SHARDS = 16
+_LISTS = ("clips", "broken", "short")  # of a part of the index
 _HEADER, _FOOTER = 12, 4  # bytes around a record: its length and two checksums
 
 
@@ -49,6 +53,26 @@ class Shard:
     def part(self) -> Path:
         """The path of its part of the index, which exists once the shard is finished."""
         return self.root / UNFINISHED / f"{self.file}.json"
+
+
+def read_part(shard: Shard) -> dict[str, Any] | None:
+    """Reads a shard's part of the index.
+
+    Returns:
+      clips, broken and short as lists of dicts, bytes, and frames as an array of `FRAME`; None if
+      there is no part or it is damaged, so that the shard must be written again.
+    """
+    try:
+        part = parse_json(shard.part.read_text())
+        # Lists of Python numbers for all shards would take ten times the memory.
+        part["frames"] = np.array([tuple(frame) for frame in part["frames"]], FRAME)
+        counts = [entry["num_frames"] for entry in part["clips"]]
+        names = [entry["name"] for key in _LISTS for entry in part[key]]
+        is_whole = sum(counts) == len(part["frames"]) and type(part["bytes"]) is int
+        is_whole &= all(isinstance(name, str) for name in names)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        return None
+    return part if is_whole else None
 
 
 def plan_shards(root: Path, dataset: str, split: str, clips: Sequence[Clip]) -> list[Shard]:

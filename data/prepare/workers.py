@@ -1,6 +1,5 @@
 """Writes shards with several processes and a progress bar, and skips finished ones."""
 
-import json
 import multiprocessing
 import os
 import signal
@@ -14,16 +13,16 @@ from typing import Any
 from tqdm import tqdm
 
 from data.prepare.encoding import Encoding
-from data.prepare.shards import Shard, write_shard
+from data.prepare.shards import Shard, read_part, write_shard
 from tpsm_jax.errors import InputError
 
 _counter: Any = None  # in a worker process: the clips done by all workers, shared memory
 
 
 def drop_shards_with_broken_clips(shards: list[Shard]) -> None:
-    """Marks shards that lack clips as unfinished, since the clips may have been repaired."""
+    """Marks shards that lack clips, which may have been repaired, or are damaged as unfinished."""
     for shard in shards:
-        if shard.part.exists() and json.loads(shard.part.read_text())["broken"]:
+        if shard.part.exists() and ((part := read_part(shard)) is None or part["broken"]):
             shard.part.unlink()
 
 

@@ -38,6 +38,15 @@ def read_zip(path: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
+def add_objects(path: Path, new: Path, objects: dict[str, Any]) -> Path:
+    """Writes a zip file of a dictionary again, with more entries: objects that Python pickles."""
+    records = read_zip(path)
+    name = next(name for name in records if name.endswith("data.pkl"))
+    items = [_value(key) + pickle.dumps(value, 2)[2:-1] + b"s" for key, value in objects.items()]
+    records[name] = records[name].removesuffix(b".") + b"".join(items) + b"."
+    return write_zip(new, records)
+
+
 def write_legacy(path: Path, objects: bytes, keys: list[str], storages: list[bytes]) -> Path:
     """A file of the old format; `objects` is its fourth pickle, `storages` include their sizes."""
     stream = io.BytesIO()

@@ -21,7 +21,7 @@ from tpsm_jax.backends.backend import backend
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import resize
 from tpsm_jax.models.interface import AnimationModel, Pose
-from tpsm_jax.models.registry import check_image_size, family_of
+from tpsm_jax.models.registry import check_image_size, family_of, picture_size
 from tpsm_jax.runtime.kept_programs import KeptPrograms
 
 
@@ -68,7 +68,7 @@ class Animator:
           InputError: the mode is unknown or lacks its weights, or the networks cannot take `size`.
         """
         config, model, variables = checkpoint
-        self.size = size or (config.image_size[0], config.image_size[1])
+        self.size = size or picture_size(config)
         check_image_size(config.model_params, *self.size)
         self.batch_size = batch_size or (1 if jax.default_backend() == "cpu" else 16)
         self.mode = mode

@@ -41,7 +41,7 @@ from tpsm_jax.cli import (
 )
 from tpsm_jax.errors import InputError, writing
 from tpsm_jax.models.interface import AnimationModel
-from tpsm_jax.models.registry import check_image_size, family_of
+from tpsm_jax.models.registry import check_image_size, family_of, picture_size
 from tpsm_jax.runtime.atomic_files import replaced
 
 FORMAT = 1
@@ -92,7 +92,7 @@ def export_animation(
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path} is a folder; give the name of a file")
-    size = size or (config.image_size[0], config.image_size[1])
+    size = size or picture_size(config)
     check_image_size(config.model_params, *size)
     family = family_of(config.model_params)
     if modes is None:
@@ -111,7 +111,7 @@ def export_animation(
         "functions": {name: SIGNATURES[name] for name in functions},
         # Nothing else: the config may hold paths of the machine that trained.
         "config": {
-            "image_size": tuple(config.image_size),
+            "image_size": picture_size(config),
             "model_params": config.model_params.to_dict(),
         },
     }

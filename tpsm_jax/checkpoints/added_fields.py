@@ -35,7 +35,7 @@ def without_added_fields(model_params: Mapping[str, Any]) -> dict[str, Any]:
 def _merged(added: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: {**default, **(given.get(name) or {})}
-        if isinstance(default, Mapping)
+        if isinstance(default, Mapping) and isinstance(given.get(name) or {}, Mapping)
         else given.get(name, default)
         for name, default in added.items()
     }

@@ -1,11 +1,11 @@
 """The steps that a training run has saved: which there are, and which is the best."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from tpsm_jax.checkpoints.files import STEPS, VARIABLES
 from tpsm_jax.errors import InputError
+from tpsm_jax.runtime.json_files import parse_json
 
 # Names in the record that a checkpoint is saved with, and in metrics.jsonl.
 LOSS, HELD_OUT_L1 = "loss", "eval/l1"
@@ -84,7 +84,10 @@ def stored_rank(workdir: Path, step: int) -> tuple[bool, float] | None:
       OSError, ValueError, TypeError, KeyError: if its record is damaged.
     """
     path = _record_path(workdir, step)
-    return rank(json.loads(path.read_text())) if path.exists() else None
+    try:
+        return rank(parse_json(path.read_text())) if path.exists() else None
+    except OverflowError as error:
+        raise ValueError("a number that is too large") from error
 
 
 def _record_path(workdir: Path, step: int) -> Path:

@@ -13,6 +13,7 @@ from tpsm_jax.checkpoints.steps import finished_steps
 from tpsm_jax.errors import InputError, writing
 from tpsm_jax.runtime.atomic_files import replace_text
 from tpsm_jax.runtime.disk import check_room
+from tpsm_jax.runtime.json_files import parse_json
 
 # Fields that cannot change between two parts of a run, because the state would have another form.
 _FIXED = ("stage", "model_params", "optimizer", "freeze")
@@ -89,7 +90,7 @@ def check_disk(workdir: Path, state_bytes: int, keep: int) -> None:
 def _check_same_run(workdir: Path, config: ConfigDict) -> None:
     path = workdir / CONFIG
     try:
-        before = dict(json.loads(path.read_text()))
+        before = dict(parse_json(path.read_text()))
     except (OSError, ValueError, TypeError) as error:
         raise InputError(f"{path} is damaged, and so nobody knows what {workdir} is") from error
     now = json.loads(json.dumps(config.to_dict()))
@@ -101,7 +102,8 @@ def _check_same_run(workdir: Path, config: ConfigDict) -> None:
 
 
 def _fixed(config: Mapping[str, Any]) -> dict[str, Any]:
-    dataset = config.get("dataset", {})
+    dataset = config.get("dataset")
+    dataset = dataset if isinstance(dataset, Mapping) else {}
     fixed = {name: config.get(name) for name in _FIXED}
     if isinstance(fixed["model_params"], Mapping):
         fixed["model_params"] = with_added_fields(fixed["model_params"])

@@ -20,7 +20,6 @@ where they were made: they are pickles, which can run anything, and are not read
 """
 
 import gzip
-import json
 import math
 import zlib
 from collections.abc import Iterable
@@ -32,11 +31,13 @@ import numpy as np
 from tpsm_jax.cli import ArgumentParser, local_path, run_script
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.video_reader import without_suffix
+from tpsm_jax.runtime.json_files import parse_json
 
 # (clip, frame number) -> key points [N, 2] or an embedding [D], float64; None if nothing was found.
 Frames = dict[tuple[str, int], np.ndarray | None]
 
 _NOT_FOUND = -1.0
+_TOO_LARGE = 1e100  # its square is still a number
 
 _CONVERT = (
     "it is a pickle, which can run anything and is not read here; where it was made, turn it into "
@@ -175,10 +176,10 @@ def _open_text(path: Path) -> TextIO:
 
 def _parse(line: str, where: str) -> tuple[tuple[str, int], np.ndarray | None, str]:
     try:
-        row = json.loads(line)
+        row = parse_json(line)
         name, number, value = row["file_name"], row["frame_number"], row["value"]
         detector = str(row.get("detector", ""))
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         raise InputError(
             f'{where}: not a JSON object with "file_name", "frame_number" and "value"'
         ) from None
@@ -188,11 +189,11 @@ def _parse(line: str, where: str) -> tuple[tuple[str, int], np.ndarray | None, s
         return (without_suffix(name), number), None, detector
     try:
         array = np.asarray(value, np.float64)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         array = np.asarray(math.nan)
     if array.ndim == 2 and len(array) == 1 and array.shape[1] != 2:
         array = array[0]  # an embedding with its batch axis, as body_id writes it
-    if not np.isfinite(array).all() or array.size == 0 or _shape_kind(array) is None:
+    if not (np.abs(array) < _TOO_LARGE).all() or array.size == 0 or _shape_kind(array) is None:
         raise InputError(
             f"{where}: value must be key points [[x, y], ...], an embedding [a, b, ...] or null"
         )

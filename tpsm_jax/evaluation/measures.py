@@ -1,6 +1,7 @@
 """The numbers of a batch of frames, and their means over clips."""
 
 import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -193,7 +194,8 @@ def mean_over_frames(clips: Sequence[Mapping[str, Any]], key: str) -> dict[str, 
         having = [clip for clip in clips if name in clip[key]]
         weights = [clip["frames"] - (name in WITHOUT_FIRST) for clip in having]
         values = [clip[key][name] for clip in having]
-        totals[name] = float(np.dot(weights, values) / np.sum(weights))
+        total = np.sum(weights)  # 0 if all clips have a single frame
+        totals[name] = float(np.dot(weights, values) / total) if total else math.nan
     return totals
 
 

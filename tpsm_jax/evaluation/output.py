@@ -27,6 +27,7 @@ from tpsm_jax.evaluation.wide_picture import WidePicture
 from tpsm_jax.media.video_writer import FrameWriter
 from tpsm_jax.parallel.distributed import on_first_process
 from tpsm_jax.runtime.atomic_files import replace_text
+from tpsm_jax.runtime.json_files import parse_json
 from tpsm_jax.runtime.run_lock import LOCK, only_run
 from tpsm_jax.runtime.safe_names import safe_name
 
@@ -34,6 +35,7 @@ RUN, METRICS, REPORT = "run.json", "metrics.json", "report.html"
 PNG, VIDEO, CLIPS, SHEETS, TABLES = "png", "video", "clips", "sheets", "tables"
 TRUTH = "truth"  # a folder next to the models'
 _SUFFIXES = {PNG: ".png", VIDEO: ".mp4", CLIPS: ".json", SHEETS: ".png"}
+_DELETE = "delete it, and give --resume"
 _RECORD = ("name", "frames", "metrics", "static")
 _BATCHES_WAITING = 2  # batches that wait to be written while more are computed
 DIFFERENCE_GAIN = 4
@@ -130,7 +132,7 @@ def _finite(value: Any) -> Any:
 
 def _read_object(path: Path, what_to_do: str, fields: Sequence[str] = ()) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text())
+        value = parse_json(path.read_text())
         if isinstance(value, dict) and value.keys() >= set(fields):
             return value
     except ValueError:
@@ -152,6 +154,20 @@ def clip_file(folder: Path, kind: str, name: str) -> Path:
     return folder / kind / f"{safe_name(name, 'a clip')}{_SUFFIXES[kind]}"
 
 
+def _is_record(record: Mapping[str, Any]) -> bool:
+    numbers = (record["metrics"], record["static"])
+    return (
+        type(record["frames"]) is int
+        and 0 < record["frames"] < 2**31
+        and all(isinstance(each, dict) and all(map(_is_number, each.values())) for each in numbers)
+    )
+
+
+def _is_number(value: Any) -> bool:
+    # Larger ones have no sum.
+    return value is None or (type(value) in (int, float) and abs(value) < 1e100)
+
+
 def finished_clip(folder: Path, name: str) -> dict[str, Any] | None:
     """Reads the record of a clip, or returns None if its files are not all there.
 
@@ -161,7 +177,9 @@ def finished_clip(folder: Path, name: str) -> dict[str, Any] | None:
     path = clip_file(folder, CLIPS, name)
     if not path.is_file():
         return None
-    record = _read_object(path, "delete it, and give --resume", _RECORD)
+    record = _read_object(path, _DELETE, _RECORD)
+    if record["name"] != name or not _is_record(record):
+        raise InputError(f"{path} is damaged: {_DELETE}")
     for key in ("metrics", "static"):
         numbers = record[key].items()
         record[key] = {each: math.nan if value is None else value for each, value in numbers}
@@ -247,6 +265,8 @@ def _first_difference(name: str, old: Any, new: Any) -> tuple[str, Any, Any]:
     if isinstance(old, dict) and isinstance(new, dict):
         fields = sorted(old.keys() | new.keys())
         pairs = [(field, old.get(field), new.get(field)) for field in fields]
+        # A field that only one has, and that is null there.
+        pairs += [(each, "nothing", None) for each in old.keys() ^ new.keys()]
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         pairs = [(name, *each) for each in zip(old, new, strict=True)]
     else:

@@ -26,7 +26,7 @@ from tpsm_jax.evaluation.output import METRICS, TRUTH, check_output, claim_outpu
 from tpsm_jax.evaluation.reconstruction import RECONSTRUCTION, Reconstructor, frames_at_once
 from tpsm_jax.evaluation.share import run_share, unfinished, with_numbers
 from tpsm_jax.models.interface import Variables
-from tpsm_jax.models.registry import check_image_size
+from tpsm_jax.models.registry import check_image_size, picture_size
 from tpsm_jax.parallel.devices import print_devices
 from tpsm_jax.parallel.distributed import gathered, on_every_process, on_first_process
 
@@ -210,7 +210,7 @@ def _frame_size(
 ) -> tuple[int, int]:
     """(height, width) of the frames; an error if the checkpoints take different sizes."""
     sizes = {
-        tuple(checkpoint.config.image_size): model.name
+        picture_size(checkpoint.config): model.name
         for model, checkpoint in zip(models, loaded, strict=True)
     }
     if len(sizes) > 1:
@@ -220,9 +220,8 @@ def _frame_size(
             "evaluate them apart"
         )
     for checkpoint in loaded:
-        check_image_size(checkpoint.config.model_params, *checkpoint.config.image_size)
-    height, width = loaded[0].config.image_size
-    return int(height), int(width)
+        check_image_size(checkpoint.config.model_params, *picture_size(checkpoint.config))
+    return picture_size(loaded[0].config)
 
 
 def _software() -> dict[str, str]:

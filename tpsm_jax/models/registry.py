@@ -20,6 +20,9 @@ from tpsm_jax.nn.layers import Dtype
 
 FAMILIES = {family.name: family for family in (TPSM,)}
 DEFAULT_FAMILY = TPSM.name
+# Beyond all networks: each block halves the picture or is a layer of its own.
+_MOST_BLOCKS = 20
+_LARGEST = 2**16  # of all other numbers, and of sides of pictures
 
 
 def family_of(model_params: Mapping[str, Any]) -> Family:
@@ -52,9 +55,21 @@ def build_model(
       The model, without variables; an `AnimationModel`.
 
     Raises:
-      InputError: there is no such family.
+      InputError: there is no such family, or a number is out of all bounds.
     """
+    _check_numbers(model_params)
     return family_of(model_params).build(model_params, dtype=dtype, remat=remat)
+
+
+def _check_numbers(params: Any, name: str = "model_params") -> None:
+    """Checks that no network is so deep or wide that describing it takes hours."""
+    if hasattr(params, "items"):  # a dict or a ConfigDict
+        for key, value in params.items():
+            _check_numbers(value, f"{name}.{key}")
+    elif isinstance(params, int | float) and not abs(params) <= (
+        _MOST_BLOCKS if "blocks" in name else _LARGEST
+    ):
+        raise InputError(f"{name} is larger than that of any network")
 
 
 def init_variables(
@@ -127,6 +142,30 @@ def _variable_shapes(model_params_json: str, x64: bool) -> Variables:
         return jax.eval_shape(lambda rng: init_variables(model, rng, side, side), jax.random.key(0))
 
 
+def picture_size(config: Any) -> tuple[int, int]:
+    """The size of the pictures that a checkpoint was trained on.
+
+    Args:
+      config: the checkpoint's, whole; a ConfigDict or a dict.
+
+    Returns:
+      (height, width) in pixels.
+
+    Raises:
+      InputError: the config does not say.
+    """
+    size = config.get("image_size")
+    if (
+        not isinstance(size, (list, tuple))
+        or len(size) != 2
+        or not all(type(side) is int and 0 < side <= _LARGEST for side in size)
+    ):
+        raise InputError(
+            "the checkpoint's config.json has no image_size, [height, width]: convert it again"
+        )
+    return size[0], size[1]
+
+
 def check_image_size(model_params: Mapping[str, Any], height: int, width: int) -> None:
     """Makes sure that the networks can take pictures of this size.
 
@@ -136,6 +175,8 @@ def check_image_size(model_params: Mapping[str, Any], height: int, width: int) -
       width: the pictures' width.
 
     Raises:
-      InputError: if one of the sides does not divide as often as the networks halve it.
+      InputError: if one of the sides does not divide as often as the networks halve it, or a
+        number of `model_params` is out of all bounds.
     """
+    _check_numbers(model_params)
     check_divides((height, width), family_of(model_params).image_step(model_params))

@@ -25,6 +25,7 @@ from tpsm_jax.checkpoints.files import METRICS
 from tpsm_jax.checkpoints.steps import HELD_OUT_L1, LOSS
 from tpsm_jax.errors import InputError, writing
 from tpsm_jax.runtime.atomic_files import replace_text
+from tpsm_jax.runtime.json_files import parse_json
 
 TENSORBOARD = "tensorboard"
 TENSORBOARD_MISSING = (
@@ -198,8 +199,8 @@ def drop_lines_after(path: Path, step: int) -> None:
 
 def _step_of(line: str) -> float:
     try:
-        return int(json.loads(line)["step"])
-    except (ValueError, TypeError, KeyError):
+        return int(parse_json(line)["step"])
+    except (ValueError, TypeError, KeyError, OverflowError):
         return math.inf
 
 

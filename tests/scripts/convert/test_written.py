@@ -1,5 +1,8 @@
 """What the converter writes and prints, in both directions."""
 
+import argparse
+import collections
+
 import jax
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ import pytest
 from tests.helpers.convert_script import arguments, assert_fails, convert, write_config
 from tests.helpers.converted_folders import write_run
 from tests.helpers.small import model_params, official_params, small_model
+from tests.helpers.torch_files import add_objects
 from tpsm_jax.checkpoints.converted import load_checkpoint
 from tpsm_jax.checkpoints.torch import read_torch_file, variables_from_torch, write_torch_file
 from tpsm_jax.checkpoints.vgg19 import load_vgg19
@@ -80,6 +84,46 @@ def test_absent_networks_are_explained(files, tmp_path, monkeypatch, capsys):
     assert "ignored discriminator" in printed.out
     assert "optimizer" not in printed.out
     assert printed.err == "warning: NaN or infinite numbers in kp_detector.fg_encoder.fc.bias\n"
+
+
+def test_objects_beside_the_weights(files, tmp_path, monkeypatch, capsys):
+    objects = {
+        "best_loss": np.float64(0.25),
+        "scheduler": {"milestones": collections.Counter([60, 90]), "last_epoch": 99},
+        "args": argparse.Namespace(config="vox-256.yaml"),
+    }
+    given = add_objects(files / "checkpoint.pth.tar", tmp_path / "own.pth", objects)
+    assert convert(monkeypatch, *arguments(files, tmp_path / "own", checkpoint=given)) == 0
+    printed = capsys.readouterr()
+    assert (
+        "  ignored best_loss (numpy._core.multiarray.scalar), scheduler (collections.Counter), "
+        "args (argparse.Namespace): the config has no such network\n"
+    ) in printed.out
+    assert "saved after epoch 99" in printed.out
+    assert printed.err == ""
+    expected, _ = variables_from_torch(
+        read_torch_file(files / "checkpoint.pth.tar"), official_params()
+    )
+    loaded = load_checkpoint(tmp_path / "own").variables
+    jax.tree.map(np.testing.assert_array_equal, loaded, expected)
+
+
+def test_networks_in_an_entry(files, tmp_path, monkeypatch, capsys):
+    tree = read_torch_file(files / "checkpoint.pth.tar")
+    epoch = tree.pop("epoch")
+    write_torch_file(tmp_path / "own.pth", {"epoch": epoch, "state_dict": tree})
+    changed = arguments(files, tmp_path / "own", checkpoint=tmp_path / "own.pth")
+    assert convert(monkeypatch, *changed) == 0
+    printed = capsys.readouterr()
+    assert "saved after epoch 99\n  the networks are in its entry state_dict\n" in printed.out
+    assert "ignored" not in printed.out
+
+
+def test_objects_beside_vgg19(files, tmp_path, monkeypatch, capsys):
+    given = add_objects(files / "vgg19.pth", tmp_path / "own.pth", {"args": argparse.Namespace()})
+    assert convert(monkeypatch, "--vgg19", given, "--output", tmp_path / "vgg19") == 0
+    assert "  ignored args (argparse.Namespace): no weights of VGG-19\n" in capsys.readouterr().out
+    load_vgg19(tmp_path / "vgg19")
 
 
 def test_vgg19(files, tmp_path, monkeypatch, capsys):

@@ -83,6 +83,15 @@ def test_no_step(tmp_path, variables, saved, step):
             load_checkpoint(folder, step=step)
 
 
+def test_a_damaged_record_of_a_step(tmp_path, variables):
+    run = write_run(tmp_path / "run", variables, {3: 0.5})
+    record = run / "checkpoints" / "3" / "metrics" / "metrics"
+    for text in ("", "{}", '{"loss": []}', '{"loss": 1' + "0" * 400 + "}", "[" * 100_000):
+        record.write_text(text)
+        with pytest.raises(InputError, match="metrics is damaged; choose a step by its number"):
+            load_checkpoint(run, step="best")
+
+
 def test_a_run_whose_best_step_is_not_known(tmp_path, variables):
     run = write_run(tmp_path / "run", variables, {3: None})
     with pytest.raises(InputError, match="does not know its best step yet"):

@@ -44,7 +44,7 @@ def test_missing_part(folder, part):
     assert_error(folder, "not a checkpoint")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", "\0", '{"model_params": '])
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "{}", "\0", '{"model_params": ', "[" * 10**5])
 def test_damaged_config(folder, text):
     (folder / "config.json").write_text(text)
     assert_error(folder, "damaged")
@@ -58,6 +58,22 @@ def test_damaged_config(folder, text):
 def test_config_that_describes_no_model(folder, model_params):
     (folder / "config.json").write_text(json.dumps({"model_params": model_params}))
     assert_error(folder, "describes no model")
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [
+        ("dense_motion_params", "num_blocks", 10**6),
+        ("kp_detector_params", "blocks", 2**31),
+        ("common_params", "num_tps", 10**9),
+        ("generator_params", "block_expansion", float("nan")),
+    ],
+)
+def test_numbers_that_would_take_for_ever(folder, section, field, value):
+    params = model_params()
+    params[section] = {**params[section], field: value}
+    (folder / "config.json").write_text(json.dumps({"model_params": params}))
+    assert_error(folder, f"{section}.{field} is larger than that of any network")
 
 
 def test_networks_that_were_found_right_are_not_described_again(folder, kept_folder, variables):

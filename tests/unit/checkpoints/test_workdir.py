@@ -37,6 +37,19 @@ def test_fields_that_an_older_run_lacks_may_have_their_defaults(older_run, field
     claim_workdir(older_run, ConfigDict(config_of({**official_params(), **fields})))
 
 
+@pytest.mark.parametrize("section", ["kp_detector_params", "dataset", "model_params"])
+@pytest.mark.parametrize("value", [3, True, [1], "text"])
+def test_a_damaged_section_is_refused(older_run, section, value):
+    config = config_of({**official_params(), "kp_detector_params": {}})
+    where = config if section in config else config["model_params"]
+    expected = ConfigDict(json.loads(json.dumps(config)))
+    expected.dataset.mix_weights = [1]
+    where[section] = value
+    (older_run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="is a run with"):
+        claim_workdir(older_run, expected)
+
+
 @pytest.mark.parametrize(
     ("params", "words"),
     [

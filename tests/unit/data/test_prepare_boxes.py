@@ -67,6 +67,9 @@ def test_a_table_without_persons_and_all_of_a_video_in_one_split(tmp_path: Path)
         ((TAICHI, "a,x,2,0-0-9-9,25,10,10,train"), "line 2: could not convert string to float"),
         ((TAICHI, "a,2,2,0-0-9-9,25,10,10,train"), "the clip from 2 to 2 at 25 a second"),
         ((TAICHI, "a,1,inf,0-0-9-9,25,10,10,train"), "the clip from 1 to inf at 25 a second"),
+        ((TAICHI, "a,1,2,0-0-9-9,1e-320,10,10,train"), "the clip from 1 to 2 at 1e-320 a second"),
+        ((TAICHI, f"a,1,2,0-0-9-{10**400},25,10,10,train"), "the clip from 1 to 2 at 25"),
+        ((TAICHI, f"a,1,2,0-0-9-9,25,{10**400},10,train"), "the clip from 1 to 2 at 25"),
         ((TAICHI, "a,1,2,0-0-9-9,25,10,10,val"), "the partition 'val' makes no sense"),
         ((TAICHI, "../a,1,2,0-0-9-9,25,10,10,train"), "the video '../a' makes no sense"),
         (

@@ -218,7 +218,15 @@ def test_an_index_cut_short_is_named(made: Path, name: str, keep: int) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("first_frame", 10**6), ("first_frame", -1), ("num_frames", 0), ("shard", 99), ("name", None)],
+    [
+        ("first_frame", 10**6),
+        ("first_frame", -1),
+        ("num_frames", 0),
+        ("shard", 99),
+        ("name", None),
+        ("frame_rate", -1),
+        ("frame_rate", 10**400),
+    ],
 )
 def test_an_index_that_makes_no_sense_is_named(made: Path, field: str, value: int | None) -> None:
     path = made / "clips-train.json"
@@ -237,5 +245,11 @@ def test_a_table_with_other_places_is_reported(made: Path) -> None:
     table["offset"] += 2**63
     np.save(path, table)
     assert "cannot read frame 0" in error_of(lambda: first_clip(made).pair(0.0, 0.0))
+    table["offset"] -= 2**63
+    table["length"] = 2**32 - 1
+    np.save(path, table)
+    assert "is not what was written" in error_of(lambda: first_clip(made).pair(0.0, 0.0))
+    path.write_bytes(path.read_bytes().replace(b"(", b"{(((", 1))
+    assert "the index" in error_of(lambda: open_prepared(made, "train"))
     np.save(path, np.zeros(len(table)))
     assert "no table of frames" in error_of(lambda: open_prepared(made, "train"))

@@ -74,6 +74,13 @@ def test_a_table_of_pairs_from_a_spreadsheet(tmp_path):
         read_pairs(path)
 
 
+@pytest.mark.parametrize("content", [b"", b"\n", b"source,driving\n", b"\xff,\0"])
+def test_a_table_without_pairs(tmp_path, content):
+    (tmp_path / "pairs.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"pairs\.csv"):
+        read_pairs(tmp_path / "pairs.csv")
+
+
 def test_random_pairs_are_all_there_are_at_most(tmp_path):
     config = config_of(tmp_path, "a#1", "a#2", "b", "c")
     pairs = random_pairs(config, 99, seed=1)

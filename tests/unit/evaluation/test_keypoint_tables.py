@@ -111,6 +111,9 @@ def test_a_compressed_table(tmp_path):
         ([row(value=[[1, 2, 3], [1, 2, 3]])], "value must be key points"),
         ([row(value=[[1, None], [1, 2]])], "value must be key points"),
         ([row(value=[float("nan")])], "value must be key points"),
+        ([row(value=[10**400])], "value must be key points"),
+        ([row(value=[1e200])], "value must be key points"),  # its square is no number
+        (["[" * 100_000], "line 1: not a JSON object"),
     ],
 )
 def test_a_broken_table_is_refused_by_its_line(tmp_path, lines, message):

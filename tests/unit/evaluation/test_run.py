@@ -63,7 +63,22 @@ def test_a_clip_without_numbers_and_without_a_reason(tmp_path):
         share.with_numbers({"name": "m"}, tmp_path, clips, {})
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"name": "a", "frames": 1, "metrics": {}}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{}",
+        "[]",
+        '{"name": "a", "frames": 1, "metrics": {}}',
+        '{"name": "b", "frames": 1, "metrics": {}, "static": {}}',
+        '{"name": "a", "frames": "1", "metrics": {}, "static": {}}',
+        '{"name": "a", "frames": 0, "metrics": {}, "static": {}}',
+        '{"name": "a", "frames": 1, "metrics": 3, "static": {}}',
+        '{"name": "a", "frames": 1, "metrics": {"l1": [1]}, "static": {}}',
+        '{"name": "a", "frames": 1, "metrics": {"l1": 1e300}, "static": {}}',
+        "[" * 100_000,
+    ],
+)
 def test_a_damaged_record_is_reported(tmp_path, content):
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips/a.json").write_text(content)
@@ -71,7 +86,18 @@ def test_a_damaged_record_is_reported(tmp_path, content):
         finished_clip(tmp_path, "a")
 
 
-@pytest.mark.parametrize("content", ["", "[]"])
+def test_clips_of_a_single_frame_have_no_mean_without_the_first(tmp_path):
+    (tmp_path / "clips").mkdir()
+    metrics = {"l1": 0.5, "psnr": None}
+    write_json(
+        tmp_path / "clips/a.json", {"name": "a", "frames": 1, "metrics": metrics, "static": {}}
+    )
+    totals = share.with_numbers({}, tmp_path, [clip("a")], {})["totals"]
+    assert totals["l1"] == 0.5
+    assert np.isnan(totals["psnr"])
+
+
+@pytest.mark.parametrize("content", ["", "[]", "[" * 100_000])
 def test_damaged_settings_are_reported(tmp_path, content):
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(InputError, match="run.json is damaged: name a new folder"):
@@ -98,6 +124,10 @@ def test_a_folder_is_looked_at_before_it_is_claimed(tmp_path):
         ),
         ({"clips": ["a", "b"], "models": [{"weights_crc32": "2"}]}, 'its weights_crc32 is "1" and'),
         ({"clips": ["a", "b"]}, "its models is .* and not null"),
+        (
+            {"clips": ["a", "b"], "models": [{"weights_crc32": "1"}], "new": None},
+            "another run's: its new is ",
+        ),
     ],
 )
 def test_another_run_reports_what_differs(tmp_path, settings, message):

@@ -17,6 +17,7 @@ from tpsm_jax.models.registry import (
     build_model,
     family_of,
     init_variables,
+    picture_size,
     variable_shapes,
 )
 from tpsm_jax.models.tpsm import TPSM
@@ -28,6 +29,19 @@ def test_the_family_is_tpsm_unless_named(fields):
     params = {**model_params(), **fields}
     assert family_of(params) is TPSM
     assert build_model(params) == build_model(model_params())
+
+
+def test_the_size_of_pictures():
+    assert picture_size({"image_size": [256, 384]}) == (256, 384)
+    assert picture_size(get_base_config()) == (256, 256)
+
+
+@pytest.mark.parametrize(
+    "size", [None, 256, "25", [256], [256, "256"], [256, 0.5], [0, 8], [8] * 3]
+)
+def test_a_config_without_a_size_of_pictures(size):
+    with pytest.raises(InputError, match="has no image_size"):
+        picture_size({"image_size": size})
 
 
 @pytest.mark.parametrize("look_up", [family_of, build_model, variable_shapes, layout_of])

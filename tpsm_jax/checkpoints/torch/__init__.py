@@ -8,13 +8,14 @@ from tpsm_jax.checkpoints.torch.names import (
     ImportReport,
     torch_from_variables,
     variables_from_torch,
-    vgg19_from_torch,
 )
 from tpsm_jax.checkpoints.torch.reader import read_torch_file
+from tpsm_jax.checkpoints.torch.vgg19 import ignored_beside_vgg19, vgg19_from_torch
 from tpsm_jax.checkpoints.torch.writer import write_torch_file
 
 __all__ = [
     "ImportReport",
+    "ignored_beside_vgg19",
     "read_torch_file",
     "torch_from_variables",
     "torch_shapes",

@@ -1,6 +1,5 @@
 """Official state dicts to Flax variables, reporting every difference, and back."""
 
-import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -8,24 +7,26 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from tpsm_jax.checkpoints.torch.comparison import Differences, compare, float32
 from tpsm_jax.checkpoints.torch.keys import (
     Leaf,
-    array_from_torch,
     array_to_torch,
     counter_keys,
     network_leaves,
-    vgg19_leaves,
 )
 from tpsm_jax.checkpoints.torch.layouts import Layout, layout_of
-from tpsm_jax.checkpoints.torch.unpickling import shown
+from tpsm_jax.checkpoints.torch.states import (
+    Networks,
+    State,
+    entries_of,
+    find_networks,
+    listed,
+)
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.interface import Family, Variables
 from tpsm_jax.models.registry import family_of
 
 _EPOCH = "epoch"  # the entry with the number of epochs that were trained
-_NAMES_SHOWN = 3
-
-State = Mapping[str, Any]
 
 
 class ImportReport(NamedTuple):
@@ -34,9 +35,11 @@ class ImportReport(NamedTuple):
     Attributes:
       networks: imported networks: name -> (tensors, numbers in them).
       absent: optional networks that the config describes and the checkpoint lacks.
-      ignored: entries of the checkpoint from which nothing was imported, without training state.
+      ignored: entries of the checkpoint from which nothing was imported, with the names of objects
+        that were not read. The state of training is left out unless it holds such objects.
       not_finite: names of tensors that hold NaN or infinite numbers.
       epoch: the epoch after which it was saved, or None.
+      place: the entry of the checkpoint that holds the networks; "" where they lie at the top.
     """
 
     networks: dict[str, tuple[int, int]]
@@ -44,23 +47,7 @@ class ImportReport(NamedTuple):
     ignored: tuple[str, ...]
     not_finite: tuple[str, ...]
     epoch: int | None
-
-
-class _Differences(NamedTuple):
-    """Names of tensors that do not fit, grouped by what is wrong."""
-
-    missing: list[str]
-    unexpected: list[str]
-    misshapen: list[str]
-
-    def __str__(self) -> str:
-        kinds = zip(self, ("missing", "unexpected", "of another shape or type"), strict=True)
-        return "; ".join(_count(names, what) for names, what in kinds if names)
-
-
-def _count(names: list[str], what: str) -> str:
-    listed = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
-    return f"{len(names)} tensor{'s are' if len(names) > 1 else ' is'} {what} ({listed})"
+    place: str
 
 
 def variables_from_torch(
@@ -70,8 +57,8 @@ def variables_from_torch(
 
     Args:
       checkpoint: what `read_torch_file` returned: network -> state dict, and perhaps training
-        state, such as `epoch` and the optimizers'. Keys may begin with `module.`, as DataParallel
-        writes them.
+        state, such as `epoch` and the optimizers'. `tpsm_jax.checkpoints.torch.states` tells in
+        which other forms it may be.
       model_params: the section of the config that it was trained with.
 
     Returns:
@@ -84,14 +71,15 @@ def variables_from_torch(
     """
     family, layout = family_of(model_params), layout_of(model_params)
     leaves = network_leaves(model_params)
-    states = _network_states(checkpoint, leaves, family)
-    differences = _Differences([], [], [])
+    found = _find_networks(checkpoint, leaves, family)
+    states = found.states
+    differences = Differences([], [], [])
     for network, state in states.items():
         constants = layout.constants(network, model_params)
         optional = counter_keys(leaves[network])
         expected = {leaf.key: leaf.shape for leaf in leaves[network]}
         expected |= {key: array.shape for key, array in constants.items()}
-        _compare(network, state, expected, optional, differences)
+        compare(network, state, expected, optional, differences)
     if str(differences):
         hints = "; ".join(_hints(states, layout, model_params))
         raise InputError(
@@ -101,42 +89,12 @@ def variables_from_torch(
     for network, state in states.items():
         _check_constants(network, state, layout.constants(network, model_params))
     arrays = {
-        (leaf.collection, network, *leaf.path): _float32(state[leaf.key])
+        (leaf.collection, network, *leaf.path): float32(state[leaf.key])
         for network, state in states.items()
         for leaf in leaves[network]
     }
     variables = {"params": {}, "batch_stats": {}, **unflatten_dict(arrays)}
-    return variables, _report(checkpoint, states, leaves, family, layout)
-
-
-def vgg19_from_torch(checkpoint: Any) -> Variables:
-    """Converts torchvision's `vgg19-dcbb9e9d.pth` to variables of `VGG19`.
-
-    Args:
-      checkpoint: what `read_torch_file` returned. Layers after relu5_1 are left out.
-
-    Returns:
-      {"params": ...}, float32.
-
-    Raises:
-      InputError: if a tensor is missing, unexpected or of another shape.
-    """
-    if not isinstance(checkpoint, dict) or "features.0.weight" not in checkpoint:
-        raise InputError(
-            "these are not torchvision's VGG-19 weights (vgg19-dcbb9e9d.pth): "
-            f"there is no features.0.weight{_entries(checkpoint)}"
-        )
-    leaves = vgg19_leaves()
-    expected = {leaf.key: leaf.shape for leaf in leaves}
-    last = max(int(key.split(".")[1]) for key in expected)
-    used = {key: value for key, value in checkpoint.items() if _feature_index(key) <= last}
-    differences = _Differences([], [], [])
-    _compare("vgg19", used, expected, (), differences)
-    if str(differences):
-        raise InputError(f"these are not torchvision's VGG-19 weights: {differences}")
-    return unflatten_dict(
-        {(leaf.collection, *leaf.path): _float32(used[leaf.key]) for leaf in leaves}
-    )
+    return variables, _report(found, leaves, family, layout)
 
 
 def torch_from_variables(
@@ -167,55 +125,14 @@ def torch_from_variables(
     return checkpoint
 
 
-def _feature_index(key: object) -> float:
-    found = re.match(r"features\.(\d+)\.", str(key))
-    return int(found[1]) if found else float("inf")
-
-
-def _network_states(checkpoint: Any, networks: Iterable[str], family: Family) -> dict[str, State]:
-    """Picks the state dicts of known networks and drops the prefix of DataParallel."""
-    states: dict[str, State] = {}
-    for network in networks:
-        state = checkpoint.get(network) if isinstance(checkpoint, dict) else None
-        if isinstance(state, dict):
-            wrapped = bool(state) and all(str(key).startswith("module.") for key in state)
-            start = len("module.") if wrapped else 0
-            states[network] = {str(key)[start:]: value for key, value in state.items()}
+def _find_networks(checkpoint: Any, networks: Iterable[str], family: Family) -> Networks:
+    """Finds the state dicts of all networks and checks that no required one is absent."""
+    found = find_networks(checkpoint, set(networks))
+    states = {} if found is None else found.states
     absent = [network for network in family.required if network not in states]
-    if absent:
-        raise InputError(f"the checkpoint has no {' and no '.join(absent)}{_entries(checkpoint)}")
-    return states
-
-
-def _entries(checkpoint: Any) -> str:
-    if not isinstance(checkpoint, dict):
-        return f" (it is {shown(checkpoint)}, not a dictionary)"
-    names = [shown(str(key)) for key in list(checkpoint)[:_NAMES_SHOWN]]
-    return f" (its entries: {', '.join(names)}{', ...' if len(checkpoint) > len(names) else ''})"
-
-
-def _compare(
-    network: str,
-    state: State,
-    expected: Mapping[str, tuple[int, ...]],
-    optional: Iterable[str],
-    differences: _Differences,
-) -> None:
-    known = {*expected, *optional}
-    for key, shape in expected.items():
-        if key not in state:
-            differences.missing.append(f"{network}.{key}")
-            continue
-        value = state[key]
-        if not isinstance(value, np.ndarray):
-            differences.misshapen.append(f"{network}.{key}: no tensor")
-        elif value.shape != shape:
-            differences.misshapen.append(
-                f"{network}.{key}: {list(value.shape)} instead of {list(shape)}"
-            )
-        elif value.dtype.kind != "f":
-            differences.misshapen.append(f"{network}.{key}: {value.dtype} instead of float32")
-    differences.unexpected.extend(f"{network}.{shown(key)}" for key in state if key not in known)
+    if found is None or absent:
+        raise InputError(f"the checkpoint has no {' and no '.join(absent)}{entries_of(checkpoint)}")
+    return found
 
 
 def _check_constants(network: str, state: State, constants: Mapping[str, np.ndarray]) -> None:
@@ -246,21 +163,12 @@ def _hints(
     ]
 
 
-def _float32(tensor: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # a float64 that overflows is reported as not finite
-        return np.array(array_from_torch(tensor), np.float32, order="C")
-
-
 def _report(
-    checkpoint: dict[str, Any],
-    states: Mapping[str, State],
-    leaves: Mapping[str, list[Leaf]],
-    family: Family,
-    layout: Layout,
+    found: Networks, leaves: Mapping[str, list[Leaf]], family: Family, layout: Layout
 ) -> ImportReport:
     sizes = {}
     not_finite = []
-    for network, state in states.items():
+    for network, state in found.states.items():
         tensors = {key: value for key, value in state.items() if isinstance(value, np.ndarray)}
         sizes[network] = (len(tensors), sum(value.size for value in tensors.values()))
         with np.errstate(over="ignore"):
@@ -269,13 +177,16 @@ def _report(
                 for leaf in leaves[network]
                 if not np.isfinite(tensors[leaf.key].astype(np.float32, copy=False)).all()
             ]
-    epoch = checkpoint.get(_EPOCH)
-    known = {*states, _EPOCH, *layout.training_state}
+    prefix = f"{found.place}." if found.place else ""
+    epoch = found.others.get(_EPOCH, found.others.get(prefix + _EPOCH))
+    training_state = {_EPOCH, *layout.training_state}
+    training_state |= {prefix + name for name in training_state}
     return ImportReport(
         networks=sizes,
-        absent=tuple(name for name in family.lost_without if name in leaves and name not in states),
-        ignored=tuple(shown(str(key)) for key in checkpoint if key not in known),
+        absent=tuple(name for name in family.lost_without if name in leaves and name not in sizes),
+        ignored=listed(found.others, training_state),
         not_finite=tuple(not_finite),
         # Python refuses to print numbers of thousands of digits.
         epoch=epoch if type(epoch) is int and abs(epoch) < 2**63 else None,
+        place=found.place,
     )

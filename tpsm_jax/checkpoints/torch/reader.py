@@ -12,6 +12,7 @@ The file is mapped into memory, and tensors are views into it. So nothing is all
 file claims to be large, and states of optimizers cost nothing unless they are used.
 """
 
+import io
 import mmap
 import zipfile
 import zlib
@@ -21,19 +22,22 @@ from typing import IO, Any, Literal, cast
 
 import numpy as np
 
-from tpsm_jax.checkpoints.torch.unpickling import (
+from tpsm_jax.checkpoints.torch.records import (
+    Dictionary,
+    Opaque,
     StorageRecord,
     StorageType,
     TensorRecord,
-    find_end,
     shown,
-    unpickle,
 )
+from tpsm_jax.checkpoints.torch.safetensors_file import is_safetensors, read_safetensors
+from tpsm_jax.checkpoints.torch.unpickling import unpickle
 from tpsm_jax.errors import InputError
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _MAX_DEPTH = 64
+_PACK_AGAIN = "pack that without compression, by `cd {} && zip -0 -r ../FILE.pth .`"
 
 # First bytes of other formats, for a message that says what was given instead.
 _OTHER_FORMATS = {
@@ -51,17 +55,18 @@ _OTHER_FORMATS = {
 
 
 def read_torch_file(path: str | Path) -> Any:
-    """Reads a file that `torch.save` wrote, in either of its formats.
+    """Reads a file that `torch.save` wrote, in either of its formats, or a safetensors file.
 
-    Nothing in the file is executed: names that a checkpoint does not need are refused.
+    Nothing in the file is executed. What a checkpoint of tensors does not need, such as the object
+    of a scheduler, is read past.
 
     Args:
       path: path of the file, such as `vox.pth.tar` or `vgg19-dcbb9e9d.pth`.
 
     Returns:
-      What was saved: nested dicts, lists and tuples of plain Python values, and NumPy arrays in
-      place of tensors. They are read-only and may be strided views of the mapped file; bfloat16
-      comes as float32.
+      What was saved: nested dicts, lists and tuples of plain Python values, NumPy arrays in place
+      of tensors, and `Opaque` in place of all else. Arrays are read-only and may be strided views
+      of the mapped file; bfloat16 comes as float32.
 
     Raises:
       InputError: if the file is missing, cut short, corrupt, of another format, or asks for
@@ -70,6 +75,8 @@ def read_torch_file(path: str | Path) -> Any:
     path = Path(path)
     buffer = _map(path)
     try:
+        if is_safetensors(buffer[:9]):  # the first of these, as its length may begin as a pickle
+            return read_safetensors(path)
         if buffer[:4] == b"PK\x03\x04":
             return _read_zip(path, buffer)
         if buffer[:1] == b"\x80":
@@ -81,7 +88,11 @@ def read_torch_file(path: str | Path) -> Any:
 
 def _map(path: Path) -> mmap.mmap:
     if path.is_dir():
-        raise InputError(f"{path} is a folder, not a PyTorch file")
+        unpacked = any((place / "data.pkl").is_file() for place in (path, *_folders_in(path)))
+        raise InputError(
+            f"{path} is a folder, not a PyTorch file"
+            + (f": it is an unpacked one; {_PACK_AGAIN.format(path)}" if unpacked else "")
+        )
     if not path.exists():
         raise InputError(f"{path} does not exist")
     if not path.is_file():
@@ -93,6 +104,13 @@ def _map(path: Path) -> mmap.mmap:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _folders_in(path: Path) -> list[Path]:
+    try:
+        return [place for place in path.iterdir() if place.is_dir()]
+    except OSError:
+        return []
 
 
 def _guess_format(buffer: mmap.mmap) -> str:
@@ -136,7 +154,7 @@ def _read_zip(path: Path, buffer: mmap.mmap) -> Any:
     if order not in (b"little", b"big"):
         raise InputError(f"its byte order is {shown(order)}: the file is corrupt")
 
-    tree, _ = unpickle(bytes(record(pickles[0])))
+    tree, _ = unpickle(io.BytesIO(record(pickles[0])))
     builder = _Builder(lambda key: record(f"{top}data/{key}"), ">" if order == b"big" else "<")
     return builder.build(tree)
 
@@ -145,7 +163,10 @@ def _zip_record(buffer: mmap.mmap, info: zipfile.ZipInfo) -> memoryview:
     """Returns the bytes of an uncompressed record and verifies its checksum."""
     name = shown(info.filename)
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-        raise InputError(f"its record {name} is compressed or encrypted, as torch.save never does")
+        raise InputError(
+            f"its record {name} is compressed or encrypted, as torch.save never does: unpack the "
+            f"archive into a folder, and {_PACK_AGAIN.format('FOLDER')}"
+        )
     header = buffer[info.header_offset : info.header_offset + 30]
     if len(header) != 30 or header[:4] != b"PK\x03\x04":
         raise InputError(f"its record {name} is not where the directory says: the file is corrupt")
@@ -160,13 +181,8 @@ def _zip_record(buffer: mmap.mmap, info: zipfile.ZipInfo) -> memoryview:
 
 
 def _read_legacy(buffer: mmap.mmap) -> Any:
-    position = 0
-
     def take() -> tuple[Any, dict[str, StorageRecord]]:
-        nonlocal position
-        buffer.seek(position)
-        start, position = position, find_end(cast(IO[bytes], buffer))
-        return unpickle(buffer[start:position])
+        return unpickle(cast(IO[bytes], buffer))
 
     if take()[0] != _LEGACY_MAGIC:
         raise InputError("a pickle, but not one that torch.save wrote")
@@ -177,7 +193,7 @@ def _read_legacy(buffer: mmap.mmap) -> Any:
     keys, _ = take()
     if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
         raise InputError("its list of storages is corrupt")
-    storages = _locate_legacy_storages(buffer, position, keys, records)
+    storages = _locate_legacy_storages(buffer, buffer.tell(), keys, records)
 
     def data(key: str) -> memoryview:
         if key not in storages:
@@ -217,11 +233,6 @@ def _decode(data: memoryview, storage_type: StorageType, order: Literal["<", ">"
     return raw.astype(raw.dtype.newbyteorder("="), copy=False)
 
 
-def _is_key(key: object) -> bool:
-    # Python refuses to print numbers of thousands of digits.
-    return isinstance(key, str) or (isinstance(key, int) and abs(key) < 2**63)
-
-
 class _Builder:
     """Puts arrays in the places of records, and plain dicts in the places of state dicts."""
 
@@ -242,15 +253,15 @@ class _Builder:
         return self._built[id(node)]
 
     def _convert(self, node: Any, depth: int) -> Any:
+        if isinstance(node, Opaque):
+            return node
         if isinstance(node, TensorRecord):
             return self._tensor(node)
         if isinstance(node, StorageRecord):
             return self._tensor(TensorRecord(node, 0, (node.numel,), (1,)))
+        if isinstance(node, Dictionary) and node.odd:
+            return Opaque("a dictionary with keys that are neither text nor numbers")
         if isinstance(node, dict):
-            if not all(map(_is_key, node)):
-                raise InputError(
-                    "a dictionary in it has keys that are neither text nor ordinary numbers"
-                )
             return {key: self.build(value, depth) for key, value in node.items()}
         if isinstance(node, (list, tuple)):
             return type(node)(self.build(value, depth) for value in node)

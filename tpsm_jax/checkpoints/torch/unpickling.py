@@ -1,291 +1,252 @@
-"""Unpickling that cannot run anything: the file may only name what is listed here.
+"""Unpickling that cannot run anything, because Python's own unpickler is not used.
 
-A pickle is a program: it may ask for any Python object by name and call it. Here every name goes
-through `_lookup`, and none is ever imported: names that a checkpoint needs resolve to stand-ins
-made in this file, and any other name is refused. Stand-ins accept no attributes, so the
-instruction that sets state has nothing to change.
-
-All instructions are checked before any is run, because some that PyTorch never writes can exhaust
-memory or reach objects in other ways.
+A pickle is a program for a machine with a stack and a memo. The one here knows the instructions
+that PyTorch and Python write, makes plain values, dictionaries and the records of
+`tpsm_jax.checkpoints.torch.records`, and drops whatever goes into an `Opaque`. It imports nothing,
+calls nothing but the stand-ins, sets no attribute, and hashes text and small numbers alone.
 """
 
-import io
-import pickle
 import pickletools
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
-import numpy as np
-
-from tpsm_jax.checkpoints.torch.pickle_keys import ODD_KEYS, KeyCheck
+from tpsm_jax.checkpoints.torch.records import (
+    Dictionary,
+    Function,
+    Opaque,
+    StorageRecord,
+    shown,
+    stand_in,
+    storage_record,
+)
 from tpsm_jax.errors import InputError
 
-_OPCODES = {
-    "PROTO", "FRAME", "STOP", "MARK", "NONE", "NEWTRUE", "NEWFALSE", "BININT", "BININT1", "BININT2",
-    "LONG1", "LONG4", "BINFLOAT", "BINSTRING", "SHORT_BINSTRING", "BINUNICODE", "SHORT_BINUNICODE",
-    "BINBYTES", "SHORT_BINBYTES", "EMPTY_TUPLE", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3",
-    "EMPTY_LIST", "APPEND", "APPENDS", "EMPTY_DICT", "SETITEM", "SETITEMS", "BINPUT", "LONG_BINPUT",
-    "MEMOIZE", "BINGET", "LONG_BINGET", "GLOBAL", "STACK_GLOBAL", "REDUCE", "BUILD", "BINPERSID",
+_ODD_KEYS = "a dictionary in it has keys that are neither text nor ordinary numbers"
+
+# Instructions that push their argument, or one value.
+_ARGUMENTS = {
+    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "UNICODE",
+    "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "SHORT_BINBYTES", "BINBYTES", "BINBYTES8",
 }  # fmt: skip
-
-# Torch's name of a storage -> the type of its elements.
-STORAGE_DTYPES = {
-    "DoubleStorage": "float64",
-    "FloatStorage": "float32",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-}
-
-_MAX_AXES = 32  # of a tensor
+_VALUES = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
+_TEXTS = {"STRING", "BINSTRING", "SHORT_BINSTRING"}
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_SET = Opaque("builtins.set")
+_BYTEARRAY = Opaque("a bytearray, by BYTEARRAY8")
 
 
-class _StandIn:
-    """An object that replaces a name in the file, or what the pickle makes of one; has no state."""
+def unpickle(stream: IO[bytes]) -> tuple[Any, dict[str, StorageRecord]]:
+    """Reads the pickle at the stream's position, and leaves the position behind it.
 
-    def __setstate__(self, state: object) -> NoReturn:
-        raise InputError("the pickle sets the state of something that has none")
+    Args:
+      stream: a file in memory.
 
+    Returns:
+      The object, made of plain Python values, `Dictionary`, `Opaque`, and records where tensors and
+      storages go; and every storage that it refers to, by key.
 
-@dataclass(frozen=True, eq=False)
-class StorageType(_StandIn):
-    """The class of a storage; `dtype` is a value of `STORAGE_DTYPES`."""
-
-    dtype: str
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes per element."""
-        return 2 if self.dtype == "bfloat16" else np.dtype(self.dtype).itemsize
-
-
-@dataclass(frozen=True, eq=False)
-class StorageRecord(_StandIn):
-    """A storage that the pickle refers to: elements `offset .. offset + numel` of record `key`."""
-
-    type: StorageType
-    key: str
-    offset: int
-    numel: int
-    root_numel: int
-
-
-@dataclass(frozen=True, eq=False)
-class TensorRecord(_StandIn):
-    """A strided view into a storage, in elements, checked to lie within it."""
-
-    storage: StorageRecord
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-class StateDict(dict):
-    """Stands for an OrderedDict; attributes (torch's `_metadata`) are dropped."""
-
-    __slots__ = ()
-
-    def __setstate__(self, state: object) -> None:
-        if not isinstance(state, dict):
-            raise InputError("the pickle sets an odd state on a dictionary")
-
-
-class _Function(_StandIn):
-    """Stands for a callable that a checkpoint may name."""
-
-    def __init__(self, name: str, run: Callable[..., Any]):
-        self._name = name
-        self._run = run
-
-    def __call__(self, *args: Any) -> Any:
-        try:
-            return self._run(*args)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"the pickle calls {self._name} with odd arguments") from error
-
-
-def shown(text: object) -> str:
-    """Makes text from a file safe to print: short and on one line. Other objects: their type."""
-    if not isinstance(text, str):
-        return f"a {type(text).__name__}"
-    # A file may hold control characters of the terminal.
-    return ascii(text[:80])[1:-1] + ("..." if len(text) > 80 else "")
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value < 2**62
-
-
-def _rebuild_tensor(
-    storage: Any,
-    offset: Any,
-    shape: Any,
-    strides: Any,
-    requires_grad: Any = None,
-    hooks: Any = None,
-    metadata: Any = None,
-) -> TensorRecord:
-    if not isinstance(storage, StorageRecord) or metadata:
-        raise InputError("the pickle builds a tensor in a way that no checkpoint needs")
-    # Before they are copied: a pickle can name one long list again and again.
-    if len(shape) != len(strides) or len(shape) > _MAX_AXES:
-        raise InputError("the pickle describes a tensor whose shape and strides do not match")
-    shape, strides = tuple(shape), tuple(strides)
-    if not all(map(_is_count, (offset, *shape, *strides))):
-        raise InputError("the pickle describes a tensor with an impossible shape, stride or offset")
-    reach = offset + 1 + sum((size - 1) * step for size, step in zip(shape, strides, strict=True))
-    if 0 not in shape and reach > storage.numel:
+    Raises:
+      InputError: if it is cut short or broken, holds an instruction that no checkpoint needs, or is
+        as a whole something else than tensors and plain values.
+    """
+    machine = _Machine()
+    try:
+        with warnings.catch_warnings():
+            # Text in a corrupt file may hold escapes that Python warns of.
+            warnings.simplefilter("ignore")
+            found = machine.run(stream)
+    except (ValueError, EOFError, OverflowError, MemoryError) as error:
+        raise InputError("its pickle is cut short or corrupt") from error
+    except (TypeError, KeyError, IndexError, AttributeError) as error:
+        raise InputError(f"its pickle is corrupt ({type(error).__name__})") from error
+    if isinstance(found, Opaque):
         raise InputError(
-            f"a tensor reaches beyond its storage, {shown(storage.key)} of {storage.numel} elements"
-        )
-    return TensorRecord(storage, offset, shape, strides)
-
-
-def _size(sizes: Any) -> tuple[int, ...]:
-    if len(sizes) > _MAX_AXES or not all(map(_is_count, sizes)):
-        raise InputError("the pickle describes an impossible torch.Size")
-    return tuple(sizes)
-
-
-def _rebuild_parameter(data: Any, requires_grad: Any, hooks: Any) -> TensorRecord:
-    if not isinstance(data, TensorRecord):
-        raise InputError("the pickle builds a parameter out of something that is no tensor")
-    return data
-
-
-def _storage_record(saved_id: tuple[Any, ...]) -> StorageRecord:
-    if len(saved_id) not in (4, 5):
-        raise InputError("the pickle refers to a storage in an unknown way")
-    storage_type, key, _, numel, *view = saved_id
-    if not (isinstance(storage_type, StorageType) and isinstance(key, str) and _is_count(numel)):
-        raise InputError("the pickle refers to a storage in an unknown way")
-    if not view or view[0] is None:
-        return StorageRecord(storage_type, key, 0, numel, numel)
-    _, offset, view_numel = view[0]
-    if not (_is_count(offset) and _is_count(view_numel)) or offset + view_numel > numel:
-        raise InputError("the pickle describes a view that reaches beyond its storage")
-    return StorageRecord(storage_type, key, offset, view_numel, numel)
-
-
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
-    # Each unpickler answers with its own, which keeps count.
-    "collections.OrderedDict": StateDict,
-    "torch.Size": _size,
-    "torch._utils._rebuild_tensor": _rebuild_tensor,
-    "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
-    "torch._utils._rebuild_parameter": _rebuild_parameter,
-}
-_ALLOWED: dict[str, _StandIn] = {name: _Function(name, run) for name, run in _FUNCTIONS.items()}
-_ALLOWED |= {f"torch.{name}": StorageType(dtype) for name, dtype in STORAGE_DTYPES.items()}
-_ALLOWED |= {f"torch.cuda.{name}": StorageType(dtype) for name, dtype in STORAGE_DTYPES.items()}
-_ALLOWED["torch.storage.UntypedStorage"] = StorageType("uint8")
-
-
-def _lookup(name: str) -> _StandIn:
-    if name not in _ALLOWED:
-        raise InputError(
-            f"refused: it asks for {shown(name)}, which no checkpoint of tensors needs; "
+            f"refused: it asks for {shown(found.name)}, which no checkpoint of tensors needs; "
             "nothing of it was run"
         )
-    return _ALLOWED[name]
+    if isinstance(found, Dictionary) and found.odd:
+        raise InputError(_ODD_KEYS)
+    return found, machine.storages
 
 
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, data: bytes):
-        # Checkpoints written by Python 2 hold byte strings where names are meant.
-        super().__init__(io.BytesIO(data), encoding="utf-8")
+class _Machine:
+    """The stack, the memo, and what each instruction does to them."""
+
+    def __init__(self) -> None:
         self.storages: dict[str, StorageRecord] = {}
-        self._ordered_dict = _Function("collections.OrderedDict", self._make_state_dict)
-        self._items_left = len(data)
+        self._stack: list[Any] = []
+        self._marks: list[int] = []  # heights of the stack
+        self._memo: dict[int, Any] = {}
+        self._count = 0  # of instructions so far
+        self._copied = 0  # items of lists that became dictionaries
+        self._ordered_dict = Function("collections.OrderedDict", self._make_dictionary)
+        self._special: dict[str, Callable[[Any], None]] = {
+            "MARK": lambda _: self._marks.append(len(self._stack)),
+            "TUPLE": lambda _: self._stack.append(tuple(self._from_mark())),
+            "LIST": lambda _: self._stack.append(self._from_mark()),
+            "EMPTY_LIST": lambda _: self._stack.append([]),
+            "EMPTY_DICT": lambda _: self._stack.append(Dictionary()),
+            "EMPTY_SET": lambda _: self._stack.append(_SET),
+            "BYTEARRAY8": lambda _: self._stack.append(_BYTEARRAY),
+            "DICT": self._dict,
+            "FROZENSET": self._frozenset,
+            "APPEND": lambda _: self._append([self._pop()]),
+            "APPENDS": lambda _: self._append(self._from_mark()),
+            "ADDITEMS": lambda _: self._append(self._from_mark()),
+            "SETITEM": lambda _: self._set_items(self._pop_many(2)),
+            "SETITEMS": lambda _: self._set_items(self._from_mark()),
+            "POP": self._discard,
+            "POP_MARK": self._discard_to_mark,
+            "GLOBAL": lambda name: self._global(*name.split(" ", 1)),
+            "STACK_GLOBAL": lambda _: self._global(*self._pop_many(2)),
+            "REDUCE": lambda _: self._reduce(*self._pop_many(2)),
+            "NEWOBJ": lambda _: self._new_object("NEWOBJ", 2),
+            "NEWOBJ_EX": lambda _: self._new_object("NEWOBJ_EX", 3),
+            "BUILD": lambda _: self._build(self._pop()),
+            "BINPERSID": lambda _: self._stack.append(self._persistent(self._pop())),
+        }
 
-    def find_class(self, module: str, name: str, /) -> Any:
-        found = _lookup(f"{module}.{name}")
-        return self._ordered_dict if (module, name) == ("collections", "OrderedDict") else found
+    def run(self, stream: IO[bytes]) -> Any:
+        """Follows the pickle to its end and returns its object."""
+        for self._count, (opcode, argument, _) in enumerate(pickletools.genops(stream), 1):
+            name = opcode.name
+            if name in _ARGUMENTS:
+                self._stack.append(argument)
+            elif name in _VALUES:
+                self._stack.append(_VALUES[name])
+            elif name in _TEXTS:
+                self._stack.append(_text(argument))
+            elif name in _TUPLES:
+                self._stack.append(tuple(self._pop_many(_TUPLES[name])))
+            elif name in ("BINGET", "LONG_BINGET", "GET"):
+                self._stack.append(self._memo[argument])  # type: ignore[index]
+            elif name in ("BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"):
+                self._memoize(len(self._memo) if name == "MEMOIZE" else argument)
+            elif name in self._special:
+                self._special[name](argument)
+            elif name not in ("PROTO", "FRAME", "STOP"):
+                raise InputError(f"refused: it holds the pickle instruction {name}")
+        return self._pop()
 
-    def _make_state_dict(self, items: Any = ()) -> StateDict:
+    def _pop_many(self, count: int) -> list[Any]:
+        start = len(self._stack) - count
+        if start < (self._marks[-1] if self._marks else 0):
+            raise ValueError("stack underflow")
+        taken = self._stack[start:]
+        del self._stack[start:]
+        return taken
+
+    def _pop(self) -> Any:
+        return self._pop_many(1)[0]
+
+    def _from_mark(self) -> list[Any]:
+        start = self._marks.pop()
+        taken = self._stack[start:]
+        del self._stack[start:]
+        return taken
+
+    def _top(self) -> Any:
+        self._stack.append(self._pop())  # checks that it is above the last mark
+        return self._stack[-1]
+
+    def _discard(self, _: object) -> None:
+        if self._marks and self._marks[-1] == len(self._stack):
+            self._marks.pop()
+        else:
+            self._pop()
+
+    def _discard_to_mark(self, _: object) -> None:
+        self._from_mark()
+
+    def _memoize(self, number: Any) -> None:
+        if number > self._count:  # each object takes an instruction
+            raise InputError("the pickle numbers its objects in an impossible way")
+        self._memo[number] = self._top()
+
+    def _dict(self, _: object) -> None:
+        items = self._from_mark()
+        self._stack.append(Dictionary())
+        self._set_items(items)
+
+    def _frozenset(self, _: object) -> None:
+        self._from_mark()
+        self._stack.append(_SET)
+
+    def _append(self, items: list[Any]) -> None:
+        target = self._top()
+        if not isinstance(target, Opaque):
+            if not isinstance(target, list):
+                raise ValueError("items are added to something else than a list")
+            target.extend(items)
+
+    def _set_items(self, items: list[Any]) -> None:
+        target = self._top()
+        if isinstance(target, Opaque):
+            return
+        if not isinstance(target, Dictionary):
+            raise ValueError("items are set on something else than a dictionary")
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            target.put(key, value)
+
+    def _global(self, module: Any, name: Any) -> None:
+        if not (isinstance(module, str) and isinstance(name, str)):
+            raise ValueError("a name that is no text")
+        known = (module, name) == ("collections", "OrderedDict")
+        self._stack.append(self._ordered_dict if known else stand_in(module, name))
+
+    def _reduce(self, function: Any, arguments: Any) -> None:
+        # What is made of something opaque by a call is as opaque.
+        opaque = isinstance(function, Opaque)
+        self._stack.append(function if opaque else function(*arguments))
+
+    def _new_object(self, instruction: str, count: int) -> None:
+        made = self._pop_many(count)[0]
+        if not isinstance(made, Opaque):
+            raise InputError(f"refused: it holds the pickle instruction {instruction}")
+        self._stack.append(made)
+
+    def _build(self, state: Any) -> None:
+        target = self._top()
+        if isinstance(target, Dictionary):
+            if not isinstance(state, (Dictionary, Opaque)):
+                raise InputError("the pickle sets an odd state on a dictionary")
+        elif not isinstance(target, Opaque):
+            raise InputError("the pickle sets the state of something that has none")
+
+    def _make_dictionary(self, items: Any = ()) -> Dictionary | Opaque:
         """Makes a dict from a list of [key, value], as Python 2 wrote an OrderedDict."""
-        # An item takes at least a byte of the file; a list named repeatedly would be copied free.
-        self._items_left -= len(items)
-        if self._items_left < 0:
+        if isinstance(items, Opaque):
+            return items
+        # An item takes at least an instruction; a list named repeatedly would be copied free.
+        self._copied += len(items)
+        if self._copied > self._count:
             raise InputError("the pickle copies its dictionaries beyond its own length")
-        if not all(isinstance(key, (str, int)) for key, _ in items):
-            raise InputError(ODD_KEYS)
-        return StateDict(items)
+        made = Dictionary()
+        for key, value in items:
+            made.put(key, value)
+        return made
 
-    def persistent_load(self, saved_id: Any, /) -> StorageRecord:
+    def _persistent(self, saved_id: Any) -> StorageRecord | Opaque:
         kind = saved_id[0] if isinstance(saved_id, tuple) and saved_id else saved_id
+        # The old format keeps the source text of a module's class next to its name.
+        if kind == "module" and len(saved_id) > 1 and isinstance(saved_id[1], Opaque):
+            return saved_id[1]
         if kind != "storage":
             raise InputError(
                 f"refused: it refers to {shown(kind)} where only the storage of a tensor may be"
             )
-        storage = _storage_record(saved_id[1:])
+        storage = storage_record(saved_id[1:])
         known = self.storages.setdefault(storage.key, storage)
         if (known.type.dtype, known.root_numel) != (storage.type.dtype, storage.root_numel):
             raise InputError(f"the pickle describes storage {shown(storage.key)} in two ways")
         return storage
 
 
-def find_end(stream: IO[bytes]) -> int:
-    """Checks the pickle that starts at the stream's position, without running it.
-
-    Args:
-      stream: a file in memory.
-
-    Returns:
-      Position after the pickle.
-
-    Raises:
-      InputError: if it is cut short, broken, or holds an instruction or a name that is not allowed.
-    """
+def _text(argument: Any) -> str | bytes:
+    """Text as Python 2 wrote it; bytes where it is none, such as the data of a NumPy scalar."""
+    data = argument.encode("latin-1")  # which pickletools has decoded it by
     try:
-        with warnings.catch_warnings():
-            # Text in a corrupt file may hold escapes that Python warns of.
-            warnings.simplefilter("ignore")
-            _check_instructions(stream)
-    except (ValueError, EOFError, OverflowError, MemoryError) as error:
-        raise InputError("its pickle is cut short or corrupt") from error
-    return stream.tell()
-
-
-def _check_instructions(stream: IO[bytes]) -> None:
-    keys = KeyCheck()
-    for count, (opcode, argument, _) in enumerate(pickletools.genops(stream), 1):
-        if opcode.name in ("GLOBAL", "INST"):
-            _lookup(str(argument).replace(" ", ".", 1))
-        if opcode.name not in _OPCODES:
-            raise InputError(f"refused: it holds the pickle instruction {opcode.name}")
-        # Python allocates as many places as the largest number asks for.
-        if opcode.name == "LONG_BINPUT" and int(argument or 0) > count:
-            raise InputError("the pickle numbers its objects in an impossible way")
-        keys.follow(opcode, argument)
-
-
-def unpickle(data: bytes) -> tuple[Any, dict[str, StorageRecord]]:
-    """Runs one pickle.
-
-    Args:
-      data: a whole pickle; `find_end` checks it first.
-
-    Returns:
-      The object, made of plain Python values, `StateDict`, and records where tensors and storages
-      go; and every storage that it refers to, by key.
-
-    Raises:
-      InputError: if it is broken or asks for anything that is not allowed.
-    """
-    find_end(io.BytesIO(data))
-    unpickler = _Unpickler(data)
-    try:
-        return unpickler.load(), unpickler.storages
-    except InputError:
-        raise
-    except Exception as error:
-        # A broken pickle can raise nearly anything.
-        raise InputError(f"its pickle is corrupt ({type(error).__name__})") from error
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        return data

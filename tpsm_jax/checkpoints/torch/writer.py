@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tpsm_jax.checkpoints.torch.unpickling import STORAGE_DTYPES
+from tpsm_jax.checkpoints.torch.records import STORAGE_DTYPES
 from tpsm_jax.errors import InputError, writing
 from tpsm_jax.runtime.atomic_files import replaced
 

@@ -1,6 +1,5 @@
 """The shares of answers for either method, with intervals."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +8,7 @@ from scipy.stats import binomtest
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.user_study import FORMAT, QUESTIONS, VERSION
+from tpsm_jax.runtime.json_files import parse_json
 
 CONFIDENCE = 0.95
 
@@ -100,8 +100,8 @@ def preference(favorable: int, answers: int) -> Preference:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        file = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
+        file = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError:
         raise InputError(f"{path} is not JSON, or cut short") from None
     if not isinstance(file, dict) or file.get("format") != FORMAT:
         raise InputError(f"{path} is no file of answers that the study's page saved")

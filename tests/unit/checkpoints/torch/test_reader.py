@@ -1,6 +1,7 @@
 """Tensors and values out of files that PyTorch wrote."""
 
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -97,3 +98,14 @@ def test_python_2_dictionary(tmp_path):
     pickled = b"\x80\x02ccollections\nOrderedDict\n(]](U\x05epochK\x07eatR."
     tree = read_torch_file(write_legacy(tmp_path / "python2.pth", pickled, [], []))
     assert tree == {"epoch": 7}
+
+
+def test_packed_again_with_its_folders(tmp_path):
+    # As zip does it, when one follows what is said of an unpacked checkpoint.
+    with zipfile.ZipFile(tmp_path / "again.pth", "w") as archive:
+        archive.mkdir("archive")
+        archive.mkdir("archive/data")
+        for name, data in read_zip(TORCH_FILES / "tensors_zip.pth").items():
+            archive.writestr("archive/" + name.partition("/")[2], data)
+    tree = read_torch_file(tmp_path / "again.pth")
+    np.testing.assert_array_equal(tree["contiguous"].ravel(), np.arange(24))

@@ -52,6 +52,14 @@ def test_folder(tmp_path):
     assert_error(tmp_path, "is a folder")
 
 
+@pytest.mark.parametrize("inner", ["", "archive"])
+def test_unpacked(tmp_path, inner):
+    folder = tmp_path / inner
+    folder.mkdir(exist_ok=True)
+    (folder / "data.pkl").write_bytes(pickle_of_tensor())
+    assert_error(tmp_path, f"an unpacked one; pack that without compression, by `cd {tmp_path} &&")
+
+
 def test_missing(tmp_path):
     assert_error(tmp_path / "nothing.pth", "does not exist")
 
@@ -127,7 +135,7 @@ def test_missing_record(tmp_path):
 def test_compressed_record(tmp_path):
     records = {"a/data.pkl": pickle_of_tensor(), "a/data/0": bytes(16)}
     path = write_zip(tmp_path / "a.pth", records, zipfile.ZIP_DEFLATED)
-    assert_error(path, "compressed")
+    assert "zip -0 -r" in assert_error(path, "compressed")
 
 
 @pytest.mark.parametrize("order", [b"", b"middle"])
