@@ -71,7 +71,9 @@ def test_killed_at_any_moment(undisturbed, seed, kills):
         saved, made = finished_steps(workdir)[-1:], [line["step"] for line in lines(workdir)][-1:]
         if kill % 3 == 2:
             polls = iter(range(rng.randrange(2000)))  # of some milliseconds each
-            process = start(workdir, *LONG, **DOOMED)
+            # However slow the polls are, the run must not end before the last of them.
+            hold = max([*made, 36 * (kill + 1) // kills]) + 4
+            process = start(workdir, *LONG, f"hold={hold}", **DOOMED)
             kill_while(lambda: next(polls, None) is None, process)  # noqa: B023
         elif kill % 2:
             process = start(workdir, *LONG, **DOOMED)
