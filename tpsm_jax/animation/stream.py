@@ -2,7 +2,10 @@
 
 import sys
 import time
+from collections import deque
+from collections.abc import Iterator
 
+import numpy as np
 from tqdm import tqdm
 
 from tpsm_jax.animation.animator import Animator
@@ -44,12 +47,19 @@ def animate_clip(
         )
         print(f"best frame: {best.number}")
         initial = best.keypoints
+    times: deque[float] = deque()
+
+    def read() -> Iterator[np.ndarray]:
+        for seconds, frame in driving.timed():
+            times.append(seconds)  # the result's frames have them too
+            yield frame
+
     first, count = start, 0
-    frames = animator.animate(driving, kp_driving_initial=initial)
+    frames = animator.animate(read(), kp_driving_initial=initial)
     for count, frame in enumerate(tqdm(frames, "animating", driving.frame_count, unit="frame"), 1):
         if count == 1:
             first = time.perf_counter()
-        writer.write(frame)
+        writer.write(frame, times.popleft())
     if driving.frame_count and count < 0.9 * driving.frame_count:
         print(
             f"warning: {driving.path} announces {driving.frame_count} frames and gave {count}: "
