@@ -11,7 +11,7 @@ any other, which is then read from the start.
 
 import dataclasses
 from array import array
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +20,8 @@ import numpy as np
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.container import FAILURES, as_fraction, open_container
 from tpsm_jax.media.rgb_converter import RgbConverter
+
+_REORDERED = 16  # the most frames by which a codec shows one later than it decodes it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +78,10 @@ class FrameIndex:
             return None
         return cls(len(times), start, step, keyframes)
 
+    def number(self, time: int) -> int:
+        """The number of the frame at a time in the video's own unit."""
+        return round((time - self.start) / self.step)
+
     def keyframe(self, number: int) -> int:
         """The last keyframe at or before a frame."""
         return int(self.keyframes[np.searchsorted(self.keyframes, number, "right") - 1])
@@ -119,25 +125,42 @@ def _decode(
     convert: RgbConverter,
 ) -> None:
     """Decodes from a keyframe as far as needed."""
-
-    def number(time: int) -> int:
-        return round((time - index.start) / index.step)
-
     decoder = stream.codec_context
-    decoder.flush_buffers()
-    container.seek(round(index.start + keyframe * index.step), stream=stream)
     missing = set(wanted)
-    for packet in container.demux(stream):
+    for packet in _packets_from(container, stream, index, keyframe):
         # A frame that no other depends on is decoded only if it is wanted itself.
-        is_wanted = packet.pts is not None and number(packet.pts) in wanted
+        is_wanted = packet.pts is not None and index.number(packet.pts) in wanted
         decoder.skip_frame = "DEFAULT" if is_wanted else "NONREF"
         if is_wanted:
-            missing.discard(number(packet.pts))
+            missing.discard(index.number(packet.pts))
         frames = decoder.decode(packet)
         if not missing and packet.size:
             frames += decoder.decode(None)  # drain the decoder
         for frame in frames:
-            if frame.pts is not None and number(frame.pts) in wanted:
-                found[number(frame.pts)] = convert(frame)
+            is_good = frame.pts is not None and not frame.is_corrupt
+            if is_good and index.number(frame.pts) in wanted:
+                found[index.number(frame.pts)] = convert(frame)
         if not missing:
             return
+
+
+def _packets_from(container: Any, stream: Any, index: FrameIndex, keyframe: int) -> Iterator[Any]:
+    """Yields the packets from a keyframe's on."""
+    time = round(index.start + keyframe * index.step)
+    # Formats without a table of keyframes, such as ts, are searched by the time of decoding.
+    for back in (0, _REORDERED):
+        stream.codec_context.flush_buffers()
+        container.seek(round(time - back * index.step), stream=stream)
+        is_there = False
+        for packet in container.demux(stream):
+            is_there = is_there or _is_frame(packet, keyframe, index)
+            if is_there:
+                yield packet
+            elif packet.pts is None or index.number(packet.pts) > keyframe + _REORDERED:
+                break
+        if is_there:
+            return
+
+
+def _is_frame(packet: Any, number: int, index: FrameIndex) -> bool:
+    return packet.is_keyframe and packet.pts is not None and index.number(packet.pts) == number

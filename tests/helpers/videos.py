@@ -19,6 +19,12 @@ def ffmpeg(*arguments: object) -> bytes:
     return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
 
 
+def printed(path: Path) -> str:
+    """What ffmpeg prints about a file."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-i", str(path)]
+    return subprocess.run(command, check=False, stderr=subprocess.PIPE, text=True).stderr
+
+
 def encode(path: Path, *options: str, picture: str = PICTURE, count: int = COUNT) -> Path:
     ffmpeg("-f", "lavfi", "-i", picture, "-frames:v", count, *options, path)
     return path

@@ -44,6 +44,8 @@ FORMATS = {
     "mjpeg": "mjpeg",
 }
 _OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
+# Titles need not be UTF-8. From release 19 on PyAV takes them as they are.
+_TEXT = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
 # What PyAV raises: FFmpeg's errors, and Python's for strings and sizes that it does not take.
 FAILURES = (av.FFmpegError, OSError, ValueError, RuntimeError, MemoryError)
 # Two rates are one if clips of a minute have the same number of frames.
@@ -89,7 +91,7 @@ def open_container(path: Path) -> Iterator[tuple[Any, Any]]:
       InputError: it is no video of a format in `FORMATS`.
     """
     try:
-        container = av.open(str(path.resolve()), options=_OPTIONS, metadata_errors="replace")
+        container = av.open(str(path.resolve()), options=_OPTIONS, **_TEXT)
     except FAILURES as error:
         raise InputError(_refusal(path, error)) from None
     with container:

@@ -1,7 +1,9 @@
 """Decoded frames as upright RGB, converted by FFmpeg's filters as its program does."""
 
+import functools
 import math
-from typing import Any
+import threading
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -9,6 +11,19 @@ import numpy as np
 # The transfer functions PQ and HLG of high dynamic range, by their numbers in ITU-T H.273.
 _HDR = (16, 18)
 _TONE_MAPPED = "out_primaries=bt709:out_transfer=bt709:intent=perceptual"
+
+
+class _Look(NamedTuple):
+    """What filters are made for."""
+
+    width: int
+    height: int
+    pixels: str
+    space: int
+    range: int
+    primaries: int
+    is_hdr: bool
+    matrix: tuple[int, ...] | None
 
 
 class RgbConverter:
@@ -21,7 +36,7 @@ class RgbConverter:
 
     def __init__(self) -> None:
         """Makes its filters when the first frame comes, and again when its format changes."""
-        self._made_for: tuple[Any, ...] = ()
+        self._look: _Look | None = None
         self._graph: Any = None
 
     def __call__(self, frame: Any) -> np.ndarray:
@@ -30,31 +45,38 @@ class RgbConverter:
         Raises:
           av.FFmpegError: swscale cannot convert its format.
         """
-        matrix = _display_matrix(frame)
-        is_hdr = frame.color_trc in _HDR
-        wanted = (
-            *(frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range),
-            *(is_hdr, frame.color_primaries, matrix),
+        look = _Look(
+            *(frame.width, frame.height, frame.format.name),
+            *(int(frame.colorspace), int(frame.color_range), int(frame.color_primaries)),
+            is_hdr=frame.color_trc in _HDR,
+            matrix=_display_matrix(frame),
         )
-        if wanted != self._made_for:
-            self._made_for = ()
-            self._graph = _graph(frame, [*_upright(matrix), *_to_rgb(is_hdr)])
-            self._made_for = wanted
+        if look.is_hdr:
+            lock, graph = _tone_mapper(look, frame.color_trc)
+            with lock:
+                graph.push(frame)
+                return graph.pull().to_ndarray()
+        if look != self._look:
+            self._look = None
+            self._graph = _graph(look)
+            self._look = look
         self._graph.push(frame)
         return self._graph.pull().to_ndarray()
 
 
-def _graph(frame: Any, filters: list[tuple[str, str]]) -> Any:
+# Swscale computes for seconds before the first frame, so all readers of a process share these.
+@functools.lru_cache(maxsize=4)
+def _tone_mapper(look: _Look, transfer: int) -> tuple[threading.Lock, Any]:
+    del transfer  # that of the frames; it only tells tone mappers apart
+    return threading.Lock(), _graph(look)
+
+
+def _graph(look: _Look) -> Any:
     graph = av.filter.Graph()
-    source = {
-        "video_size": f"{frame.width}x{frame.height}",
-        "pix_fmt": frame.format.name,
-        "time_base": "1/1000000",
-        "pixel_aspect": "1/1",
-        "colorspace": str(int(frame.colorspace)),
-        "range": str(int(frame.color_range)),
-    }
-    nodes = [graph.add("buffer", ":".join(f"{name}={value}" for name, value in source.items()))]
+    source = f"video_size={look.width}x{look.height}:pix_fmt={look.pixels}:pixel_aspect=1/1"
+    source += f":time_base=1/1000000:colorspace={look.space}:range={look.range}"
+    nodes = [graph.add("buffer", source)]
+    filters = [*_upright(look.matrix), *_to_rgb(look.is_hdr)]
     nodes += [graph.add(name, options or None) for name, options in filters]
     graph.link_nodes(*nodes, graph.add("buffersink")).configure()
     return graph

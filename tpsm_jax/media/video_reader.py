@@ -40,6 +40,8 @@ PICTURE_SUFFIXES = frozenset(
 # ffmpeg reports these for a stream cut out of a longer one, though all frames are there.
 _HARMLESS = re.compile("mmco: unref short failure|co located POCs unavailable")
 
+_ROUNDED = 0.001  # containers round times to milliseconds
+
 TimedFrames = Iterator[tuple[float, np.ndarray]]
 
 
@@ -191,8 +193,9 @@ def _timed_frames(path: Path, timing: Timing, whole: bool) -> TimedFrames:
                 time = 0.0 if last is None else last + 1 / timing.fps
             if first is None:
                 first = time
-            if timing.is_steady:  # containers round to milliseconds
-                time = first + round((time - first) * timing.fps) / timing.fps
+            steady = first + round((time - first) * timing.fps) / timing.fps
+            if timing.is_steady and abs(time - steady) <= _ROUNDED:
+                time = steady
             last = time
             try:
                 pixels = convert(frame)

@@ -1,5 +1,7 @@
 """Frames decoded from the keyframe before them are those of a reader that begins at the start."""
 
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -128,3 +130,35 @@ def test_what_is_known_of_a_file_is_small(tmp_path: Path) -> None:
     index = FrameIndex.of(encode(tmp_path / "a.mp4", *X264, count=1000))
     assert index is not None
     assert index.keyframes.nbytes < 400
+
+
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from data.video_frames import FrameIndex, read_frames
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+small, large = map(Path, sys.argv[1:])
+read_frames(small, FrameIndex.of(small), [1])
+before = peak()
+index = FrameIndex.of(large)
+frames = read_frames(large, index, [0, index.count - 1])
+print(index.count, peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is in KiB on Linux")
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """Packets of a raw video are its frames: 92 MB here."""
+    raw, picture = ("-c:v", "rawvideo", "-pix_fmt", "yuv420p"), "testsrc2=size=640x480:rate=25"
+    small = encode(tmp_path / "small.avi", *raw, picture=picture, count=5)
+    large = encode(tmp_path / "large.avi", *raw, picture=picture, count=200)
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(small), str(large)], capture_output=True, check=True
+    )
+    count, grown = map(int, done.stdout.split())
+    assert count == 200
+    assert grown < 8  # MiB
