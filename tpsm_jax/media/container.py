@@ -7,6 +7,7 @@ itself: a list of other files, a playlist or an address named like a video is re
 import contextlib
 import dataclasses
 import logging
+import math
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -46,10 +47,14 @@ FORMATS = {
 _OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
 # Titles need not be UTF-8. From release 19 on PyAV takes them as they are.
 _TEXT = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "replace"}
-# What PyAV raises: FFmpeg's errors, and Python's for strings and sizes that it does not take.
-FAILURES = (av.FFmpegError, OSError, ValueError, RuntimeError, MemoryError)
+# What PyAV raises: FFmpeg's errors, and Python's for what it does not take, as of damaged files.
+FAILURES = (
+    *(av.FFmpegError, OSError, ValueError, RuntimeError, MemoryError),
+    *(ArithmeticError, LookupError),
+)
 # Two rates are one if clips of a minute have the same number of frames.
 _SAME_RATE = 2e-4
+_FASTEST = 1000  # frames a second
 # Distance of a frame from its place at a steady rate, in frames; times may be whole milliseconds.
 _UNSTEADY = 0.3
 
@@ -127,17 +132,17 @@ def read_timing(path: Path, container: Any, stream: Any) -> Timing:
       stream: its video.
     """
     mean, base = as_fraction(stream.average_rate), as_fraction(stream.base_rate)
-    if base and (mean is None or abs(mean / base - 1) < _SAME_RATE) and base < 1000:
+    if base and (mean is None or abs(mean / base - 1) < _SAME_RATE) and base < _FASTEST:
         fps = float(base)
         return Timing(fps, True, _declared_count(container, stream, fps))
     unit = as_fraction(stream.time_base) or Fraction(1, 1000)
     times = np.sort(_packet_times(path)) * float(unit)
     span = float(times[-1] - times[0]) if len(times) > 1 else 0.0
-    if span <= 0:
+    fps = (len(times) - 1) / span if span > 0 else math.inf
+    if fps > _FASTEST:  # there is one frame, or times make no sense
         fps = float(mean or base or DEFAULT_FPS)
-        fps = fps if fps < 1000 else DEFAULT_FPS
+        fps = fps if fps <= _FASTEST else DEFAULT_FPS
         return Timing(fps, True, _declared_count(container, stream, fps))
-    fps = (len(times) - 1) / span
     for steady in (base, mean, Fraction(fps).limit_denominator(1001)):
         if steady and is_grid((times - times[0]) * float(steady)):
             return Timing(float(steady), True, len(times))

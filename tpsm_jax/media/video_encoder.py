@@ -43,6 +43,13 @@ class Encoding:
     filters: tuple[tuple[str, str], ...] | None = _YUV420
 
 
+def as_rate(fps: float) -> Fraction:
+    """Frames a second as a fraction of small numbers, of which 24000/1001 is one."""
+    if fps < 1:
+        return 1 / Fraction(1 / fps).limit_denominator(1001)
+    return Fraction(fps).limit_denominator(1001)
+
+
 X264 = Encoding("libx264", {"crf": "18"})
 # With its defaults it would keep a fast accelerator waiting.
 VP9 = Encoding("libvpx-vp9", {"crf": "24", "b": "0", "row-mt": "1", "cpu-used": "4"})
@@ -152,8 +159,7 @@ def shrink_video(path: Path, output: Path, *, width: int, seconds: float) -> Non
         with contextlib.closing(video.timed()) as frames:  # type: ignore[type-var]  # a generator
             for time, frame in itertools.takewhile(lambda timed: timed[0] < seconds, frames):
                 if encoder is None:
-                    rate = Fraction(video.fps).limit_denominator(1001)
-                    encoder = VideoEncoder(output, encoding, rate, *frame.shape[:2])
+                    encoder = VideoEncoder(output, encoding, as_rate(video.fps), *frame.shape[:2])
                 encoder.write(frame, time)
         if encoder is not None:
             encoder.finish()

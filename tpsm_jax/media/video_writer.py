@@ -4,7 +4,6 @@ import os
 import shutil
 import uuid
 import warnings
-from fractions import Fraction
 from pathlib import Path
 from typing import Self
 
@@ -15,7 +14,7 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.media.container import FAILURES
 from tpsm_jax.media.images import to_uint8
 from tpsm_jax.media.sound import CODECS, add_sound
-from tpsm_jax.media.video_encoder import GIF, VP9, X264, VideoEncoder
+from tpsm_jax.media.video_encoder import GIF, VP9, X264, VideoEncoder, as_rate
 from tpsm_jax.media.video_reader import FrameSource
 from tpsm_jax.runtime.atomic_files import replace_folder
 
@@ -126,7 +125,7 @@ class _VideoFile:
     def __init__(self, path: str | Path, fps: float):
         self._path = Path(path).absolute()
         self._suffix = self._path.suffix.lower()
-        self._rate = Fraction(fps).limit_denominator(1001)  # of which 24000/1001 is one
+        self._rate = as_rate(fps)
         self._end = 0.0  # seconds to the end of the last frame
         self._shape: tuple[int, ...] = ()
         self._encoder: VideoEncoder | None = None
