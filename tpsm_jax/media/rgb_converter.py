@@ -73,6 +73,8 @@ def _tone_mapper(look: _Look, transfer: int) -> tuple[threading.Lock, Any]:
 
 def _graph(look: _Look) -> Any:
     graph = av.filter.Graph()
+    if not look.is_hdr:
+        graph.threads = 1  # starting more takes longer than a frame, and readers have their own
     source = f"video_size={look.width}x{look.height}:pix_fmt={look.pixels}:pixel_aspect=1/1"
     source += f":time_base=1/1000000:colorspace={look.space}:range={look.range}"
     nodes = [graph.add("buffer", source)]
