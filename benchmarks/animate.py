@@ -22,7 +22,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-import imageio_ffmpeg
+import av
 import jax.numpy as jnp
 import numpy as np
 
@@ -44,7 +44,7 @@ from benchmarks.common.results import (
 from tpsm_jax.animation.animator import Animator
 from tpsm_jax.checkpoints.converted import load_checkpoint
 from tpsm_jax.cli import ArgumentParser, add_cache_flag, positive, run_script
-from tpsm_jax.media.video_reader import ffmpeg_command, open_video
+from tpsm_jax.media.video_reader import open_video
 from tpsm_jax.media.video_writer import FrameWriter
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 from tpsm_jax.runtime.malloc import keep_freed_memory
@@ -70,7 +70,7 @@ def main() -> None:
         return
     use_compilation_cache(args.compilation_cache)
     keep_freed_memory()
-    print(f"{describe_machine()}, ffmpeg {imageio_ffmpeg.get_ffmpeg_version()}")
+    print(f"{describe_machine()}, FFmpeg {av.ffmpeg_version_info}")
     rows = time_frames(args)
     print_speed(rows)
     runs = [] if args.frames_only else measure_processes(args)
@@ -205,14 +205,25 @@ def measure_processes(args: argparse.Namespace) -> list[dict[str, Any]]:
         plan |= {f"a clip of {count}": count for count in args.memory_frames}
         for name, count in plan.items():
             clip = Path(folder) / f"{count}.mp4"
-            source = f"testsrc=size=320x256:rate=25:duration={count / 25}"
-            command = [*ffmpeg_command(), "-loglevel", "error", "-f", "lavfi", "-i", source]
-            subprocess.run([*command, str(clip)], check=True)
+            write_clip(clip, count)
             command = [sys.executable, "-m", "benchmarks.animate", "--checkpoint", args.checkpoint]
             command += ["--child", str(clip), repr(time.time()), f"{folder}/cache"]
             answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
             runs.append({"name": name, **json.loads(answer)})
     return runs
+
+
+def write_clip(path: Path, count: int) -> None:
+    """Writes a video of 320 x 256 pixels in which colored waves move."""
+    y, x = np.mgrid[:256, :320]
+    with FrameWriter(path, fps=25) as writer:
+        for number in range(count):
+            waves = [
+                np.sin((x + 3 * number) / 17),
+                np.cos((y - 2 * number) / 23),
+                np.sin(x * y / 9e3),
+            ]
+            writer.write(np.stack(waves, axis=-1) / 2 + 0.5)
 
 
 def animate_clip(args: argparse.Namespace) -> None:

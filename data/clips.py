@@ -174,11 +174,11 @@ class FolderClip(Clip):
 
 
 class VideoClip(Clip):
-    """A video or gif. `pair` decodes only the frames of a plain video that its two depend on.
+    """A video or animated picture. `pair` decodes what its two frames of a plain video depend on.
 
-    Gifs, and videos that are damaged, rotated or of variable rate (see `data.video_frames`), are
-    decoded by Pillow or ffmpeg from the start to the later frame. Their number of frames is known
-    only after a full pass, so the first pair takes two passes. Of a truncated file, `pair` uses
+    Animated pictures, and videos that are damaged or of variable rate (see `data.video_frames`),
+    are decoded from the start to the later frame. Their number of frames is known only after a
+    full pass, so the first pair takes two passes. Of a truncated file, `pair` uses
     the part that can be read; `frames`, which metrics are computed from, raises an error. What is
     learned about a file is kept, a few hundred bytes.
     """
@@ -201,8 +201,7 @@ class VideoClip(Clip):
 
     def pair(self, first: float, second: float) -> Frames:
         if not self._index_is_read:
-            is_gif = self.path.suffix.lower() == ".gif"
-            self._index = None if is_gif else FrameIndex.of(self.path)
+            self._index = FrameIndex.of(self.path)
             self._index_is_read = True
         if self._index is not None:
             earlier, later = ordered(first, second, self._index.count)

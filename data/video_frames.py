@@ -1,38 +1,27 @@
-"""Single frames out of a video, decoded in this process from the keyframe before them.
+"""Single frames out of a video, decoded from the keyframe before them.
 
-`tpsm_jax.media.video_reader` starts an ffmpeg process that decodes and converts every frame from
-the start. For two frames of a clip, most of that work is wasted. Here the file's packets are read
-once, undecoded, to find each frame. Then only the frames that a wanted one may depend on are
-decoded, and only the wanted ones are converted to RGB. The pixels are the same.
+`tpsm_jax.media.video_reader` decodes and converts every frame from the start. For two frames of a
+clip, most of that work is wasted. Here the file's packets are read once, undecoded, to find each
+frame. Then only the frames that a wanted one may depend on are decoded, and only the wanted ones
+are converted to RGB. Number, order and pixels are those of `open_video`.
 
-This works for a plain video: constant frame rate, upright, not interlaced, 8 bits or color at full
-resolution, nothing missing. Functions here return None for any other, and ffmpeg reads it.
+This works for a plain video: constant frame rate, nothing missing. Functions here return None for
+any other, which is then read from the start.
 """
 
 import dataclasses
-import functools
-from collections.abc import Collection
+from array import array
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.media.container import FAILURES, as_fraction, open_container
+from tpsm_jax.media.rgb_converter import RgbConverter
 
-
-@functools.cache
-def import_av() -> ModuleType:
-    """Imports PyAV, the libraries of ffmpeg.
-
-    Raises:
-      InputError: it is not installed.
-    """
-    try:
-        import av
-    except ImportError as error:
-        raise InputError(f"reading videos takes PyAV ({error}): pip install -e '.[data]'") from None
-    return av
+_REORDERED = 16  # the most frames by which a codec shows one later than it decodes it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,35 +49,38 @@ class FrameIndex:
 
         Returns:
           The index, or None if the file is no plain video.
-
-        Raises:
-          InputError: PyAV is not installed.
         """
-        av = import_av()
+        times, is_key = array("q"), array("b")  # 9 bytes a frame, and no packet's data
         try:
-            with av.open(str(path.resolve())) as container:
-                stream = _first_video(container)
-                if stream is None or not stream.guessed_rate:
+            with open_container(path) as (container, stream):
+                rate, unit = as_fraction(stream.guessed_rate), as_fraction(stream.time_base)
+                if not rate or not unit:
                     return None
-                step = float(1 / (stream.guessed_rate * stream.time_base))
-                # The last packet is empty; it ends the decoder.
-                packets = [packet for packet in container.demux(stream) if packet.size]
-        except (av.FFmpegError, OSError, ValueError):
+                step = float(1 / (rate * unit))
+                for packet in container.demux(stream):
+                    if not packet.size:  # the last packet is empty; it ends the decoder
+                        continue
+                    if packet.pts is None or packet.is_corrupt or packet.is_discard:
+                        return None
+                    times.append(packet.pts)
+                    is_key.append(packet.is_keyframe)
+        except (InputError, *FAILURES):
             return None
-        if not packets or any(
-            packet.pts is None or packet.is_corrupt or packet.is_discard for packet in packets
-        ):
+        if not times:
             return None
-        times = np.array([packet.pts for packet in packets])
-        start = int(times.min())
-        numbers = np.rint((times - start) / step).astype(np.int32)
-        # ffmpeg keeps a constant rate: it would repeat and drop frames of any other video.
-        if not np.array_equal(np.sort(numbers), np.arange(len(packets))):
+        start = min(times)
+        numbers = np.rint((np.array(times) - start) / step).astype(np.int32)
+        # Frames at odd times would need all times, and some may have none of their own.
+        if not np.array_equal(np.sort(numbers), np.arange(len(times))):
             return None
-        keyframes = np.sort(numbers[[packet.is_keyframe for packet in packets]])
+        keyframes = np.sort(numbers[np.array(is_key, bool)])
         if len(keyframes) == 0 or keyframes[0] != 0:
             return None
-        return cls(len(packets), start, step, keyframes)
+        return cls(len(times), start, step, keyframes)
+
+    def number(self, time: int) -> int:
+        """The number of the frame at a time in the video's own unit."""
+        return round((time - self.start) / self.step)
 
     def keyframe(self, number: int) -> int:
         """The last keyframe at or before a frame."""
@@ -108,25 +100,17 @@ def read_frames(
     Returns:
       The frame of each number, [H, W, 3] uint8; None if one of them cannot be decoded, because the
       file is damaged there or the video is not plain.
-
-    Raises:
-      InputError: PyAV is not installed.
     """
-    av = import_av()
     by_keyframe: dict[int, set[int]] = {}
     for number in numbers:
         by_keyframe.setdefault(index.keyframe(number), set()).add(number)
     found: dict[int, np.ndarray] = {}
+    convert = RgbConverter()
     try:
-        with av.open(str(path.resolve())) as container:
-            stream = _first_video(container)
-            if stream is None:
-                return None
-            stream.codec_context.thread_count = 1  # the reader has threads of its own
+        with open_container(path) as (container, stream):
             for keyframe, wanted in by_keyframe.items():
-                if not _decode(container, stream, index, keyframe, wanted, found):
-                    return None
-    except (av.FFmpegError, OSError, ValueError):
+                _decode(container, stream, index, keyframe, wanted, found, convert)
+    except (InputError, *FAILURES):
         return None
     return found if len(found) == len(set(numbers)) else None
 
@@ -138,41 +122,45 @@ def _decode(
     keyframe: int,
     wanted: set[int],
     found: dict[int, np.ndarray],
-) -> bool:
-    """Decodes from a keyframe as far as needed; False if ffmpeg would yield other pixels."""
-
-    def number(time: int) -> int:
-        return round((time - index.start) / index.step)
-
+    convert: RgbConverter,
+) -> None:
+    """Decodes from a keyframe as far as needed."""
     decoder = stream.codec_context
-    decoder.flush_buffers()
-    container.seek(round(index.start + keyframe * index.step), stream=stream)
     missing = set(wanted)
-    for packet in container.demux(stream):
+    for packet in _packets_from(container, stream, index, keyframe):
         # A frame that no other depends on is decoded only if it is wanted itself.
-        is_wanted = packet.pts is not None and number(packet.pts) in wanted
+        is_wanted = packet.pts is not None and index.number(packet.pts) in wanted
         decoder.skip_frame = "DEFAULT" if is_wanted else "NONREF"
         if is_wanted:
-            missing.discard(number(packet.pts))
+            missing.discard(index.number(packet.pts))
         frames = decoder.decode(packet)
         if not missing and packet.size:
             frames += decoder.decode(None)  # drain the decoder
         for frame in frames:
-            if frame.pts is not None and number(frame.pts) in wanted:
-                if frame.rotation or frame.interlaced_frame or _is_deep(frame.format):
-                    return False
-                found[number(frame.pts)] = frame.to_ndarray(format="rgb24")
+            is_good = frame.pts is not None and not frame.is_corrupt
+            if is_good and index.number(frame.pts) in wanted:
+                found[index.number(frame.pts)] = convert(frame)
         if not missing:
-            return True
-    return True
+            return
 
 
-def _is_deep(pixels: Any) -> bool:
-    """Whether a format has over 8 bits and subsampled color, which ffmpeg rounds differently."""
-    return pixels.chroma_width(2) < 2 and any(part.bits > 8 for part in pixels.components)
+def _packets_from(container: Any, stream: Any, index: FrameIndex, keyframe: int) -> Iterator[Any]:
+    """Yields the packets from a keyframe's on."""
+    time = round(index.start + keyframe * index.step)
+    # Formats without a table of keyframes, such as ts, are searched by the time of decoding.
+    for back in (0, _REORDERED):
+        stream.codec_context.flush_buffers()
+        container.seek(round(time - back * index.step), stream=stream)
+        is_there = False
+        for packet in container.demux(stream):
+            is_there = is_there or _is_frame(packet, keyframe, index)
+            if is_there:
+                yield packet
+            elif packet.pts is None or index.number(packet.pts) > keyframe + _REORDERED:
+                break
+        if is_there:
+            return
 
 
-def _first_video(container: Any) -> Any:
-    # Like ffmpeg's 0:V:0, which skips the cover picture of a sound file.
-    cover = import_av().stream.Disposition.attached_pic
-    return next((s for s in container.streams.video if not s.disposition & cover), None)
+def _is_frame(packet: Any, number: int, index: FrameIndex) -> bool:
+    return packet.is_keyframe and packet.pts is not None and index.number(packet.pts) == number

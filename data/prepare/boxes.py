@@ -55,8 +55,11 @@ class Box:
     width: int
     height: int
 
-    def holds(self, index: int, fps: float) -> bool:
-        """Whether frame `index` of a video of `fps` frames per second is in the clip."""
+    def holds(self, index: float, fps: float) -> bool:
+        """Whether frame `index` of a video of `fps` frames per second is in the clip.
+
+        Where frames come at odd times, it is a frame's place at the mean rate, not its number.
+        """
         return self.start * fps <= index * self.fps < self.end * fps
 
     def crop(self, frame: np.ndarray) -> np.ndarray:
@@ -118,7 +121,8 @@ def frames_within(video: FrameSource, boxes: Sequence[Box]) -> Iterator[tuple[in
       of the same repository.
     """
     last = max(box.end * video.fps / box.fps for box in boxes)
-    for index, frame in enumerate(video):
+    for time, frame in video.timed():
+        index = round(time * video.fps, 4)
         if index >= last:
             return
         for number, box in enumerate(boxes):

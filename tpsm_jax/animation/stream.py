@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -50,14 +51,21 @@ def animate_clip(
         )
         print(f"best frame: {best.number}")
         initial = best.keypoints
+    times: deque[float] = deque()
+
+    def read() -> Iterator[np.ndarray]:
+        for seconds, frame in driving.timed():
+            times.append(seconds)  # the result's frames have them too
+            yield frame
+
     first, count = start, 0
     shapes = {} if source_shape is None else {"the source": source_shape}
-    watched = _warn_if_squeezed(driving, shapes, animator.size)
+    watched = _warn_if_squeezed(read(), shapes, animator.size)
     frames = animator.animate(watched, kp_driving_initial=initial)
     for count, frame in enumerate(tqdm(frames, "animating", driving.frame_count, unit="frame"), 1):
         if count == 1:
             first = time.perf_counter()
-        writer.write(frame)
+        writer.write(frame, times.popleft())
     if driving.frame_count and count < 0.9 * driving.frame_count:
         print(
             f"warning: {driving.path} announces {driving.frame_count} frames and gave {count}: "

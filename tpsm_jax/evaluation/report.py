@@ -5,7 +5,6 @@ import contextlib
 import html
 import io
 import math
-import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -16,14 +15,13 @@ import numpy as np
 from PIL import Image
 
 from tpsm_jax.checkpoints.converted import Checkpoint
-from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clip_frames import EvaluationClip, checked_frames
 from tpsm_jax.evaluation.measures import MEASURES
 from tpsm_jax.evaluation.output import DIFFERENCE_GAIN, REPORT, SHEETS, VIDEO, clip_file
 from tpsm_jax.evaluation.plots import COLORS, STATIC_COLOR, distribution
 from tpsm_jax.evaluation.reconstruction import Reconstructor
 from tpsm_jax.evaluation.summary import STATIC, Table, format_number, make_table
-from tpsm_jax.media.video_reader import ffmpeg_command
+from tpsm_jax.media.video_encoder import shrink_video
 from tpsm_jax.media.visualize import animation_sheet
 from tpsm_jax.runtime.atomic_files import replace_bytes, replace_text
 
@@ -180,16 +178,7 @@ def _small_video(path: Path) -> bytes:
     """The video's first seconds, at the size of a page."""
     with tempfile.TemporaryDirectory() as folder:
         small = Path(folder) / "small.mp4"
-        command = [*ffmpeg_command(), "-loglevel", "error", "-i", str(path.resolve())]
-        command += ["-t", str(_VIDEO_SECONDS), "-vf", f"scale='min({_VIDEO_WIDTH},iw)':-2"]
-        command += ["-c:v", "libx264", "-crf", "27", "-preset", "slow", "-pix_fmt", "yuv420p"]
-        command += ["-movflags", "+faststart", str(small)]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        if done.returncode:
-            lines = done.stderr.decode(errors="replace").strip().splitlines()
-            raise InputError(
-                f"ffmpeg cannot make {path} smaller for the page: {lines[-1] if lines else '?'}"
-            )
+        shrink_video(path, small, width=_VIDEO_WIDTH, seconds=_VIDEO_SECONDS)
         return small.read_bytes()
 
 

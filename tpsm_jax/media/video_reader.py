@@ -1,45 +1,62 @@
-"""Driving clips as streams of frames: video files, animated pictures, folders of pictures."""
+"""Driving clips as streams of frames: video files, animated pictures, folders of pictures.
+
+The frames of a clip are those that it stores, each once, in the order in which they are shown. The
+rate of a clip whose frames come at odd times is their mean rate, and `FrameSource.timed` gives
+each frame's own time. `data.video_frames` picks single frames out of the same sequence.
+"""
 
 import dataclasses
 import re
-import subprocess
-import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
+from itertools import accumulate
 from pathlib import Path
-from typing import IO
+from typing import Any
 
-import imageio_ffmpeg
+import av
 import numpy as np
-from PIL import Image, ImageSequence
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.media.images import UNREADABLE, rgb_array
+from tpsm_jax.media import animated_pictures
+from tpsm_jax.media.container import DEFAULT_FPS as DEFAULT_FPS
+from tpsm_jax.media.container import (
+    FAILURES,
+    Timing,
+    audio_codec,
+    open_container,
+    read_timing,
+)
 from tpsm_jax.media.picture_folder import PICTURE_SUFFIXES as PICTURE_SUFFIXES
 from tpsm_jax.media.picture_folder import picture_files, read_pictures
 from tpsm_jax.media.rgb import Color
+from tpsm_jax.media.rgb_converter import RgbConverter
 
-DEFAULT_FPS = 25.0  # for clips without their own, as ffmpeg assumes
-VIDEO_SUFFIXES = frozenset((".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm"))
-_ANIMATED_PICTURES = frozenset((".apng", ".gif", ".png", ".webp"))
-# ffmpeg prints only two digits of these.
-_NTSC = {23.98: 24000 / 1001, 29.97: 30000 / 1001, 59.94: 60000 / 1001}
+# By these names clips are found in folders. A file is read by its content, whatever its name.
+VIDEO_SUFFIXES = frozenset(
+    (".3g2", ".3gp", ".apng", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov")
+    + (".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".webp", ".wmv")
+)
 # ffmpeg reports these for a stream cut out of a longer one, though all frames are there.
-_HARMLESS = re.compile("mmco: unref short failure|Last message repeated")
+_HARMLESS = re.compile("mmco: unref short failure|co located POCs unavailable")
+
+_ROUNDED = 0.001  # containers round times to milliseconds
+
+TimedFrames = Iterator[tuple[float, np.ndarray]]
 
 
 @dataclasses.dataclass(frozen=True)
 class FrameSource:
     """A clip that can be read again and again, one frame in memory at a time.
 
-    Iterating opens it again and yields [H, W, 3] uint8 frames; closing the iterator early ends
-    whatever was reading.
+    Iterating opens it again and yields [H, W, 3] uint8 frames; closing the iterator early closes
+    the file.
 
     Attributes:
       path: the file or folder.
-      fps: frames a second.
+      fps: frames a second; the mean rate of a clip whose frames come at odd times.
       frame_count: an estimate for progress bars (exact for folders and gifs), or None.
       audio_codec: ffmpeg's name of the first sound track's codec, or None without sound.
+      start: the first frame's time on the clock of the file's sound, in seconds.
     """
 
     path: Path
@@ -47,9 +64,22 @@ class FrameSource:
     frame_count: int | None
     audio_codec: str | None
     _read: Callable[[], Iterator[np.ndarray]]
+    start: float = 0.0
+    _read_timed: Callable[[], TimedFrames] | None = None
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self._read()
+
+    def timed(self) -> TimedFrames:
+        """Reads the frames with their times.
+
+        Yields:
+          Seconds since the first frame, rising, and the frame [H, W, 3] uint8.
+        """
+        if self._read_timed is not None:
+            yield from self._read_timed()
+        else:
+            yield from ((number / self.fps, frame) for number, frame in enumerate(self))
 
 
 def open_video(
@@ -62,16 +92,18 @@ def open_video(
     """Opens a driving clip and makes sure that it has a frame.
 
     Args:
-      path: a video that ffmpeg reads, an animated picture (gif, webp, png), or a folder of
-        pictures, which are read in the order of the numbers in their names (9.png before
-        10.png); hidden files and those with another suffix are skipped.
+      path: a video of a format in `container.FORMATS`, an animated picture (gif, webp, png, avif),
+        or a folder of pictures, which are read in the order of the numbers in their names (9.png
+        before 10.png). A file is read by its content, whatever its name.
       fps: frames a second of a folder, 25 by default. Every other clip has its own.
       whole: whether a damaged clip is an error, when it is opened or when its damage is reached.
-        Otherwise ffmpeg conceals what it can, and everything after a break is left out.
-      alpha_background: the color under transparent pictures of a folder, see `read_image`.
+        Otherwise ffmpeg conceals what it can, and frames that cannot be decoded are left out. No
+        damage is what a clip cut out of a longer one lacks before its first keyframe.
+      alpha_background: the color under transparent pictures, see `read_image`.
 
     Returns:
-      The clip. A video's pixels are those of imageio's reader, which the reference uses.
+      The clip. A video's pixels are those of imageio's reader, which the reference uses; see
+      `RgbConverter` for rotations and for high dynamic range.
 
     Raises:
       InputError: nothing is there, it has no frame, it cannot be decoded, or `fps` is given for
@@ -87,13 +119,9 @@ def open_video(
         raise InputError(f"there is no video, gif or folder of frames {path}")
     if fps is not None:
         raise InputError(f"{path} has its own frame rate: --fps is for a folder of frames")
-    is_picture = path.suffix.lower() in _ANIMATED_PICTURES
-    open_it = _open_animated_picture if is_picture else _open_with_ffmpeg
-    source = open_it(path, whole)
-    with closing(source._read()) as frames:  # type: ignore[type-var]  # a generator
-        if next(frames, None) is None:
-            raise InputError(f"{path} has no frame that can be decoded")
-    return source
+    if animated_pictures.is_picture(path):
+        return _open_animated_picture(path, whole, alpha_background)
+    return _open_file(path, whole)
 
 
 def without_suffix(name: str, more: Collection[str] = ()) -> str:
@@ -119,102 +147,113 @@ def _open_folder(folder: Path, fps: float, alpha_background: Color | None) -> Fr
     return FrameSource(folder, fps, len(files), None, read)
 
 
-def _open_animated_picture(path: Path, whole: bool) -> FrameSource:
-    milliseconds, count = 0.0, 0
-    try:
-        with Image.open(path) as image:
-            for frame in ImageSequence.Iterator(image):
-                frame.load()  # Pillow knows a frame's duration only once it is decoded
-                # A duration of zero means "as you like"; browsers take a tenth of a second.
-                milliseconds += frame.info.get("duration") or 100
-                count += 1
-    except UNREADABLE as error:
-        if whole or not count:
-            raise InputError(f"cannot read frame {count} of {path}: {error}") from None
+def _open_animated_picture(path: Path, whole: bool, alpha_background: Color | None) -> FrameSource:
+    durations = animated_pictures.read_durations(path, whole)
+    count = len(durations)  # everything after a break in the file is left out
+    times = [milliseconds / 1000 for milliseconds in accumulate(durations, initial=0)]
 
     def read() -> Iterator[np.ndarray]:
-        with Image.open(path) as image:
-            for index in range(count):  # everything after a break in the file is left out
-                image.seek(index)
-                yield rgb_array(image)
+        return animated_pictures.read_frames(path, count, alpha_background)
 
-    return FrameSource(path, 1000 * count / milliseconds, count, None, read)
-
-
-def _open_with_ffmpeg(path: Path, whole: bool) -> FrameSource:
-    # Without an output ffmpeg only prints what it found, and an error that it has nothing to do.
-    command = [*ffmpeg_command(), "-i", str(path.resolve())]
-    found = subprocess.run(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, check=False)
-    text = found.stderr.decode(errors="replace")
-    # The cover of a sound file is announced as a video too.
-    video = re.search(r"Stream #.*: Video: (?!.*\(attached pic\))(.*)", text)
-    if video is None:
-        raise InputError(f"{path} is no video that ffmpeg can read")
-    rate = re.search(r" (\d+\.?\d*) fps", video.group(1))
-    fps = float(rate.group(1)) if rate and float(rate.group(1)) > 0 else DEFAULT_FPS
-    fps = _NTSC.get(fps, fps)
-    # Clips of phones and screens have frames at odd times. At their base rate, which ffmpeg would
-    # take, there would be more frames than the mean rate plays in the clip's time.
-    base = re.search(r" (\d+\.?\d*k?) tbr", video.group(1))
-    is_steady = not (rate and base) or base.group(1) == rate.group(1)
-    audio = re.search(r"Stream #.*: Audio: (\w+)", text)
-    length = re.search(r"Duration: (\d+):(\d+):(\d+\.\d+)", text)
-    count = None
-    if length:
-        hours, minutes, seconds = map(float, length.groups())
-        count = round((3600 * hours + 60 * minutes + seconds) * fps)
-
-    return FrameSource(
-        path,
-        fps,
-        count,
-        audio.group(1) if audio else None,
-        lambda: _ffmpeg_frames(path, None if is_steady else fps, whole),
-    )
+    source = FrameSource(path, 1000 * count / sum(durations), count, None, read)
+    with closing(read()) as frames:  # type: ignore[type-var]  # a generator
+        next(frames)
+    if len(set(durations)) == 1:
+        return source
+    return dataclasses.replace(source, _read_timed=lambda: zip(times, read(), strict=False))
 
 
-def ffmpeg_command() -> list[str]:
-    """The ffmpeg that imageio-ffmpeg brings, never asking and never reading the terminal."""
-    return [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-nostdin", "-y"]
+def _open_file(path: Path, whole: bool) -> FrameSource:
+    with open_container(path) as (container, stream):
+        sound = audio_codec(container)
+        timing = read_timing(path, container, stream)
+
+    def read_timed() -> TimedFrames:
+        with closing(_timed_frames(path, timing, whole)) as frames:  # type: ignore[type-var]
+            first, frame = next(frames, (0.0, None))
+            if frame is not None:
+                yield 0.0, frame
+            yield from ((time - first, frame) for time, frame in frames)
+
+    def read() -> Iterator[np.ndarray]:
+        with closing(_timed_frames(path, timing, whole)) as frames:  # type: ignore[type-var]
+            yield from (frame for _, frame in frames)
+
+    with closing(_timed_frames(path, timing, whole)) as frames:  # type: ignore[type-var]
+        start = next((time for time, _ in frames), None)
+    if start is None:
+        raise InputError(f"{path} has no frame that can be decoded")
+    return FrameSource(path, timing.fps, timing.count, sound, read, start, read_timed)
 
 
-def _ffmpeg_frames(path: Path, fps: float | None, whole: bool) -> Iterator[np.ndarray]:
-    # imageio_ffmpeg.read_frames would fork a process that already runs JAX's threads, against
-    # which JAX warns. PPM pictures carry their size, so rotated clips need no special care.
-    command = [*ffmpeg_command(), "-loglevel", "error", *(["-xerror"] if whole else [])]
-    command += ["-i", str(path.resolve())]
-    command += [] if fps is None else ["-r", repr(fps)]
-    command += ["-map", "0:V:0", "-pix_fmt", "rgb24", "-c:v", "ppm", "-f", "image2pipe", "-"]
-    with tempfile.TemporaryFile() as complaints:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=complaints,
-            start_new_session=True,  # Ctrl-C in a terminal is for us, not for ffmpeg
-        )
-        assert process.stdout is not None
-        count = 0
-        try:
-            while process.stdout.readline() == b"P6\n":
-                width, height = map(int, process.stdout.readline().split())
-                process.stdout.readline()  # the largest value, 255
-                data = process.stdout.read(width * height * 3)
-                if len(data) < width * height * 3:
-                    break
-                yield np.frombuffer(data, np.uint8).reshape(height, width, 3)
-                count += 1
-            if whole and (damage := _damage(process.wait(), complaints)):
-                raise InputError(f"{path} is damaged after {count} frames: {damage}")
-        finally:
-            process.kill()
-            process.stdout.close()
-            process.wait()
+def _timed_frames(path: Path, timing: Timing, whole: bool) -> TimedFrames:
+    """Yields the seconds of each frame on the clock of the file, and the frame."""
+    convert, first, last = RgbConverter(), None, None
+    with closing(_decoded(path, whole)) as frames:  # type: ignore[type-var]
+        for frame in frames:
+            time = frame.time  # None in files that store no times
+            if time is None:
+                time = 0.0 if last is None else last + 1 / timing.fps
+            if first is None:
+                first = time
+            steady = first + round((time - first) * timing.fps) / timing.fps
+            if timing.is_steady and abs(time - steady) <= _ROUNDED:
+                time = steady
+            last = time
+            try:
+                pixels = convert(frame)
+            except FAILURES as error:
+                raise InputError(
+                    f"{path} has a frame that ffmpeg cannot convert: {error}"
+                ) from None
+            yield time, pixels
 
 
-def _damage(code: int, complaints: IO[bytes]) -> str:
-    """The first error that ffmpeg printed, or ""; its exit code is 0 for a file that ends early."""
-    complaints.seek(0)
-    lines = complaints.read().decode(errors="replace").splitlines()
-    bad = [line for line in lines if not _HARMLESS.search(line)]
-    return bad[0] if bad else f"ffmpeg ended with code {code}" if code else ""
+def _decoded(path: Path, whole: bool) -> Iterator[Any]:
+    """Yields PyAV's frames in the order in which they are shown."""
+    count = 0
+    cut: int | None = None  # the first keyframe's time; what comes before hangs on lost frames
+    with open_container(path) as (container, stream):
+        packets: Iterator[Any] | None = iter(container.demux(stream))
+        while packets is not None:
+            damage, packet, frames = "", None, []
+            with av.logging.Capture() as messages:
+                try:
+                    packet = next(packets, None)
+                    if packet is not None:
+                        frames = stream.codec_context.decode(packet)
+                except FAILURES as error:
+                    damage = str(error)
+                    if packet is None:  # the file cannot be read any further
+                        frames = _drained(stream.codec_context)
+            if packet is None:
+                packets = None
+            elif packet.size and cut is None and packet.is_keyframe:
+                cut = packet.pts if packet.pts is not None else -(2**63)
+            if whole:
+                is_lead = cut is None or (
+                    packet is not None and packet.pts is not None and packet.pts < cut
+                )
+                damage = _first_damage(messages) or damage or _corruption(packet, frames)
+                if damage and not is_lead:
+                    raise InputError(f"{path} is damaged after {count} frames: {damage}")
+            yield from frames
+            count += len(frames)
+
+
+def _drained(decoder: Any) -> list[Any]:
+    try:
+        return decoder.decode(None)
+    except FAILURES:
+        return []
+
+
+def _first_damage(messages: list[tuple[int, str, str]]) -> str:
+    texts = [" ".join(text.split()) for level, _, text in messages if level <= av.logging.ERROR]
+    return next((text for text in texts if not _HARMLESS.search(text)), "")
+
+
+def _corruption(packet: Any, frames: list[Any]) -> str:
+    if packet is not None and packet.is_corrupt:
+        return "a packet is incomplete"
+    return "a frame is corrupt" if any(frame.is_corrupt for frame in frames) else ""

@@ -1,10 +1,7 @@
 """Frames out: a video file or numbered pictures, complete or not there at all."""
 
-import contextlib
 import os
 import shutil
-import subprocess
-import tempfile
 import uuid
 import warnings
 from pathlib import Path
@@ -14,27 +11,15 @@ import numpy as np
 from PIL import Image
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.media.container import FAILURES
 from tpsm_jax.media.images import to_uint8
-from tpsm_jax.media.video_reader import FrameSource, ffmpeg_command
+from tpsm_jax.media.sound import CODECS, add_sound
+from tpsm_jax.media.video_encoder import GIF, VP9, X264, VideoEncoder, as_rate
+from tpsm_jax.media.video_reader import FrameSource
 from tpsm_jax.runtime.atomic_files import replace_folder
 
-# Chroma at half the size needs even sides: a black row or column where there is an odd one.
-_YUV420 = ["-pix_fmt", "yuv420p", "-vf", "pad=ceil(iw/2)*2:ceil(ih/2)*2"]
-_X264 = ["-c:v", "libx264", "-crf", "18", *_YUV420, "-movflags", "+faststart"]
-_VP9 = ["-c:v", "libvpx-vp9", "-crf", "24", "-b:v", "0", *_YUV420]
-_VP9 += ["-row-mt", "1", "-cpu-used", "4"]  # otherwise it keeps a fast accelerator waiting
-# One palette a frame: one for all frames would need the whole clip first.
-_GIF = ["-vf", "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1"]
+_ENCODINGS = {".mp4": X264, ".mov": X264, ".mkv": X264, ".webm": VP9, ".gif": GIF}
 _DIGITS = 4  # of the names of PNG frames, unless there are more of them
-_GIF_FPS = 50.0  # viewers show delays below 20 ms as 100 ms
-_ENCODERS = {".mp4": _X264, ".mov": _X264, ".mkv": _X264, ".webm": _VP9, ".gif": _GIF}
-# Sound of these codecs is copied as it is; other sound is made into the first of them.
-_AUDIO = {
-    ".mp4": ("aac", "mp3", "ac3"),
-    ".mov": ("aac", "mp3", "ac3"),
-    ".mkv": ("aac", "mp3", "ac3", "opus", "vorbis", "flac"),
-    ".webm": ("opus", "vorbis"),
-}
 
 
 class FrameWriter:
@@ -43,7 +28,7 @@ class FrameWriter:
     A context manager: if its block ends with an exception (an interrupt is one), the written
     frames are removed and an output of an earlier run stays as it was.
 
-    >>> with FrameWriter("result.mp4", fps=25, audio=driving) as writer:
+    >>> with FrameWriter("result.mp4", fps=driving.fps, audio=driving) as writer:
     ...     for frame in animator.animate(driving):
     ...         writer.write(frame)
     """
@@ -57,8 +42,8 @@ class FrameWriter:
             existing folder is replaced if it holds nothing else.
           fps: frames a second of a video; a gif's are rounded to hundredths of a second each, and
             frames are left out beyond 50 a second.
-          audio: the clip whose sound is added, cut to the length of the frames. Gifs and pictures
-            have none.
+          audio: the clip whose sound is added, from its first frame on and cut to the length of
+            the frames. Gifs and pictures have none.
 
         Raises:
           InputError: the suffix is unknown, or nothing can be written there.
@@ -66,14 +51,19 @@ class FrameWriter:
         self._frames = _PictureFolder(path) if str(path).endswith("/") else _VideoFile(path, fps)
         self._audio = audio
 
-    def write(self, frame: np.ndarray) -> None:
-        """Appends a frame [H, W, 3]: uint8, or floats in [0, 1], rounded to nearest.
+    def write(self, frame: np.ndarray, time: float | None = None) -> None:
+        """Appends a frame.
+
+        Args:
+          frame: [H, W, 3] uint8, or floats in [0, 1], rounded to nearest.
+          time: seconds since the first frame, as `FrameSource.timed` gives them; one frame's time
+            after the one before if None. Folders of pictures keep no times.
 
         Raises:
           InputError: the disk is full, or the encoder gave up.
           ValueError: the frames of a video are not all of one shape.
         """
-        self._frames.write(np.ascontiguousarray(to_uint8(frame)))
+        self._frames.write(np.ascontiguousarray(to_uint8(frame)), time)
 
     def __enter__(self) -> Self:
         return self
@@ -114,7 +104,8 @@ class _PictureFolder:
             raise InputError(f"{self._path} holds other files than frames: name another folder")
         self._temporary = _reserve(self._path, "")
 
-    def write(self, frame: np.ndarray) -> None:
+    def write(self, frame: np.ndarray, time: float | None) -> None:
+        del time
         file = self._file(self._count, _DIGITS)
         try:
             Image.fromarray(frame).save(file, compress_level=1)  # lossless at any level; 1 is quick
@@ -143,12 +134,12 @@ class _VideoFile:
     def __init__(self, path: str | Path, fps: float):
         self._path = Path(path).absolute()
         self._suffix = self._path.suffix.lower()
-        self._fps = float(fps)
-        self._count = 0
+        self._rate = as_rate(fps)
+        self._end = 0.0  # seconds to the end of the last frame
         self._shape: tuple[int, ...] = ()
-        self._encoder: subprocess.Popen[bytes] | None = None
-        if self._suffix not in _ENCODERS:
-            known = ", ".join(_ENCODERS)
+        self._encoder: VideoEncoder | None = None
+        if self._suffix not in _ENCODINGS:
+            known = ", ".join(_ENCODINGS)
             raise InputError(
                 f"cannot write {self._path}: end its name in one of {known}, "
                 "or in / for a folder of PNG frames"
@@ -156,85 +147,64 @@ class _VideoFile:
         if self._path.is_dir():
             raise InputError(f"{self._path} is a folder: name a file")
         self._temporary = _reserve(self._path, self._suffix)
-        # A pipe would block ffmpeg once it is full.
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed by discard
 
-    def write(self, frame: np.ndarray) -> None:
-        if self._encoder is None:
-            self._shape = frame.shape
-            self._encoder = self._start(frame.shape[0], frame.shape[1])
-        if frame.shape != self._shape:
+    def write(self, frame: np.ndarray, time: float | None) -> None:
+        if self._shape and frame.shape != self._shape:
             raise ValueError(f"a frame {frame.shape} in a video of {self._shape}")
-        assert self._encoder.stdin is not None
+        self._shape = frame.shape
+        time = self._end if time is None else time
         try:
-            self._encoder.stdin.write(frame.data)
-        except OSError:
-            raise self._failure() from None
-        self._count += 1
-
-    def _start(self, height: int, width: int) -> "subprocess.Popen[bytes]":
-        command = [*ffmpeg_command(), "-loglevel", "error"]
-        command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}"]
-        command += ["-r", repr(self._fps), "-i", "-", *_ENCODERS[self._suffix]]
-        if self._suffix == ".gif":
-            command += ["-r", repr(min(self._fps, _GIF_FPS))]
-        command += [str(self._temporary.resolve())]
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stderr=self._errors,
-            start_new_session=True,  # Ctrl-C in a terminal is for us, not for ffmpeg
-        )
+            if self._encoder is None:
+                encoding = _ENCODINGS[self._suffix]
+                self._encoder = VideoEncoder(
+                    self._temporary, encoding, self._rate, frame.shape[0], frame.shape[1]
+                )
+            self._encoder.write(frame, time)
+        except FAILURES as error:
+            raise self._failure(error) from None
+        self._end = time + float(1 / self._rate)
 
     def finish(self, audio: FrameSource | None) -> None:
-        if self._encoder is None or self._encoder.stdin is None:
+        if self._encoder is None:
             raise InputError(f"there was no frame to write to {self._path}")
         try:
-            self._encoder.stdin.close()
-        except OSError:
-            raise self._failure() from None
-        if self._encoder.wait() != 0:
-            raise self._failure()
-        if audio is not None and audio.audio_codec and self._suffix in _AUDIO:
+            self._encoder.finish()
+        except FAILURES as error:
+            raise self._failure(error) from None
+        if audio is not None and audio.audio_codec and self._suffix in CODECS:
             self._add_audio(audio)
         os.replace(self._temporary, self._path)
 
     def _add_audio(self, audio: FrameSource) -> None:
         """Adds the sound at the end, when the length to cut it to is known."""
-        codecs = _AUDIO[self._suffix]
-        encoders = [{"opus": "libopus"}.get(codecs[0], codecs[0])]
-        if audio.audio_codec in codecs:
-            encoders.insert(0, "copy")
         muxed = _reserve(self._path, self._suffix)
-        command = [*ffmpeg_command(), "-loglevel", "quiet", "-i", str(self._temporary.resolve())]
-        command += ["-t", repr(self._count / self._fps), "-i", str(audio.path.resolve())]
-        command += ["-map", "0:v:0", "-map", "1:a:0", "-c:v", "copy", "-movflags", "+faststart"]
+        ways = [True, False] if audio.audio_codec in CODECS[self._suffix] else [False]
+        reason: object = ""
         try:
-            for encoder in encoders:
-                whole = [*command, "-c:a", encoder, str(muxed.resolve())]
-                done = subprocess.run(
-                    whole, stdin=subprocess.DEVNULL, start_new_session=True, check=False
-                )
-                if done.returncode == 0:
+            for copy in ways:
+                try:
+                    add_sound(
+                        *(self._temporary, audio.path, muxed),
+                        start=audio.start,
+                        seconds=self._end,
+                        copy=copy,
+                    )
                     os.replace(muxed, self._temporary)
                     return
-            message = f"the sound of {audio.path} was left out: ffmpeg cannot read it"
+                except (InputError, *FAILURES) as error:
+                    reason = " ".join(str(error).split())
+            message = f"the sound of {audio.path} was left out: {reason}"
             warnings.warn(message, stacklevel=4)
         finally:
             muxed.unlink(missing_ok=True)
 
-    def _failure(self) -> InputError:
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return InputError(f"ffmpeg could not write {self._path}: {lines[-1] if lines else '?'}")
+    def _failure(self, error: BaseException) -> InputError:
+        reason = getattr(error, "strerror", None) or error
+        return InputError(f"ffmpeg could not write {self._path}: {reason}")
 
     def discard(self) -> None:
-        if self._encoder is not None and self._encoder.stdin is not None:
-            self._encoder.kill()  # does nothing if it has ended
-            with contextlib.suppress(OSError):  # no process is left to read the buffer
-                self._encoder.stdin.close()
-            self._encoder.wait()
-        self._errors.close()
+        if self._encoder is not None:
+            self._encoder.abandon()
         self._temporary.unlink(missing_ok=True)
 
 

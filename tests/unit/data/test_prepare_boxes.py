@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from data.prepare import PreparedClip, encoding, open_prepared
-from data.prepare.boxes import Box, BoxClip, find_boxes
+from data.prepare.boxes import Box, BoxClip, find_boxes, frames_within
 from tests.helpers.clip_files import label, write_video
 from tests.helpers.prepare_files import contents, prepare
 from tpsm_jax.errors import InputError
+from tpsm_jax.media.video_reader import open_video
+from tpsm_jax.media.video_writer import FrameWriter
 
 VOX = "video_id,start,end,bbox,fps,width,height,partition,person_id"
 TAICHI = "video_id,start,end,bbox,fps,width,height,partition"
@@ -163,3 +165,15 @@ def test_a_video_is_decoded_once_for_all_its_clips(
         assert isinstance(encoded, encoding.EncodedClip)
         assert encoded.clip is clip
         assert len(encoded.frames) == len(list(clip.frames())) == 2
+
+
+def test_boxes_of_a_video_with_frames_at_odd_times_are_those_of_the_clock(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    times = [0, 0.1, 0.2, 0.3, 0.4, 2.4, 2.5, 2.6, 2.7, 2.8]
+    with FrameWriter(path, fps=9 / 2.8) as writer:
+        for number, time in enumerate(times):
+            writer.write(np.full((32, 32, 3), 20 * number, np.uint8), time)
+    # Frames 20 to 27 of a rate of 10: the third second, of which 2.4 to 2.6 have frames.
+    box = Box(20, 27, 0, 0, 32, 32, 10.0, 32, 32)
+    found = [frame.mean() for _, frame in frames_within(open_video(path), [box])]
+    assert found == pytest.approx([100, 120, 140], abs=3)

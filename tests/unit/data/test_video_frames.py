@@ -1,28 +1,18 @@
-"""Frames decoded from the keyframe before them are those that ffmpeg decodes from the start."""
+"""Frames decoded from the keyframe before them are those of a reader that begins at the start."""
 
 import subprocess
 import sys
 from itertools import product
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from data.clips import VideoClip
-from data.video_frames import FrameIndex, import_av, read_frames
-from tpsm_jax.errors import InputError
-from tpsm_jax.media.video_reader import ffmpeg_command, open_video
-
-COUNT = 40
-PICTURE = "testsrc2=size=96x64:rate=25,hue=h=n*20"
-# Frames hang on ones before and behind them, and others of them on those.
-X264 = ("-c:v", "libx264", "-bf", "3", "-g", "12", "-pix_fmt", "yuv420p")
-
-
-def encode(path: Path, *options: str, picture: str = PICTURE, count: int = COUNT) -> Path:
-    command = [*ffmpeg_command(), "-loglevel", "error", "-f", "lavfi", "-i", picture]
-    subprocess.run([*command, "-frames:v", f"{count}", *options, str(path)], check=True)
-    return path
+from data.video_frames import FrameIndex, read_frames
+from tests.helpers.videos import COUNT, X264, encode
+from tpsm_jax.media.video_reader import open_video
 
 
 def assert_same_frames(path: Path, frames: list[np.ndarray]) -> None:
@@ -52,6 +42,9 @@ def assert_same_frames(path: Path, frames: list[np.ndarray]) -> None:
         ("a.m4v", ("-c:v", "mpeg4", "-g", "12"), 4),
         ("no_times.avi", ("-c:v", "mpeg4", "-bf", "2", "-g", "12"), 4),
         ("late.mp4", (*X264, "-output_ts_offset", "1.5"), 4),
+        ("deep.mp4", (*X264, "-pix_fmt", "yuv420p10le"), 4),
+        ("deep_422.mp4", (*X264, "-pix_fmt", "yuv422p10le"), 4),
+        ("interlaced.mp4", (*X264, "-flags", "+ildct+ilme"), 4),
     ],
 )  # fmt: skip
 def test_the_frames_of_a_plain_video(
@@ -82,39 +75,12 @@ def test_the_frames_of_a_plain_video(
         ("gap.mp4", ("-vf", "setpts=if(lt(N\\,20)\\,N\\,N+9)/25/TB", "-fps_mode", "vfr")),
     ],
 )  # fmt: skip
-def test_a_video_that_is_not_plain_is_left_to_ffmpeg(
+def test_a_video_that_is_not_plain_is_read_from_the_start(
     tmp_path: Path, name: str, options: tuple[str, ...]
 ) -> None:
     path = encode(tmp_path / name, *X264, *options)
     assert FrameIndex.of(path) is None
     assert_same_frames(path, list(open_video(path)))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "options",
-    [("-pix_fmt", "yuv420p10le"), ("-pix_fmt", "yuv422p10le"), ("-flags", "+ildct+ilme")],
-    ids=["10 bits", "10 bits, 4:2:2", "interlaced"],
-)
-def test_frames_that_are_converted_otherwise_are_left_to_ffmpeg(
-    tmp_path: Path, options: tuple[str, ...]
-) -> None:
-    path = encode(tmp_path / "a.mp4", *X264, *options)
-    index = FrameIndex.of(path)
-    assert index is not None
-    assert read_frames(path, index, [3]) is None
-    assert_same_frames(path, list(open_video(path)))
-
-
-@pytest.mark.slow
-def test_a_turned_video_is_left_to_ffmpeg(tmp_path: Path) -> None:
-    plain = encode(tmp_path / "plain.mp4", *X264)
-    path = tmp_path / "turned.mp4"
-    command = [*ffmpeg_command(), "-loglevel", "error", "-display_rotation", "90", "-i", str(plain)]
-    subprocess.run([*command, "-c", "copy", str(path)], check=True)
-    frames = list(open_video(path))
-    assert frames[0].shape == (96, 64, 3)
-    assert_same_frames(path, frames)
 
 
 @pytest.mark.parametrize("kept", [0.35, 0.8])
@@ -145,7 +111,7 @@ def test_what_is_before_the_keyframe_is_not_looked_at(tmp_path: Path) -> None:
     index = FrameIndex.of(path)
     assert index is not None
     assert list(index.keyframes) == [0, 12, 24, 36]
-    with import_av().open(str(path)) as container:
+    with av.open(str(path)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
     content = bytearray(path.read_bytes())
     for packet in packets[:12]:
@@ -166,7 +132,33 @@ def test_what_is_known_of_a_file_is_small(tmp_path: Path) -> None:
     assert index.keyframes.nbytes < 400
 
 
-def test_without_pyav_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(InputError, match=r"pip install -e '\.\[data\]'"):
-        import_av.__wrapped__()
+MEMORY = """
+import resource, sys
+from pathlib import Path
+from data.video_frames import FrameIndex, read_frames
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+small, large = map(Path, sys.argv[1:])
+read_frames(small, FrameIndex.of(small), [1])
+before = peak()
+index = FrameIndex.of(large)
+frames = read_frames(large, index, [0, index.count - 1])
+print(index.count, peak() - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is in KiB on Linux")
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """Packets of a raw video are its frames: 92 MB here."""
+    raw, picture = ("-c:v", "rawvideo", "-pix_fmt", "yuv420p"), "testsrc2=size=640x480:rate=25"
+    small = encode(tmp_path / "small.avi", *raw, picture=picture, count=5)
+    large = encode(tmp_path / "large.avi", *raw, picture=picture, count=200)
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(small), str(large)], capture_output=True, check=True
+    )
+    count, grown = map(int, done.stdout.split())
+    assert count == 200
+    assert grown < 8  # MiB

@@ -1,30 +1,16 @@
 """Driving clips of every kind, read twice, and what is none."""
 
 import contextlib
-import subprocess
+import os
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers.videos import ffmpeg, make_clip
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.video_reader import open_video
-
-
-def ffmpeg(*arguments):
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", *map(str, arguments)]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
-
-
-def make_clip(path, *, seconds=1.0, rate=30, size="80x48", audio=(), extra=()):
-    """A test picture with a running clock and, if `audio` names a codec, a tone."""
-    inputs = ["-f", "lavfi", "-i", f"testsrc=size={size}:rate={rate}:duration={seconds}"]
-    if audio:
-        inputs += ["-f", "lavfi", "-i", f"sine=frequency=440:duration={seconds}"]
-        extra = ["-c:a", *audio, *extra]
-    ffmpeg(*inputs, "-pix_fmt", "yuv420p", *extra, path)
-    return path
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
@@ -61,13 +47,22 @@ def test_sound_is_noticed(tmp_path):
     assert (clip.audio_codec, len(list(clip))) == ("aac", 30)
 
 
-def test_stopping_early_ends_ffmpeg(tmp_path):
-    clip = open_video(make_clip(tmp_path / "clip.mp4", seconds=20))
-    frames = iter(clip)
-    next(frames)
-    process = frames.gi_frame.f_locals["process"]
-    frames.close()
-    assert process.returncode is not None
+def open_files():
+    links = (f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd"))
+    return {os.readlink(link) for link in links if os.path.lexists(link)}
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs Linux's /proc")
+@pytest.mark.parametrize("whole", [False, True])
+def test_stopping_early_closes_the_file(tmp_path, whole):
+    path = make_clip(tmp_path / "clip.mp4", seconds=20)
+    clip = open_video(path, whole=whole)
+    assert str(path) not in open_files()
+    for frames in (iter(clip), clip.timed()):
+        next(frames)
+        assert str(path) in open_files()
+        frames.close()
+        assert str(path) not in open_files()
 
 
 def moving_square(count=5):

@@ -1,13 +1,13 @@
 """What is written comes back: frames, rate, sound; and nothing is left of what failed."""
 
 import os
+import resource
 
-import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from tests.unit.media.test_video_reader import ffmpeg, make_clip
+from tests.helpers.videos import ffmpeg, make_clip
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.video_reader import open_video
 from tpsm_jax.media.video_writer import FrameWriter
@@ -154,15 +154,22 @@ def test_no_frame_is_no_output(tmp_path, name):
     assert names(tmp_path) == []
 
 
-def test_an_encoder_that_gives_up_is_reported(tmp_path, monkeypatch):
-    exe = tmp_path / "ffmpeg"
-    exe.write_text("#!/bin/sh\necho 'No space left on device' >&2\nexit 1\n")
-    exe.chmod(0o755)
-    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", lambda: str(exe))
+@pytest.mark.parametrize("name", ["out.mp4", "out.webm", "out.gif"])
+def test_a_disk_without_room_is_reported(tmp_path, name):
     (tmp_path / "results").mkdir()
-    with pytest.raises(InputError, match="No space left"):
-        write(tmp_path / "results" / "out.mp4", FRAMES * 50)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        # The system refuses to let a file grow further, as a full disk does.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+        with pytest.raises(InputError, match=rf"could not write .*{name}: File too large"):
+            write(tmp_path / "results" / name, noise(20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert names(tmp_path / "results") == []
+
+
+def noise(count):
+    return np.random.default_rng(0).integers(0, 256, (count, 64, 96, 3), np.uint8)
 
 
 def test_outputs_that_cannot_be_are_reported_before_any_work(tmp_path):

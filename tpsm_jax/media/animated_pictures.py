@@ -1,0 +1,68 @@
+"""Animated pictures (gif, webp, png, avif), and still ones as clips of one frame."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageSequence
+
+from tpsm_jax.errors import InputError
+from tpsm_jax.media.images import UNREADABLE, rgb_array
+from tpsm_jax.media.rgb import Color
+
+# Pillow would take some videos for pictures, such as mpg.
+_FORMATS = ("GIF", "WEBP", "PNG", "AVIF", "JPEG", "BMP", "TIFF", "PPM", "JPEG2000")
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is a picture by its content, animated or not; its name does not count."""
+    try:
+        with Image.open(path, formats=_FORMATS):
+            return True
+    except OSError:
+        return False
+    except UNREADABLE:
+        return True  # a broken one; reading it says what is wrong
+
+
+def read_durations(path: Path, whole: bool) -> list[int]:
+    """Decodes an animated picture to find how long each of its frames is shown.
+
+    Args:
+      path: the file.
+      whole: whether a frame that cannot be read is an error.
+
+    Returns:
+      Milliseconds of each frame that can be read, at least one.
+
+    Raises:
+      InputError: no frame can be read, or one cannot and `whole` is set.
+    """
+    found: list[int] = []
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            for index, frame in enumerate(ImageSequence.Iterator(image)):
+                frame.load()  # Pillow knows a frame's duration only once it is decoded
+                if index >= _first(image):
+                    # A duration of zero means "as you like"; browsers take a tenth of a second.
+                    found.append(frame.info.get("duration") or 100)
+    except UNREADABLE as error:
+        if whole or not found:
+            raise InputError(f"cannot read frame {len(found)} of {path}: {error}") from None
+    return found
+
+
+def read_frames(
+    path: Path, count: int, alpha_background: Color | None = None
+) -> Iterator[np.ndarray]:
+    """Reads the first `count` frames, [H, W, 3] uint8; see `rgb_array` for the background."""
+    with Image.open(path, formats=_FORMATS) as image:
+        for index in range(count):
+            image.seek(_first(image) + index)
+            yield rgb_array(image, alpha_background=alpha_background)
+
+
+def _first(image: Any) -> int:
+    # A png may begin with a picture for viewers that show no animations; it is no frame.
+    return int(bool(getattr(image, "default_image", False)))
