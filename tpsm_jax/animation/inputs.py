@@ -88,7 +88,8 @@ def check_numbers(size: Any, batch_size: Any, output_dtype: Any) -> None:
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= 1
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return is_whole and bool(value >= 1)
 
 
 def pose_without_batch(pose: Any, like: Pose) -> Pose:

@@ -13,19 +13,27 @@ from typing import Any
 import jax
 
 from tpsm_jax.runtime.atomic_files import replace_bytes
+from tpsm_jax.runtime.cache_upkeep import limit_size, remove_damaged_entries
 
 # The folders of this package whose code decides what a kept program computes. Editing another file
 # keeps all programs.
 TRACED = ("animation", "backends", "models", "nn", "ops")
 
 
-def default_cache_folder() -> Path:
-    """A folder of the user's own: under $XDG_CACHE_HOME, or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "tpsm_jax" / "xla"
+def default_cache_folder() -> Path | None:
+    """A folder of the user's own: under $XDG_CACHE_HOME, or ~/.cache; None for one without a home.
+
+    A folder that anybody may write to would not do, for what is kept there is run.
+    """
+    place = os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    return None if place.startswith("~") else Path(place) / "tpsm_jax" / "xla"
 
 
 def use_compilation_cache(folder: str | Path | None = None) -> None:
-    """Lets JAX keep and find compiled programs in a folder.
+    """Lets JAX keep and find compiled programs in a folder, of 4 GiB at most.
+
+    Entries that cannot be read are made again. The folder that JAX is configured with may belong to
+    others, so nothing is removed from it for its size.
 
     Args:
       folder: made if missing; "none" leaves JAX as it is. If None, the folder that JAX is
@@ -44,8 +52,16 @@ def use_compilation_cache(folder: str | Path | None = None) -> None:
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         # Not only what took a second to compile: a run has many small programs.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    folder = folder or configured or default_cache_folder()
+    if folder or not configured:
+        folder = folder or default_cache_folder()
+        if folder is None:
+            return
+        limit_size(Path(folder))
+    else:
+        folder = configured
     jax.config.update("jax_compilation_cache_dir", str(folder))
+    if "://" not in str(folder):
+        remove_damaged_entries(Path(folder))
 
 
 def kept_path(name: str, *key: Any) -> Path | None:
