@@ -61,8 +61,16 @@ def parse_arguments() -> argparse.Namespace:
     add_checkpoint_flags(parser)
     add = parser.add_argument
     add("--source", required=True, help="the picture to animate")
-    add("--driving", required=True, help="video, gif, or folder of frames in the order of names")
-    add("--output", required=True, help=".mp4 .mov .mkv .webm .gif, or a folder/ for PNG frames")
+    add(
+        "--driving",
+        required=True,
+        help="video, gif, picture, or folder of frames in order of names",
+    )
+    add(
+        "--output",
+        required=True,
+        help=".mp4 .mov .mkv .webm .gif, a folder/ for PNG frames, or .png .jpg for one frame",
+    )
     add(
         "--mode",
         choices=MODES,

@@ -31,6 +31,7 @@ _LEAST = {
     "keep_checkpoints": 1,
     "picture_every": 0,
     "skip_nonfinite_steps": 0,
+    "skip_broken": 0,
     "eval_every": 0,
     "eval_clips": 1,
     "eval_frames": 1,

@@ -30,6 +30,7 @@ from tpsm_jax.media.images import resize
 from tpsm_jax.models.interface import AnimationModel, Pose
 from tpsm_jax.models.registry import check_image_size, family_of
 from tpsm_jax.runtime.kept_programs import KeptPrograms
+from tpsm_jax.runtime.memory import check_pictures_fit
 
 
 class BestFrame(NamedTuple):
@@ -82,6 +83,7 @@ class Animator:
         source = as_picture(source, "the source")
         check_image_size(config.model_params, *self.size)
         self.batch_size = batch_size or (1 if jax.default_backend() == "cpu" else 16)
+        check_pictures_fit(self.batch_size, *self.size, change="size or batch_size")
         self.mode = mode
         self._model = model
         self._output_dtype = output_dtype

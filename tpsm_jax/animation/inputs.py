@@ -79,17 +79,16 @@ def check_numbers(size: Any, batch_size: Any, output_dtype: Any) -> None:
     Raises:
       InputError: one of them makes no sense.
     """
-    if not isinstance(size, tuple | list) or len(size) != 2 or not all(map(_is_count, size)):
+    if not isinstance(size, tuple | list) or len(size) != 2 or not all(map(_is_whole, size)):
         raise InputError(f"size is (height, width) in pixels, not {size!r}")
-    if batch_size is not None and not _is_count(batch_size):
+    if batch_size is not None and not (_is_whole(batch_size) and batch_size >= 1):
         raise InputError(f"batch_size is a whole number of at least 1, not {batch_size!r}")
     if output_dtype not in (np.uint8, np.float32):
         raise InputError(f"output_dtype is np.uint8 or np.float32, not {output_dtype!r}")
 
 
-def _is_count(value: Any) -> bool:
-    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    return is_whole and bool(value >= 1)
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def pose_without_batch(pose: Any, like: Pose) -> Pose:

@@ -15,6 +15,8 @@ from PIL import Image
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import to_uint8
+from tpsm_jax.media.picture_file import SUFFIXES as PICTURES
+from tpsm_jax.media.picture_file import PictureFile
 from tpsm_jax.media.video_reader import FrameSource, ffmpeg_command
 from tpsm_jax.runtime.atomic_files import replace_folder
 
@@ -53,6 +55,7 @@ class FrameWriter:
         Args:
           path: .mp4, .mov, .mkv (H.264), .webm (VP9) or .gif; or ending in "/", a folder for
             0000.png, 0001.png, ... . An existing folder is replaced if it holds nothing else.
+            Or .png or .jpg, for a single frame.
           fps: frames a second of a video; a gif's are rounded to hundredths of a second each, and
             frames are left out beyond 50 a second.
           audio: the clip whose sound is added, cut to the length of the frames. Gifs and pictures
@@ -61,7 +64,13 @@ class FrameWriter:
         Raises:
           InputError: the suffix is unknown, or nothing can be written there.
         """
-        self._frames = _PictureFolder(path) if str(path).endswith("/") else _VideoFile(path, fps)
+        self._frames: _PictureFolder | PictureFile | _VideoFile
+        if str(path).endswith("/"):
+            self._frames = _PictureFolder(path)
+        elif str(path).lower().endswith(PICTURES):
+            self._frames = PictureFile(path)
+        else:
+            self._frames = _VideoFile(path, fps)
         self._audio = audio
 
     def write(self, frame: np.ndarray) -> None:
@@ -142,7 +151,7 @@ class _VideoFile:
             known = ", ".join(_ENCODERS)
             raise InputError(
                 f"cannot write {self._path}: end its name in one of {known}, "
-                "or in / for a folder of PNG frames"
+                "in / for a folder of PNG frames, or in .png or .jpg for a single one"
             )
         if self._path.is_dir():
             raise InputError(f"{self._path} is a folder: name a file")

@@ -82,7 +82,7 @@ def test_what_is_no_series_of_frames(frames, match):
     [
         ((64,), None, np.uint8),
         (64, None, np.uint8),
-        ((64, 0), None, np.uint8),
+        ((64, "64"), None, np.uint8),
         ((64.0, 64.0), None, np.uint8),
         ((64, 64), 0, np.uint8),
         ((64, 64), -1, np.uint8),
