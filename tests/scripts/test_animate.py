@@ -126,17 +126,6 @@ def test_a_single_picture_as_driving_gives_a_picture(run, inputs, tmp_path, name
 
 
 @pytest.mark.slow
-def test_several_frames_do_not_fit_into_a_picture(run, tmp_path):
-    (tmp_path / "out.png").write_bytes(b"of an earlier run")
-    code, _, err = run(tmp_path / "out.png", driving="frames")
-    assert code == 2
-    assert "out.png is one picture, and the driving clip has several frames" in err
-    assert "Traceback" not in err
-    assert (tmp_path / "out.png").read_bytes() == b"of an earlier run"
-    assert os.listdir(tmp_path) == ["out.png"]
-
-
-@pytest.mark.slow
 def test_the_best_step_of_a_training_run(run, inputs, tmp_path):
     """Which has the weights of the checkpoint, the latest having others."""
     options = {"driving": "frames", "batch_size": 2, "mode": "standard"}

@@ -1,6 +1,7 @@
 """AKD, MKR and AED of an evaluation, from tables that a detector makes of its pictures."""
 
 import contextlib
+import os
 import shlex
 import shutil
 import subprocess
@@ -72,7 +73,7 @@ def find_detector(text: str) -> Detector:
       InputError: it cannot be called, see `Detector.words`.
     """
     command = DETECTORS.get(text, text)
-    name = text if text in DETECTORS else f"{zlib.crc32(text.encode()):08x}"
+    name = text if text in DETECTORS else f"{zlib.crc32(os.fsencode(text)):08x}"
     detector = Detector(name, command)
     detector.words()
     return detector

@@ -37,21 +37,25 @@ def check_fields(config: Mapping[str, Any]) -> None:
     Raises:
       InputError: names the field that is missing, or whose value is invalid.
     """
-    for name, rule in FIELDS.items():
+    _, puppets = _value(config, "dataset_params.puppets")
+    may_lack = _MAY_LACK if puppets else (*_MAY_LACK, "dataset_params.puppets")
+    for name in ("dataset_params.augmentation_params", *FIELDS):
         found, value = _value(config, name)
-        if not found:
-            if name.startswith(_MAY_LACK):
-                continue
+        if not found and not name.startswith(may_lack):
             raise InputError(f"the config has no field {name}")
+        rule = FIELDS.get(name)
+        if not found or rule is None:
+            continue
         if not _holds(rule, value):
             raise InputError(f"config.{name} is {_shown(value)} and must be {rule.text}")
 
 
 def _value(config: Any, name: str) -> tuple[bool, Any]:
+    """Whether the config has a field, and its value. A section that is None has no fields."""
     value: Any = config
     passed = "config"
     for key in name.split("."):
-        if value is None and name.startswith(_MAY_LACK):
+        if value is None:
             return False, None
         if not isinstance(value, Mapping) and not hasattr(value, "items"):
             raise InputError(f"{passed} is {_shown(value)} and must be a section of fields")
@@ -90,12 +94,11 @@ def _whole(least: int, most: int = _LARGEST_STEP) -> Rule:
 
 
 def _number(least: float = -math.inf, *, above: float = -math.inf, most: float = 1e30) -> Rule:
-    words = [f"at least {least:g}"] * (least > -math.inf) + [f"above {above:g}"] * (
-        above > -math.inf
-    )
-    words += [f"at most {most:g}"] * (most < 1e30)
+    bounds = [f"at least {least:g}"] if least > -math.inf else []
+    bounds += [f"above {above:g}"] if above > -math.inf else []
+    bounds += [f"at most {most:g}"] if most < 1e30 else []
     return Rule(
-        " ".join(["a number", " and ".join(words)]).strip(),
+        ", ".join(["a number", " and ".join(bounds)] if bounds else ["a number"]),
         # NaN and infinity fail the last.
         lambda x: _is_number(x) and least <= x and above < x and abs(x) < 1e30 and x <= most,
     )
@@ -146,8 +149,12 @@ _SHARE = _number(0, most=1)
 _WEIGHT = _number()
 _RATIO = _pair(_number(above=0, most=100), "(smallest, largest) scale, above 0 and at most 100")
 
-# Sections of which a config may lack fields: what they mean then is for those that read them.
-_MAY_LACK = ("model_params.", "dataset_params.")
+# What a config may lack: what that means is for those that read it.
+_MAY_LACK = (
+    "model_params.",
+    "dataset_params.augmentation_params.",
+    "dataset_params.frame_shape",
+)
 
 FIELDS: dict[str, Rule] = {
     "image_size": _pair(_SIDE, f"(height, width), whole numbers from 1 to {2**16}"),
@@ -205,9 +212,9 @@ FIELDS: dict[str, Rule] = {
     "dataset_params.augmentation_params.crop_param.size": _or_none(
         _either(_SIDE, _pair(_SIDE, "(height, width)"))
     ),
-    "dataset_params.puppets.clips": _or_none(_whole(1)),
-    "dataset_params.puppets.frames": _whole(1),
-    "dataset_params.puppets.size": _whole(16, 2**16),
+    "dataset_params.puppets.clips": _or_none(_whole(1, 10**6)),
+    "dataset_params.puppets.frames": _whole(1, 10**6),
+    "dataset_params.puppets.size": _whole(16, 8192),
     "model_params.family": _TEXT,
     "model_params.common_params.num_tps": _whole(1, 1000),
     "model_params.common_params.num_channels": Rule("3: pictures are RGB", lambda x: x == 3),
