@@ -83,8 +83,12 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     paths: dict[str, Any] = {"required": True, "type": local_path_text}
     add("--source", **paths, help="the picture to animate")
-    add("--driving", **paths, help="video, gif, or folder of frames, 9.png before 10.png")
-    add("--output", **paths, help=".mp4 .mov .mkv .webm .gif, or a folder/ for PNG frames")
+    add("--driving", **paths, help="video, gif, picture, or folder of frames, 9.png before 10.png")
+    add(
+        "--output",
+        **paths,
+        help=".mp4 .mov .mkv .webm .gif, a folder/ for PNG frames, or .png .jpg for one frame",
+    )
     add(
         "--mode",
         choices=MODES,

@@ -80,6 +80,7 @@ def main() -> None:
             process_index=jax.process_index(),
             process_count=jax.process_count(),
             workers=params.dataloader_workers,
+            skip_broken=config.skip_broken,
         )
 
     evaluate = None

@@ -50,6 +50,7 @@ def _our_fields() -> dict:
         "checkpoint_every": 1000,  # steps; every epoch also ends with a checkpoint
         "keep_checkpoints": 3,  # latest checkpoints to keep, in addition to the best
         "skip_nonfinite_steps": 0,  # NaN or infinite steps in a row that are skipped
+        "skip_broken": 0,  # broken clips of a process that others replace; one more ends the run
         "tensorboard": False,
         # --- evaluation during training, see docs/evaluation.md
         "eval_every": 0,  # steps, each with a checkpoint; the best has the lowest L1; 0: never

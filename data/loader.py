@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -15,6 +16,7 @@ from data.resize_crop import ResizeCrop
 from data.roots import RootKind, RootOptions, root_kind
 from data.sample_reader import Sample, SampleReader
 from data.sampling import SampleOrder
+from data.skipping import BrokenClips
 from tpsm_jax.errors import InputError
 
 
@@ -113,6 +115,7 @@ class ClipDataset:
         process_index: int = 0,
         process_count: int = 1,
         workers: int = 0,
+        skip_broken: int = 0,
     ) -> Batches:
         """Endless batches, the same for the same arguments; none before `start_step` is read.
 
@@ -126,10 +129,13 @@ class ClipDataset:
           process_index: p.
           process_count: P.
           workers: threads that read; 0 for one per core that this process may use.
+          skip_broken: number of clips that cannot be read and that others of their data set
+            replace. Which do is the same for the same arguments and the same broken clips.
 
         Returns:
           An iterator of dicts: each array of a sample (see `SampleReader`) with a leading axis of
-          b, and "name", a list of b names. It ends on `close`, after `with`, or with the program.
+          b, and "name", a list of b names. With `skip_broken` also "skipped", the number of
+          samples that another clip replaces. It ends on `close`, after `with`, or with the program.
           Instead of a batch whose clip cannot be read it raises an `InputError`.
 
         Raises:
@@ -147,10 +153,12 @@ class ClipDataset:
             step, row = divmod(n, share)
             return step * batch_size + process_index * share + row
 
+        broken = BrokenClips(skip_broken)
         return Batches(
-            lambda sample: self._read(order, sample),
-            lambda sample: self._clip(order, sample).name,
+            lambda sample: self._read(order, sample, broken),
+            lambda sample: broken.take_name(sample) or self._clip(order, sample).name,
             number,
+            count_skipped=broken.count_replaced if skip_broken else None,
             spec=self.reader.spec,
             batch_size=share,
             start=start_step,
@@ -161,8 +169,20 @@ class ClipDataset:
         clips = self.entries[order.entry(sample)]
         return clips[int(order.draws(sample).clip * len(clips))]
 
-    def _read(self, order: SampleOrder, sample: int) -> Sample:
-        return self.reader(self._clip(order, sample), order.draws(sample))
+    def _read(self, order: SampleOrder, sample: int, broken: BrokenClips) -> Sample:
+        draws = order.draws(sample)
+        return broken.read(
+            sample, self._candidates(order, sample), lambda clip: self.reader(clip, draws)
+        )
+
+    def _candidates(self, order: SampleOrder, sample: int) -> Iterator[Clip]:
+        """The clip of a sample, then all others of its data set, shuffled for this sample."""
+        clip = self._clip(order, sample)
+        yield clip
+        (part,) = (part for part in self.parts if any(clip in clips for clips in part.entries))
+        others = [other for clips in part.entries for other in clips if other is not clip]
+        for index in order.shuffle(sample, len(others)):
+            yield others[index]
 
 
 def open_dataset(config: ConfigDict, split: str = "train") -> ClipDataset:
@@ -264,6 +284,7 @@ def _open_path(
         frame_shape=params.get("frame_shape"),
         puppets=puppets if draws else None,
         for_evaluation=for_evaluation,
+        skip_broken=not for_evaluation and config.get("skip_broken", 0) > 0,
     )
     kind = root_kind(path, options)
     return kind, kind.find(path, split, options)

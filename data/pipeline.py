@@ -7,7 +7,7 @@ threads; Python code decides what a sample is.
 import functools
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Self
 
@@ -58,6 +58,7 @@ class Batches(Iterator[dict[str, Any]]):
         batch_size: int,
         start: int,
         workers: int,
+        count_skipped: Callable[[Sequence[int]], int] | None = None,
     ):
         """Starts the threads.
 
@@ -70,12 +71,16 @@ class Batches(Iterator[dict[str, Any]]):
           batch_size: samples in a batch of this process, b.
           start: the first batch to yield. Samples of the batches before it are not read.
           workers: threads that read; 0 for one per core that this process may use.
+          count_skipped: how many of the samples of a batch, given by their numbers, were read from
+            other clips than theirs; called for every batch in order, before `name`. It may raise
+            an InputError.
 
         Raises:
           InputError: TensorFlow is not installed.
         """
         tf = import_tensorflow()
         workers = workers or available_cores()
+        self._count_skipped = count_skipped
         self._name, self._number, self._batch_size, self._next = name, number, batch_size, start
         reader = _Reader(read, number, spec)
         self._errors = reader.errors
@@ -109,7 +114,8 @@ class Batches(Iterator[dict[str, Any]]):
         """The next batch.
 
         Returns:
-          Each array of `spec` with a leading axis of b samples, and name, a list of b names.
+          Each array of `spec` with a leading axis of b samples, and name, a list of b names; and
+          skipped, what `count_skipped` returned, where it is given.
 
         Raises:
           InputError: a clip cannot be read.
@@ -123,8 +129,15 @@ class Batches(Iterator[dict[str, Any]]):
             if number in self._errors:
                 self.close()
                 raise self._errors[number]
+        skipped = {}
+        if self._count_skipped is not None:
+            try:
+                skipped = {"skipped": self._count_skipped(numbers)}
+            except InputError:
+                self.close()
+                raise
         self._next += 1
-        return {**arrays, "name": [self._name(number) for number in numbers]}
+        return {**arrays, "name": [self._name(number) for number in numbers], **skipped}
 
     def close(self) -> None:
         """Ends the iteration and its threads, once they have finished their current samples."""

@@ -27,12 +27,15 @@ class RootOptions:
       puppets: {clips, frames, size} of the puppets to draw if nothing is there, or None.
       for_evaluation: whether clips that cannot be read are listed too, for the caller to report,
         and wide pictures may have any height.
+      skip_broken: whether clips that cannot be read are listed too, also those of a record file
+        that is missing or truncated, for others to replace.
     """
 
     image_size: tuple[int, int]
     frame_shape: Sequence[int] | None = None
     puppets: Mapping[str, Any] | None = None
     for_evaluation: bool = False
+    skip_broken: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +70,7 @@ def _find_in_folder(path: Path, split: str, options: RootOptions) -> list[Clip]:
         split,
         image_size=options.image_size,
         frame_shape=options.frame_shape,
-        allow_empty_folders=options.for_evaluation,
+        allow_empty_folders=options.for_evaluation or options.skip_broken,
         any_height=options.for_evaluation,
     )
 
@@ -85,7 +88,7 @@ def _draw_and_find(path: Path, split: str, options: RootOptions) -> list[Clip]:
 PREPARED = RootKind(
     "prepared data set",
     lambda path, _: is_prepared(path),
-    lambda path, split, _: open_prepared(path, split),
+    lambda path, split, options: open_prepared(path, split, allow_broken=options.skip_broken),
 )
 # Once drawn, puppets are a folder like any other.
 PUPPETS = RootKind(

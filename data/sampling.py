@@ -16,7 +16,7 @@ from tpsm_jax.errors import InputError
 
 # The purpose of a stream of random numbers is one half of Philox's key, the seed the other half.
 # Purposes from 2 up belong to data.mixing.
-_ORDER, _SAMPLE = 0, 1
+_ORDER, _SAMPLE, _REPLACEMENT = 0, 1, 2**63
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,6 +86,10 @@ class SampleOrder:
         """The random numbers of sample number `sample`."""
         clip, first, second, scale, across, down = _uniforms(self.seed, _SAMPLE, sample, 6).tolist()
         return SampleDraws(clip, (first, second), scale, (across, down))
+
+    def shuffle(self, sample: int, length: int) -> np.ndarray:
+        """The integers below `length`, shuffled for sample number `sample`."""
+        return permutation(self.seed, _REPLACEMENT, sample, length)
 
 
 def permutation(seed: int, purpose: int, number: int, length: int) -> np.ndarray:

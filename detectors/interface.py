@@ -71,7 +71,11 @@ def make_detector(name: str) -> Detector:
         ) from None
     except AttributeError:
         raise InputError(f"the module {module_name} has no {attribute}") from None
-    detector = factory()
+    try:
+        detector = factory()
+    except Exception as error:
+        # Anything can be named, and anything can go wrong in it.
+        raise InputError(f"{name} makes no detector: {type(error).__name__}: {error}") from error
     missing = [part for part in ("name", "keypoints", "detect") if not hasattr(detector, part)]
     if missing:
         raise InputError(

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from tpsm_jax.errors import InputError, one_line
 from tpsm_jax.runtime import local_paths
+from tpsm_jax.runtime.memory import OUT_OF_MEMORY, is_out_of_memory
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -144,7 +145,8 @@ def add_batch_size_flag(parser: argparse.ArgumentParser) -> None:
 def run_script(main: Callable[[], None]) -> None:
     """Runs a script's `main` and exits: 0 when done, 2 on an `InputError`, 130 when interrupted.
 
-    A SIGTERM ends it by `SystemExit`, so that half-written files are removed.
+    When memory runs out, it exits with 2, too, in one line that says what takes less. A SIGTERM
+    ends it by `SystemExit`, so that half-written files are removed.
 
     Args:
       main: the script; raises `InputError` for any mistake that its user can correct.
@@ -158,13 +160,15 @@ def run_script(main: Callable[[], None]) -> None:
     try:
         main()
         sys.stdout.flush()
-    except InputError as error:
-        _fail(str(error))
     except BrokenPipeError:
         # The reader of our output has gone. Python would complain again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        if error.filename is None:
+    except Exception as error:
+        if is_out_of_memory(error):
+            _fail(OUT_OF_MEMORY)
+        if not isinstance(error, InputError | OSError):
+            raise
+        if isinstance(error, OSError) and error.filename is None:
             raise
         _fail(one_line(error))
     except KeyboardInterrupt:

@@ -15,7 +15,9 @@ from tpsm_jax.models.registry import check_image_size, family_of, variable_shape
 from tpsm_jax.models.vgg19 import SMALLEST as SMALLEST_FOR_VGG19
 from tpsm_jax.parallel.sharding import check_batch_size, check_state_sharding
 from tpsm_jax.runtime.local_paths import local_path
+from tpsm_jax.runtime.memory import check_pictures_fit
 from tpsm_jax.training.augment import check_augmentation
+from tpsm_jax.training.fields import check_fields
 from tpsm_jax.training.log import TENSORBOARD_MISSING
 from tpsm_jax.training.losses import make_features
 from tpsm_jax.training.optimizer import frozen_parameters, make_optimizer
@@ -24,20 +26,6 @@ from tpsm_jax.training.weights import check_init_networks
 
 # What the official files call otherwise.
 _RENAMED = {"config.dataset_params.root_dir": "config.dataset.path"}
-# The least value of each whole number that training reads.
-_LEAST = {
-    "total_steps": 0,
-    "log_every": 1,
-    "checkpoint_every": 0,
-    "keep_checkpoints": 1,
-    "picture_every": 0,
-    "skip_nonfinite_steps": 0,
-    "eval_every": 0,
-    "eval_clips": 1,
-    "eval_frames": 1,
-    "warmup_steps": 0,
-    "accumulate_steps": 1,
-}
 # Fields that only the stage "model" reads, and their values where nobody set them.
 _NOT_FOR_AVD = {
     "optimizer": "",
@@ -150,7 +138,9 @@ def validate(config: ConfigDict, stage: Stage, devices: int) -> None:
     Raises:
       InputError: names the field whose value is invalid.
     """
-    _check_run(config)
+    check_fields(config)
+    if config.tensorboard and importlib.util.find_spec("tensorboardX") is None:
+        raise InputError(TENSORBOARD_MISSING)
     family = family_of(config.model_params)
     _check_model(config)
     check_augmentation(config.dataset_params.augmentation_params or {})
@@ -163,12 +153,12 @@ def validate(config: ConfigDict, stage: Stage, devices: int) -> None:
         _check_unused_fields(config)
         params = config.train_avd_params
         check_batch_size(params.batch_size, devices, field="train_avd_params.batch_size")
-        scale = params.random_scale
-        _require(0 <= scale < 1, "train_avd_params.random_scale", scale, "at least 0 and below 1")
+        _check_memory(config, params.batch_size, devices)
         _check_end(config, params.num_epochs)
         return
     model_recipe(family.name)
     check_batch_size(config.train_params.batch_size, devices, config.accumulate_steps)
+    _check_memory(config, config.train_params.batch_size, devices)
     _check_dropout(config)
     _check_remat(config)
     _check_perceptual_features(config)
@@ -184,16 +174,6 @@ def validate(config: ConfigDict, stage: Stage, devices: int) -> None:
         frozen_parameters(shapes, config.freeze)
 
 
-def _check_run(config: ConfigDict) -> None:
-    """What the loop reads."""
-    for name, least in _LEAST.items():
-        _require(config[name] >= least, name, config[name], f"at least {least}")
-    if config.tensorboard and importlib.util.find_spec("tensorboardX") is None:
-        raise InputError(TENSORBOARD_MISSING)
-    decay = config.ema_decay
-    _require(0 <= decay < 1, "ema_decay", decay, "at least 0 and below 1")
-
-
 def _require(holds: bool, field: str, value: Any, rule: str) -> None:
     if not holds:
         raise InputError(f"config.{field} is {value} and must be {rule}")
@@ -206,11 +186,8 @@ def _check_end(config: ConfigDict, num_epochs: int) -> None:
 
 def _check_model(config: ConfigDict) -> None:
     """That `model_params` describe networks, which can take pictures of `image_size`."""
-    size = tuple(config.image_size)
-    if len(size) != 2:
-        raise InputError(f"image_size is (height, width), not {size}")
     try:
-        check_image_size(config.model_params, *size)
+        check_image_size(config.model_params, *config.image_size)
         variable_shapes(config.model_params)
     except InputError:
         raise
@@ -221,10 +198,13 @@ def _check_model(config: ConfigDict) -> None:
         ) from error
 
 
+def _check_memory(config: ConfigDict, batch_size: int, devices: int) -> None:
+    pictures = 2 * batch_size // devices
+    check_pictures_fit(pictures, *config.image_size, change="batch_size or image_size")
+
+
 def _check_dropout(config: ConfigDict) -> None:
     params = config.train_params
-    for name in ("dropout_startp", "dropout_maxp"):
-        _require(0 <= params[name] <= 1, f"train_params.{name}", params[name], "between 0 and 1")
     _require(
         params.dropout_inc_epoch > 0,
         "train_params.dropout_inc_epoch",
@@ -250,9 +230,6 @@ def _check_remat(config: ConfigDict) -> None:
 def _check_perceptual_features(config: ConfigDict) -> None:
     kind, params = config.perceptual_features, config.train_params
     make_features(kind)
-    scales = tuple(params.scales)
-    if not scales or not all(0 < scale <= 1 for scale in scales):
-        raise InputError(f"train_params.scales are above 0 and at most 1, not {scales}")
     least = int(min(params.scales) * min(config.image_size))
     if kind != "pixels" and least < SMALLEST_FOR_VGG19:
         raise InputError(

@@ -126,12 +126,13 @@ def is_prepared(path: str | Path) -> bool:
     return (Path(path) / SETTINGS).is_file()
 
 
-def open_prepared(path: str | Path, split: str) -> list[Clip]:
+def open_prepared(path: str | Path, split: str, *, allow_broken: bool = False) -> list[Clip]:
     """The clips of a split of a prepared data set, sorted by name.
 
     Args:
       path: the folder, for which `is_prepared` is true.
       split: 'train' or 'test'.
+      allow_broken: whether clips of record files that are missing or truncated are returned too.
 
     Returns:
       At least one clip, each a `PreparedClip`.
@@ -159,18 +160,21 @@ def open_prepared(path: str | Path, split: str) -> list[Clip]:
     listing = clips_file(root, split)
     listed = _load_json(listing, f"{root} lacks {listing.name}")
     try:
-        return _clips(root, listing, split, listed)
+        return _clips(root, listing, split, listed, allow_broken)
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
         raise InputError(
             f"{listing} is damaged ({error!r}): copy it again, or prepare {root} again"
         ) from None
 
 
-def _clips(root: Path, listing: Path, split: str, listed: dict[str, Any]) -> list[Clip]:
+def _clips(
+    root: Path, listing: Path, split: str, listed: dict[str, Any], allow_broken: bool
+) -> list[Clip]:
     paths = []
     for shard in listed["shards"]:
         paths.append(root / safe_name(str(shard["file"]), f"a record file in {listing}"))
-        _check_size(paths[-1], int(shard["bytes"]))
+        if not allow_broken:
+            _check_size(paths[-1], int(shard["bytes"]))
     table = _open_table(frames_file(root, split))
     clips: list[Clip] = []
     for entry in listed["clips"]:

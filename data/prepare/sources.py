@@ -11,7 +11,7 @@ from data.folder import SPLITS, find_clips
 from data.notes import check_motion
 from data.prepare.boxes import find_boxes
 from data.puppets import FRAMES_PER_SECOND, clip_frames
-from data.puppets.data_set import choose_clips
+from data.puppets.data_set import check_numbers, choose_clips
 from tpsm_jax.errors import InputError
 from tpsm_jax.runtime.safe_names import safe_name
 
@@ -102,10 +102,9 @@ def draw_puppet_clips(clips: int, num_frames: int, size: int) -> dict[str, list[
     """The clips of puppets that `python -m data.puppets` draws with the same numbers.
 
     Raises:
-      InputError: a number is too small.
+      InputError: a number is too small or too large.
     """
-    if clips < 1 or num_frames < 1 or size < 16:
-        raise InputError("puppets: clips and frames start at 1, size at 16 pixels")
+    check_numbers(clips, num_frames, size)
     counts = {"train": clips, "test": max(2, clips // 10)}
     return {
         split: [PuppetClip(*clip, num_frames, size) for clip in choose_clips(split, count)]

@@ -19,12 +19,31 @@ from tpsm_jax.media.video_writer import FrameWriter
 
 CLIPS_AN_IDENTITY = 2  # id sampling chooses among the clips of one identity
 SECTION = "puppets.json"
+MOST = 10**6  # clips, or frames of a clip
+LARGEST = 8192  # pixels of a side
 
 
 def choose_clips(split: str, count: int) -> list[tuple[int, int]]:
     """(identity, motion) of the first `count` clips of a split. No motion is used twice."""
     first = split_identities(split).start
     return [(first + index // CLIPS_AN_IDENTITY, first + index) for index in range(count)]
+
+
+def check_numbers(clips: int, frames: int, size: int) -> None:
+    """Makes sure that puppets can be drawn.
+
+    Args:
+      clips: clips of the training split, or of the only one.
+      frames: frames per clip.
+      size: side in pixels.
+
+    Raises:
+      InputError: a number is too small, or so large that it must be a slip.
+    """
+    if clips < 1 or frames < 1 or size < 16:
+        raise InputError("puppets: clips and frames start at 1, size at 16 pixels")
+    if clips > MOST or frames > MOST or size > LARGEST:
+        raise InputError(f"puppets: clips and frames end at {MOST}, size at {LARGEST} pixels")
 
 
 def draw_clips(
@@ -44,10 +63,9 @@ def draw_clips(
       The number of clips drawn.
 
     Raises:
-      InputError: a number is too small, or a clip cannot be written.
+      InputError: a number is too small or too large, or a clip cannot be written.
     """
-    if clips < 1 or frames < 1 or size < 16:
-        raise InputError("puppets: clips and frames start at 1, size at 16 pixels")
+    check_numbers(clips, frames, size)
     chosen = []
     for split in splits:
         count = clips if split == splits[0] else max(2, clips // 10)

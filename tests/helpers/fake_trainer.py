@@ -35,6 +35,7 @@ def loop_config(**changes: Any) -> ConfigDict:
         "eval_every": 0,
         "picture_every": 0,
         "skip_nonfinite_steps": 0,
+        "skip_broken": 0,
         "tensorboard": False,
         "optimizer": "",
         "freeze": (),

@@ -29,9 +29,9 @@ def record_samples(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A list that gets the number of every sample read from now on."""
     read, numbers = ClipDataset._read, []
 
-    def recorded(self: ClipDataset, order: SampleOrder, sample: int) -> Any:
+    def recorded(self: ClipDataset, order: SampleOrder, sample: int, *more: Any) -> Any:
         numbers.append(sample)
-        return read(self, order, sample)
+        return read(self, order, sample, *more)
 
     monkeypatch.setattr(ClipDataset, "_read", recorded)
     return numbers

@@ -34,9 +34,9 @@ def assert_same_weights(workdir, other, step=12):
         jax.tree.map(np.testing.assert_array_equal, *trees)
 
 
-def terminated(start, at=5):
-    """Batches whose reading is met by a SIGTERM; the loop has read two ahead."""
+def terminated(start, at=5, number=signal.SIGTERM):
+    """Batches whose reading is met by a signal; the loop has read two ahead."""
     for batch in batches(start):
         if batch["name"][0].startswith(f"clip{at}_"):
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         yield batch

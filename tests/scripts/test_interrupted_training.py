@@ -105,7 +105,7 @@ def test_terminated_it_saves_exits_0_and_goes_on(undisturbed):
 
 
 @pytest.mark.slow
-def test_interrupted_by_hand_it_ends_in_one_line(undisturbed):
+def test_interrupted_by_hand_it_saves_exits_130_and_goes_on(undisturbed):
     workdir = undisturbed.parent / "interrupted"
     process = start(workdir, *LONG, "hold=30")
     wait_for(lambda: losses(workdir), process)
@@ -113,8 +113,31 @@ def test_interrupted_by_hand_it_ends_in_one_line(undisturbed):
     workdir.with_suffix(".go").touch()
     code, output = finish(process)
     assert code == 130
-    assert output.splitlines()[-1] == "interrupted; nothing was left half-written"
+    step = finished_steps(workdir)[-1]
+    assert list(losses(workdir)) == list(range(1, step + 1))
+    assert output.splitlines()[-2:] == [
+        f"stopped after step {step}; the same command resumes",
+        "interrupted; nothing was left half-written",
+    ]
     assert not unfinished(workdir)
+    assert finish(start(workdir, *LONG))[0] == 0
+    assert_same_end(workdir, undisturbed)
+
+
+@pytest.mark.slow
+def test_interrupted_twice_it_ends_at_once(undisturbed):
+    workdir = undisturbed.parent / "interrupted_twice"
+    process = start(workdir, *LONG, "hold=30")
+    wait_for(lambda: losses(workdir), process)
+    process.send_signal(signal.SIGINT)
+    while "once more ends at once" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)  # it still waits for the batch
+    code, output = finish(process)
+    assert code == 130
+    assert "interrupted again: ended at once; the same command resumes" in output
+    assert finish(start(workdir, *LONG))[0] == 0
+    assert_same_end(workdir, undisturbed)
 
 
 def start_two(workdirs, *arguments):
@@ -164,23 +187,27 @@ def test_a_workdir_that_hosts_do_not_share(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_agree_on_the_step_and_one_goes_on(undisturbed):
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGTERM, 0), pytest.param(signal.SIGINT, 130, marks=pytest.mark.long)],
+)
+def test_two_processes_agree_on_the_step_and_one_goes_on(undisturbed, number, code):
     """Saved by two processes of two devices, restored by one of four."""
-    workdir = undisturbed.parent / "two"
+    workdir = undisturbed.parent / f"two_{code}"
     # Most of the time is spent in evaluations, and there the signal is likely to come.
     settings = ("total_steps=2000", "checkpoint_every=3", "eval_every=3", "delay=0.02")
     processes = start_two([workdir] * 2, *settings)
     wait_for(lambda: finished_steps(workdir), processes[0])
-    processes[1].terminate()  # we send the other no signal
+    processes[1].send_signal(number)  # we send the other no signal
     ends = [finish(process) for process in processes]
-    assert [code for code, _ in ends] == [0, 0], ends
+    assert [code for code, _ in ends] == [0, code], ends
     step = finished_steps(workdir)[-1]
     assert step < 2000
     assert list(losses(workdir)) == list(range(1, step + 1))
 
     more = f"total_steps={step + 3}"
     assert finish(start(workdir, more, "checkpoint_every=3", "devices=4"))[0] == 0
-    alone = undisturbed.parent / "alone"
+    alone = undisturbed.parent / f"alone_{code}"
     assert finish(start(alone, more, "checkpoint_every=3", "devices=4"))[0] == 0
     np.testing.assert_allclose(
         list(losses(workdir).values()), list(losses(alone).values()), rtol=1e-5

@@ -8,6 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from tpsm_jax.animation.frames import in_batches
+from tpsm_jax.animation.inputs import (
+    as_picture,
+    check_frames,
+    check_numbers,
+    check_points,
+    pose_without_batch,
+)
 from tpsm_jax.animation.keypoints import pose_distance, relative_scale
 from tpsm_jax.animation.programs import (
     animation_variables,
@@ -23,6 +30,7 @@ from tpsm_jax.media.images import resize
 from tpsm_jax.models.interface import AnimationModel, Pose
 from tpsm_jax.models.registry import check_image_size, family_of, picture_size
 from tpsm_jax.runtime.kept_programs import KeptPrograms
+from tpsm_jax.runtime.memory import check_pictures_fit
 
 
 class BestFrame(NamedTuple):
@@ -65,12 +73,17 @@ class Animator:
             compiled programs, see `KeptPrograms`; not for models with modules of your own.
 
         Raises:
-          InputError: the mode is unknown or lacks its weights, or the networks cannot take `size`.
+          InputError: the mode is unknown or lacks its weights, the networks cannot take `size`, or
+            an argument has another type, shape or range.
         """
         config, model, variables = checkpoint
-        self.size = size or picture_size(config)
+        self.size = picture_size(config) if size is None else size
+        check_numbers(self.size, batch_size, output_dtype)
+        self.size = int(self.size[0]), int(self.size[1])
+        source = as_picture(source, "the source")
         check_image_size(config.model_params, *self.size)
         self.batch_size = batch_size or (1 if jax.default_backend() == "cpu" else 16)
+        check_pictures_fit(self.batch_size, *self.size, change="size or batch_size")
         self.mode = mode
         self._model = model
         self._output_dtype = output_dtype
@@ -100,23 +113,31 @@ class Animator:
 
         Args:
           frames: [H, W, 3] each, uint8 or floats in [0, 1], of any sizes.
-          kp_driving_initial: for mode 'relative', the driving pose, without a batch, that stands
-            for the source's. The first frame's if None; `find_best_frame` finds a better one.
+          kp_driving_initial: for mode 'relative', the driving pose that stands for the source's,
+            without a batch or in a batch of one. The first frame's if None; `find_best_frame`
+            finds a better one.
 
-        Yields:
-          [height, width, 3] of `output_dtype` for every frame, in order.
+        Returns:
+          An iterator of [height, width, 3] of `output_dtype` for every frame, in order.
 
         Raises:
-          InputError: see `relative_scale`.
+          InputError: an argument or a frame has another type, shape or range; also see
+            `relative_scale`.
         """
+        check_frames(frames)
+        if kp_driving_initial is not None:
+            kp_driving_initial = pose_without_batch(kp_driving_initial, self.kp_source)
+            check_points(self._points_of_one(kp_driving_initial))
+        return self._animate(frames, kp_driving_initial)
+
+    def _animate(self, frames: Iterable[np.ndarray], given: Pose | None) -> Iterator[np.ndarray]:
         motion: tuple[Any, Any] | None = None
 
         def compute(batch: np.ndarray) -> jax.Array:
             nonlocal motion
             pose = self._find_keypoints(batch)
             if motion is None:
-                initial = _first(pose) if kp_driving_initial is None else kp_driving_initial
-                motion = self._motion(initial)
+                motion = self._motion(_first(pose) if given is None else given)
             return self._call(
                 render,
                 self._variables,
@@ -146,9 +167,10 @@ class Animator:
           The frame's number and pose.
 
         Raises:
-          InputError: `frames` is an iterator that can be read only once, or holds nothing.
+          InputError: `frames` is an iterator that can be read only once, or holds nothing; or a
+            frame has another type, shape or range.
         """
-        if iter(frames) is frames:
+        if iter(check_frames(frames)) is frames:
             raise InputError(
                 "finding the best frame reads the clip twice: "
                 "give a list or open_video(...), not an iterator"
@@ -172,6 +194,9 @@ class Animator:
     def _points(self, pose: Pose) -> np.ndarray:
         return np.asarray(self._model.points(pose))
 
+    def _points_of_one(self, pose: Pose) -> np.ndarray:
+        return self._points(jax.tree.map(lambda leaf: leaf[None], pose))[0]
+
     def _call_directly(self, function: Callable[..., Any], *arguments: Any, **static: Any) -> Any:
         return function(self._model, *arguments, **static)
 
@@ -180,17 +205,18 @@ class Animator:
         initial = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), initial)
         scale = 1.0
         if self.mode == "relative":
-            with_batch = jax.tree.map(lambda leaf: leaf[None], initial)
             source = self._points(self._encoded["kp_source"])[0]
-            scale = relative_scale(source, self._points(with_batch)[0])
+            scale = relative_scale(source, self._points_of_one(initial))
         return jax.tree.map(jnp.asarray, initial), jnp.float32(scale)
 
     def _resized(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         def fits(frame: np.ndarray) -> bool:  # it moves to the device as it is: a quarter the bytes
             return frame.dtype == np.uint8 and frame.shape == (*self.size, 3)
 
-        # Copied, because a reader may reuse its buffer before the batch is full.
-        return (frame.copy() if fits(frame) else resize(frame, *self.size) for frame in frames)
+        for number, given in enumerate(frames):
+            frame = as_picture(given, f"driving frame {number}")
+            # Copied, because a reader may reuse its buffer before the batch is full.
+            yield frame.copy() if fits(frame) else resize(frame, *self.size)
 
 
 def _at(index: int, pose: Pose) -> Pose:

@@ -18,7 +18,7 @@ def relative_scale(kp_source: np.ndarray, kp_driving_initial: np.ndarray) -> flo
 
     Raises:
       InputError: all keypoints of a frame lie on one line: a scale of 0 or infinity would make
-        a still or a scrambled clip. Or they are not finite.
+        a still or a scrambled clip. Or they are not finite, or no [N, 2].
     """
     source, driving = _hull_area(kp_source), _hull_area(kp_driving_initial)
     if source == 0 or driving == 0:
@@ -52,6 +52,9 @@ def pose_distance(kp_source: np.ndarray, kp_driving: np.ndarray) -> float:
 
 def _hull_area(keypoints: np.ndarray) -> float:
     points = np.asarray(keypoints, np.float64)
+    if points.ndim != 2 or points.shape[1] != 2 or not len(points):
+        # Qhull would end the process.
+        raise InputError(f"keypoints have the shape {list(points.shape)}, and [N, 2] is taken")
     if not np.isfinite(points).all():
         raise InputError(
             "the keypoints are not finite numbers: the checkpoint's weights are broken"

@@ -1,8 +1,10 @@
 """Trees of arrays on disk, by Orbax."""
 
 import contextlib
+import gc
 import logging
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import tensorstore
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.runtime.disk import check_room
@@ -67,8 +70,9 @@ def quiet_orbax() -> Iterator[None]:
     """Silences Orbax around errors that we report in one line.
 
     Orbax logs through absl's logger. When one array of a damaged checkpoint fails, it closes its
-    event loop at once, and every other array still being read complains about that. Some complain
-    only when Python collects them later, so after an error the filters stay.
+    event loop at once, and every other array still being read complains about that: some when they
+    arrive, some when Python collects them. Both are waited for, and then the logs and the hook are
+    as they were before.
     """
     absl, asyncio, hook = (
         logging.getLogger("absl"),
@@ -89,7 +93,25 @@ def quiet_orbax() -> Iterator[None]:
     absl.addFilter(not_orbax)
     asyncio.addFilter(no_lost_task)
     sys.unraisablehook = without_closed_loops
-    yield
-    sys.unraisablehook = hook
-    asyncio.removeFilter(no_lost_task)
-    absl.removeFilter(not_orbax)
+    try:
+        yield
+    except InputError as error:  # what Orbax's errors have become; others keep their frames
+        _end_reads(error)
+        raise
+    finally:
+        sys.unraisablehook = hook
+        asyncio.removeFilter(no_lost_task)
+        absl.removeFilter(not_orbax)
+
+
+def _end_reads(error: InputError) -> None:
+    """Waits for the arrays that are still being read, and collects what an error holds of them."""
+    # Nothing else knows of them: Orbax's tasks have been dropped with their loop.
+    for thing in gc.get_objects():
+        if type(thing) is tensorstore.Future:
+            thing.exception()
+    cause: BaseException | None = error
+    while cause is not None:
+        traceback.clear_frames(cause.__traceback__)
+        cause = cause.__cause__ or cause.__context__
+    gc.collect()

@@ -52,6 +52,7 @@ class Progress:
       steps_per_epoch: number of steps in an epoch; it must not change, because the epoch is
         computed from the step.
       batch_size: samples per step; it must not change either.
+      skipped_samples: number of samples that were read from another clip, see `skip_broken`.
     """
 
     step: int = 0
@@ -59,6 +60,7 @@ class Progress:
     nonfinite_in_a_row: int = 0
     steps_per_epoch: int = 0
     batch_size: int = 0
+    skipped_samples: int = 0
 
 
 class _Manager(ocp.CheckpointManager):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -85,7 +86,7 @@ def find_detector(text: str) -> Detector:
         sources = sorted(path for path in _SOURCES.glob("*") if path.suffix in (".py", ".txt"))
         detector = Detector(text, DETECTORS[text], tuple(sources))
     else:
-        detector = Detector(f"{zlib.crc32(text.encode()):08x}", text)
+        detector = Detector(f"{zlib.crc32(os.fsencode(text)):08x}", text)
     detector.words()
     return detector
 

@@ -13,6 +13,8 @@ from PIL import Image
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.container import FAILURES
 from tpsm_jax.media.images import to_uint8
+from tpsm_jax.media.picture_file import SUFFIXES as PICTURES
+from tpsm_jax.media.picture_file import PictureFile
 from tpsm_jax.media.sound import CODECS, add_sound
 from tpsm_jax.media.video_encoder import GIF, VP9, X264, VideoEncoder, as_rate
 from tpsm_jax.media.video_reader import FrameSource
@@ -39,7 +41,8 @@ class FrameWriter:
         Args:
           path: .mp4, .mov, .mkv (H.264), .webm (VP9) or .gif; or ending in "/", a folder for
             0000.png, 0001.png, ..., with more digits where there are more than 10,000. An
-            existing folder is replaced if it holds nothing else.
+            existing folder is replaced if it holds nothing else. Or
+            .png or .jpg, for a single frame.
           fps: frames a second of a video; a gif's are rounded to hundredths of a second each, and
             frames are left out beyond 50 a second.
           audio: the clip whose sound is added, from its first frame on and cut to the length of
@@ -48,7 +51,13 @@ class FrameWriter:
         Raises:
           InputError: the suffix is unknown, or nothing can be written there.
         """
-        self._frames = _PictureFolder(path) if str(path).endswith("/") else _VideoFile(path, fps)
+        self._frames: _PictureFolder | PictureFile | _VideoFile
+        if str(path).endswith("/"):
+            self._frames = _PictureFolder(path)
+        elif str(path).lower().endswith(PICTURES):
+            self._frames = PictureFile(path)
+        else:
+            self._frames = _VideoFile(path, fps)
         self._audio = audio
 
     def write(self, frame: np.ndarray, time: float | None = None) -> None:
@@ -142,7 +151,7 @@ class _VideoFile:
             known = ", ".join(_ENCODINGS)
             raise InputError(
                 f"cannot write {self._path}: end its name in one of {known}, "
-                "or in / for a folder of PNG frames"
+                "in / for a folder of PNG frames, or in .png or .jpg for a single one"
             )
         if self._path.is_dir():
             raise InputError(f"{self._path} is a folder: name a file")

@@ -14,6 +14,7 @@ import jax
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.runtime.atomic_files import replace_bytes
+from tpsm_jax.runtime.cache_upkeep import limit_size, remove_damaged_entries
 from tpsm_jax.runtime.local_paths import expand_home
 
 # The folders of this package whose code decides what a kept program computes. Editing another file
@@ -22,7 +23,10 @@ TRACED = ("animation", "backends", "models", "nn", "ops")
 
 
 def default_cache_folder() -> Path | None:
-    """A folder of the user's own: under $XDG_CACHE_HOME, or ~/.cache; None without a home."""
+    """A folder of the user's own: under $XDG_CACHE_HOME, or ~/.cache; None without a home.
+
+    A folder that anybody may write to would not do, for what is kept there is run.
+    """
     try:
         root = expand_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     except InputError:
@@ -31,7 +35,10 @@ def default_cache_folder() -> Path | None:
 
 
 def use_compilation_cache(folder: str | Path | None = None) -> None:
-    """Lets JAX keep and find compiled programs in a folder.
+    """Lets JAX keep and find compiled programs in a folder, of 4 GiB at most.
+
+    Entries that cannot be read are made again. The folder that JAX is configured with may belong to
+    others, so nothing is removed from it for its size.
 
     Args:
       folder: made if missing; "none" leaves JAX as it is. If None, the folder that JAX is
@@ -51,9 +58,15 @@ def use_compilation_cache(folder: str | Path | None = None) -> None:
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         # Not only what took a second to compile: a run has many small programs.
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    folder = folder or configured or default_cache_folder()
-    if folder is not None:
-        jax.config.update("jax_compilation_cache_dir", expand_home(str(folder)))
+    chosen = folder or (default_cache_folder() if not configured else None)
+    if chosen is None and not configured:
+        return
+    place = expand_home(str(chosen or configured))
+    jax.config.update("jax_compilation_cache_dir", place)
+    if chosen is not None:
+        limit_size(Path(place))
+    if "://" not in place:
+        remove_damaged_entries(Path(place))
 
 
 def kept_path(name: str, *key: Any) -> Path | None:

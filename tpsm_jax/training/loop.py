@@ -23,6 +23,7 @@ from tpsm_jax.runtime.run_lock import LOCK, only_run
 from tpsm_jax.training.log import Log
 from tpsm_jax.training.pending_metrics import PendingMetrics
 from tpsm_jax.training.preemption import Preemption
+from tpsm_jax.training.skipped_samples import SkippedSamples
 from tpsm_jax.training.state import TrainState
 from tpsm_jax.training.trainer import Trainer
 
@@ -43,7 +44,8 @@ def train(
     """Trains from the workdir's newest checkpoint, or from the start, to the last step.
 
     A SIGTERM saves and returns, without the numbers of an evaluation that it interrupts; the same
-    call resumes. An error in one process alone, e.g. a log that cannot be written or a clip that
+    call resumes. Ctrl-C saves, too, and then raises `KeyboardInterrupt`; a second one ends the
+    process at once. An error in one process alone, e.g. a log that cannot be written or a clip that
     cannot be read, ends that process; the others end by JAX's own timeout.
 
     Args:
@@ -110,6 +112,8 @@ def train(
             print(f"stopped after step {progress.step}; the same command resumes", file=sys.stderr)
         else:
             print(f"wrote {workdir}")
+    if preemption.interrupted:
+        raise KeyboardInterrupt
 
 
 def _first_state(
@@ -138,7 +142,8 @@ def _check_same_epochs(progress: Progress, trainer: Trainer) -> None:
         raise InputError(
             f"this run has {before[0]} steps an epoch of batch {before[1]}, and the config and "
             f"clips now make {now[0]} of {now[1]}: take the same batch_size, num_repeats and "
-            "clips, or another --workdir"
+            "clips, or another --workdir. A clip that was broken may be any file of its name, or "
+            "stay as it is with --config.skip_broken=N"
         )
 
 
@@ -156,12 +161,14 @@ def _run(
 ) -> None:
     """Takes steps until all are taken or a signal comes; counts them in `progress`."""
     pending = PendingMetrics(progress, config.skip_nonfinite_steps)
-    arriving = device_batches(batches, trainer.mesh)
+    skipped = SkippedSamples(progress, counts=config.skip_broken > 0)
+    arriving = device_batches(skipped.watch(batches), trainer.mesh)
     step = progress.step
     usual = min(config.checkpoint_every or trainer.steps_per_epoch, trainer.steps_per_epoch)
 
     def save(held_out_l1: float | None = None) -> None:
         pending.fetch()  # raises before anything that is not finite is saved
+        skipped.fetch()
         # A few easy batches, e.g. before a signal, must not make the best checkpoint.
         mean_loss = pending.take_mean_loss(math.ceil(usual / 2))
         checkpoints.save(state, progress, mean_loss, held_out_l1)
@@ -172,6 +179,7 @@ def _run(
         state, metrics = trainer.step(state, batch, step)
         step += 1
         pending.add(step, metrics, names)
+        skipped.advance()
         log.advance()
         held_out: dict[str, float] = {}
         if evaluate and (_due(step, config.eval_every) or step == total):
@@ -180,7 +188,8 @@ def _run(
                 held_out = evaluate(state.variables(), preemption.reached)
         if held_out or step % config.log_every == 0 or step == total:
             epoch = (step - 1) // trainer.steps_per_epoch
-            log.write(step, epoch, {**pending.fetch(), **held_out}, progress.nonfinite_steps)
+            line = {**pending.fetch(), **held_out, **skipped.fetch()}
+            log.write(step, epoch, line, progress.nonfinite_steps)
         if held_out or _due(step, config.checkpoint_every) or _due(step, trainer.steps_per_epoch):
             save(held_out.get(HELD_OUT_L1))
         if _due(step, config.picture_every):

@@ -203,6 +203,32 @@ def test_no_frames_in_no_frames_out(checkpoint):
     assert list(make(checkpoint).animate([])) == []
 
 
+def test_an_initial_pose_may_come_as_the_network_returns_it(checkpoint, functions):
+    """README's snippet gives [1, N, 2], which ended the process in SciPy's hull."""
+    animator = make(checkpoint)
+    initial = functions[0](FRAMES[3])
+    expected = list(animator.animate(FRAMES, kp_driving_initial=initial))
+    found = list(animator.animate(FRAMES, kp_driving_initial=initial[None]))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_arguments_are_checked_at_the_door(checkpoint):
+    with pytest.raises(InputError, match="the source has the shape"):
+        Animator(checkpoint, SOURCE[..., :1])
+    with pytest.raises(InputError, match="size is"):
+        make(checkpoint, size=(64,))
+    animator = make(checkpoint)
+    with pytest.raises(InputError, match="has the shapes"):  # before the first frame is asked for
+        animator.animate(FRAMES, kp_driving_initial=np.zeros((2, 10, 2)))
+    with pytest.raises(InputError, match=r"\[-1, 1\]"):
+        animator.animate(FRAMES, kp_driving_initial=np.full((10, 2), 200.0))
+    frames = [*FRAMES[:2], FRAMES[2] * 255]
+    with pytest.raises(InputError, match="driving frame 2 has floats from"):
+        list(animator.animate(frames))
+    with pytest.raises(InputError, match="driving frame 2 has floats from"):
+        animator.find_best_frame(frames)
+
+
 def test_what_cannot_be_used_is_reported(checkpoint):
     config, model, variables = checkpoint
     others = without(variables, "avd_network")

@@ -137,6 +137,26 @@ def test_a_second_sigterm_meets_the_handler_before(tmp_path):
         signal.signal(signal.SIGTERM, before)
 
 
+def test_ctrl_c_saves_and_is_raised_again(tmp_path, undisturbed):
+    handler = signal.getsignal(signal.SIGINT)
+    interrupted = functools.partial(terminated, number=signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, interrupted, checkpoint_every=0)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert finished_steps(tmp_path) == [3]
+    run(tmp_path)
+    assert losses(tmp_path) == losses(undisturbed)
+
+
+def test_ctrl_c_that_a_shell_ignores_stays_ignored(tmp_path):
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        run(tmp_path, functools.partial(terminated, number=signal.SIGINT))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert finished_steps(tmp_path)[-1] == 12
+
+
 def _signalled_twice(start, at):
     for batch in terminated(start, at):
         if batch["name"][0].startswith(f"clip{at}_"):

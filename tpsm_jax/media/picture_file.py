@@ -1,0 +1,80 @@
+"""One picture out, for a driving clip that is one picture."""
+
+import os
+import uuid
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from tpsm_jax.errors import InputError
+
+# Suffix -> Pillow's format and its settings.
+_FORMATS = {
+    ".png": ("PNG", {}),
+    ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
+    ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
+}
+SUFFIXES = tuple(_FORMATS)
+
+
+class PictureFile:
+    """Takes one frame, and moves it into place at the end; used by `FrameWriter`."""
+
+    def __init__(self, path: str | Path):
+        """Tries to write next to the output.
+
+        Args:
+          path: a file that ends in one of `SUFFIXES`.
+
+        Raises:
+          InputError: it is a folder, or nothing can be written there.
+        """
+        self._path = Path(path).absolute()
+        self._format, self._settings = _FORMATS[self._path.suffix.lower()]
+        self._frame: np.ndarray | None = None
+        if self._path.is_dir():
+            raise InputError(f"{self._path} is a folder: name a file, or end it in / for frames")
+        self._temporary = self._path.with_name(f".{self._path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            self._temporary.touch(exist_ok=False)
+        except OSError as error:
+            reason = f"{error.strerror or error} ({self._path.parent}/)"
+            raise InputError(f"cannot write {self._path}: {reason}") from None
+
+    def write(self, frame: np.ndarray, time: float | None) -> None:
+        """Takes the frame, [H, W, 3] uint8; a picture has no time.
+
+        Raises:
+          InputError: there is one already.
+        """
+        del time
+        if self._frame is not None:
+            raise InputError(
+                f"{self._path} is one picture, and the driving clip has several frames: name a "
+                "video, or end it in / for a folder of PNG frames"
+            )
+        self._frame = frame.copy()
+
+    def finish(self, audio: object) -> None:
+        """Writes the file.
+
+        Args:
+          audio: ignored; a picture has no sound.
+
+        Raises:
+          InputError: there was no frame, or the disk is full.
+        """
+        del audio
+        if self._frame is None:
+            raise InputError(f"there was no frame to write to {self._path}")
+        try:
+            picture = Image.fromarray(self._frame)
+            picture.save(self._temporary, format=self._format, **self._settings)
+            os.replace(self._temporary, self._path)
+        except OSError as error:
+            raise InputError(f"cannot write {self._path}: {error.strerror or error}") from None
+
+    def discard(self) -> None:
+        """Removes what was not moved into place."""
+        self._temporary.unlink(missing_ok=True)
