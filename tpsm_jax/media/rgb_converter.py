@@ -23,7 +23,7 @@ class _Look(NamedTuple):
     range: int
     primaries: int
     is_hdr: bool
-    matrix: tuple[int, ...] | None
+    rotation: int
 
 
 class RgbConverter:
@@ -37,6 +37,7 @@ class RgbConverter:
     def __init__(self) -> None:
         """Makes its filters when the first frame comes, and again when its format changes."""
         self._look: _Look | None = None
+        self._matrix: tuple[int, ...] | None = None
         self._graph: Any = None
 
     def __call__(self, frame: Any) -> np.ndarray:
@@ -49,36 +50,39 @@ class RgbConverter:
             *(frame.width, frame.height, frame.format.name),
             *(int(frame.colorspace), int(frame.color_range), int(frame.color_primaries)),
             is_hdr=frame.color_trc in _HDR,
-            matrix=_display_matrix(frame),
+            rotation=frame.rotation,
         )
+        if look != self._look:
+            self._look = None
+            self._matrix = _display_matrix(frame)
+            self._graph = None if look.is_hdr else _graph(look, self._matrix)
+            self._look = look
         if look.is_hdr:
-            lock, graph = _tone_mapper(look, frame.color_trc)
+            lock, graph = _tone_mapper(look, self._matrix, frame.color_trc)
             with lock:
                 graph.push(frame)
                 return graph.pull().to_ndarray()
-        if look != self._look:
-            self._look = None
-            self._graph = _graph(look)
-            self._look = look
         self._graph.push(frame)
         return self._graph.pull().to_ndarray()
 
 
 # Swscale computes for seconds before the first frame, so all readers of a process share these.
 @functools.lru_cache(maxsize=4)
-def _tone_mapper(look: _Look, transfer: int) -> tuple[threading.Lock, Any]:
+def _tone_mapper(
+    look: _Look, matrix: tuple[int, ...] | None, transfer: int
+) -> tuple[threading.Lock, Any]:
     del transfer  # that of the frames; it only tells tone mappers apart
-    return threading.Lock(), _graph(look)
+    return threading.Lock(), _graph(look, matrix)
 
 
-def _graph(look: _Look) -> Any:
+def _graph(look: _Look, matrix: tuple[int, ...] | None) -> Any:
     graph = av.filter.Graph()
     if not look.is_hdr:
         graph.threads = 1  # starting more takes longer than a frame, and readers have their own
     source = f"video_size={look.width}x{look.height}:pix_fmt={look.pixels}:pixel_aspect=1/1"
     source += f":time_base=1/1000000:colorspace={look.space}:range={look.range}"
     nodes = [graph.add("buffer", source)]
-    filters = [*_upright(look.matrix), *_to_rgb(look.is_hdr)]
+    filters = [*_upright(matrix), *_to_rgb(look.is_hdr)]
     nodes += [graph.add(name, options or None) for name, options in filters]
     graph.link_nodes(*nodes, graph.add("buffersink")).configure()
     return graph
@@ -89,7 +93,9 @@ def _to_rgb(is_hdr: bool) -> list[tuple[str, str]]:
 
 
 def _display_matrix(frame: Any) -> tuple[int, ...] | None:
-    found = frame.side_data.get("DISPLAYMATRIX")
+    # A frame whose side data were read is a circle of references, which keeps its pixels until
+    # Python's garbage collector runs. So a small one with the same side data is asked.
+    found = frame.reformat(width=16, height=16, format="gray").side_data.get("DISPLAYMATRIX")
     return None if found is None else tuple(np.frombuffer(bytes(found), np.int32).tolist())
 
 

@@ -136,15 +136,19 @@ MEMORY = """
 import resource, sys
 from pathlib import Path
 from data.video_frames import FrameIndex, read_frames
+from tpsm_jax.media.video_reader import open_video
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 small, large = map(Path, sys.argv[1:])
 read_frames(small, FrameIndex.of(small), [1])
+list(map(len, open_video(small)))
 before = peak()
 index = FrameIndex.of(large)
 frames = read_frames(large, index, [0, index.count - 1])
+for frame in open_video(large):
+    pass
 print(index.count, peak() - before)
 """
 
