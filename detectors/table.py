@@ -49,8 +49,8 @@ def main() -> None:
         raise InputError(f"{output} is no name for a table: end it in {' or '.join(_SUFFIXES)}")
     if not output.parent.is_dir():
         raise InputError(f"there is no folder {output.parent} to write {output.name} to")
-    clips = find_clips(args.input, args.frame_shape)
     detector = make_detector(args.detector or KINDS[args.kind])
+    clips = find_clips(args.input, args.frame_shape)
     with table_file(output) as file:
         lines = write_rows(file, clips, detector, args.frame_shape if args.resize else None)
     print(f"wrote {output}: {detector.name}", *lines, sep="\n")
@@ -86,12 +86,12 @@ def find_clips(folder: Path, frame_shape: tuple[int, int]) -> list[Clip]:
     clips = [clip for clip in found if clip is not None]
     if not clips:
         raise InputError(f"{folder} holds no clip: wide pictures, videos, or folders of frames")
-    for note in passed_over(folder, clips):
-        print(f"warning: {note}", file=sys.stderr)
     # By so much of its name a clip's truth and its result find each other.
     name, count = Counter(without_suffix(clip.name) for clip in clips).most_common(1)[0]
     if count > 1:
         raise InputError(f"{folder} has {count} clips {name} with different suffixes: rename them")
+    for note in passed_over(folder, clips):
+        print(f"warning: {note}", file=sys.stderr)
     return clips
 
 

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tests.helpers.peak_memory import peak_memory
 from tests.helpers.processes import STRICT
 from tpsm_jax.errors import InputError
 
@@ -117,7 +118,7 @@ def run(case: Callable[[random.Random, Path], Callable[[], object]], megabytes: 
     with tempfile.TemporaryDirectory() as folder:
         # The first file imports and compiles what all need.
         _survives(case, -1, Path(folder))
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_memory()
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size + _ADDRESSES, resource.RLIM_INFINITY))
         for seed in range(first, last):
@@ -125,7 +126,7 @@ def run(case: Callable[[random.Random, Path], Callable[[], object]], megabytes: 
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
             failed |= not _survives(case, seed, Path(folder))
             signal.setitimer(signal.ITIMER_PROF, 0)
-            grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+            grown = peak_memory() - before
             if grown > megabytes:
                 print(f"seed {seed}: {grown:.0f} MiB", file=sys.stderr)
                 sys.exit(1)

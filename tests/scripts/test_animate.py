@@ -110,23 +110,6 @@ def test_pictures_are_the_animators_frames(run, inputs, tmp_path, mode):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["out.png", "out.jpg", "out.JPEG"])
-def test_a_single_picture_as_driving_gives_a_picture(run, inputs, tmp_path, name):
-    code, out, _ = run(tmp_path / name, driving="frames/1.png", mode="standard", batch_size=2)
-    assert code == 0
-    assert ": 1 frame, " in out
-    checkpoint = load_checkpoint(inputs / "checkpoint")
-    animator = Animator(checkpoint, read_image(inputs / "source.png"), mode="standard")
-    (expected,) = animator.animate([read_image(inputs / "frames" / "1.png")])
-    with Image.open(tmp_path / name) as image:
-        assert image.format == ("PNG" if name.endswith("png") else "JPEG")
-        difference = np.abs(np.asarray(image, int) - expected)
-    # Batches of one and two round differently.
-    assert difference.max() <= (1 if name.endswith("png") else 40)
-    assert os.listdir(tmp_path) == [name]
-
-
-@pytest.mark.slow
 def test_the_best_step_of_a_training_run(run, inputs, tmp_path):
     """Which has the weights of the checkpoint, the latest having others."""
     options = {"driving": "frames", "batch_size": 2, "mode": "standard"}

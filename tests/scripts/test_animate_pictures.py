@@ -8,6 +8,9 @@ import pytest
 from PIL import Image
 
 from tests.scripts import test_animate
+from tpsm_jax.animation.animator import Animator
+from tpsm_jax.checkpoints.converted import load_checkpoint
+from tpsm_jax.media.images import read_image
 from tpsm_jax.media.video_reader import open_video
 
 inputs, run = test_animate.inputs, test_animate.run
@@ -59,3 +62,20 @@ def test_a_color_that_is_none_is_reported(run, tmp_path, text):
     code, _, err = run(tmp_path / "out.mp4", alpha_background=text)
     assert (code, os.listdir(tmp_path)) == (2, [])
     assert re.fullmatch(r"error: argument --alpha_background: .* is no color.*\n", err)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["out.png", "out.jpg", "out.JPEG"])
+def test_a_single_picture_as_driving_gives_a_picture(run, inputs, tmp_path, name):
+    code, out, _ = run(tmp_path / name, driving="frames/1.png", mode="standard", batch_size=2)
+    assert code == 0
+    assert ": 1 frame, " in out
+    checkpoint = load_checkpoint(inputs / "checkpoint")
+    animator = Animator(checkpoint, read_image(inputs / "source.png"), mode="standard")
+    (expected,) = animator.animate([read_image(inputs / "frames" / "1.png")])
+    with Image.open(tmp_path / name) as image:
+        assert image.format == ("PNG" if name.endswith("png") else "JPEG")
+        difference = np.abs(np.asarray(image, int) - expected)
+    # Batches of one and two round differently.
+    assert difference.max() <= (1 if name.endswith("png") else 40)
+    assert os.listdir(tmp_path) == [name]

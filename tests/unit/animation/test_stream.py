@@ -11,6 +11,7 @@ from tpsm_jax.media.video_writer import FrameWriter
 
 class Mirror:
     mode = "standard"
+    size = (48, 64)
 
     def animate(self, frames, *, kp_driving_initial):
         del kp_driving_initial

@@ -133,23 +133,21 @@ def test_what_is_known_of_a_file_is_small(tmp_path: Path) -> None:
 
 
 MEMORY = """
-import resource, sys
+import sys
 from pathlib import Path
 from data.video_frames import FrameIndex, read_frames
+from tests.helpers.peak_memory import peak_memory
 from tpsm_jax.media.video_reader import open_video
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 small, large = map(Path, sys.argv[1:])
 read_frames(small, FrameIndex.of(small), [1])
 list(map(len, open_video(small)))
-before = peak()
+before = peak_memory()
 index = FrameIndex.of(large)
 frames = read_frames(large, index, [0, index.count - 1])
 for frame in open_video(large):
     pass
-print(index.count, peak() - before)
+print(index.count, round(peak_memory() - before))
 """
 
 
