@@ -87,10 +87,12 @@ def _is_number(value: Any) -> bool:
 
 
 def _whole(least: int, most: int = _LARGEST_STEP) -> Rule:
-    text = f"a whole number, at least {least}"
+    text = f"at least {least}"
     if most != _LARGEST_STEP:
         text += f" and at most {most}"
-    return Rule(text, lambda value: _is_whole(value) and least <= value <= most)
+    return Rule(
+        f"{text}, a whole number", lambda value: _is_whole(value) and least <= value <= most
+    )
 
 
 def _number(least: float = -math.inf, *, above: float = -math.inf, most: float = 1e30) -> Rule:

@@ -89,8 +89,8 @@ def test_every_field_that_is_read_has_a_rule():
 @pytest.mark.parametrize(
     ("name", "value", "rest"),
     [
-        ("seed", 2**67, "a whole number, at least 0 and at most 4294967295"),
-        ("seed", 2**32, "a whole number"),
+        ("seed", 2**67, "at least 0 and at most 4294967295, a whole number"),
+        ("seed", 2**32, "at least 0 and at most 4294967295"),
         ("train_params.scales", (), "a tuple of numbers above 0, 1 or less, at least 1"),
         ("train_params.scales", (1, math.nan), "a tuple of numbers"),
         ("train_params.scales", 1, "a tuple of numbers"),
@@ -99,14 +99,18 @@ def test_every_field_that_is_read_has_a_rule():
         ("image_size", (64.0, 64.0), r"\(height, width\)"),
         ("train_params.lr_generator", math.inf, "a number, at least 0"),
         ("train_params.epoch_milestones", (0.5,), "a tuple of epochs"),
-        ("train_params.transform_params.points_tps", 0, "a whole number"),
+        ("train_params.transform_params.points_tps", 0, "at least 1 and at most 100"),
         ("dataset_params.augmentation_params.jitter_param.hue", "red", "a number"),
         ("remat", "vgg19", "a tuple of names"),
         ("remat", (1,), "a tuple of names"),
         ("tensorboard", 1, "True or False"),
-        ("total_steps", True, "a whole number"),
+        ("total_steps", True, "at least 0, a whole number"),
         ("model_params.common_params.num_channels", 4, "3: pictures are RGB"),
-        ("model_params.dense_motion_params.num_blocks", 10**9, "a whole number, .* at most 10"),
+        (
+            "model_params.dense_motion_params.num_blocks",
+            10**9,
+            "at least 1 and at most 10, a whole number",
+        ),
         ("vgg19_dir", "a\0b", "text"),
     ],
 )
