@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tpsm_jax.media.images import resize
+from tpsm_jax.media.images import resize, to_uint8
 
 
 def fit(frame: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
@@ -20,4 +20,4 @@ def fit(frame: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
     height, width = image_size
     if frame.shape[:2] == (height, width):
         return frame
-    return np.rint(resize(frame, height, width).clip(0, 1) * 255).astype(np.uint8)
+    return to_uint8(resize(frame, height, width))

@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from data.sampling import SampleDraws
 from tpsm_jax.errors import InputError
+from tpsm_jax.media.images import to_float, to_uint8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,12 +69,12 @@ class ResizeCrop:
         Returns:
           [n, height, width, 3] uint8.
         """
-        frames = pictures.astype(np.float32) / 255
+        frames = to_float(pictures)
         if self.ratio is not None:
             least, largest = self.ratio
             frames = resize(frames, least + (largest - least) * draws.resize)
         frames = crop(frames, self.size, draws.crop)
-        return np.rint(frames * 255).astype(np.uint8)
+        return to_uint8(frames)
 
 
 def resize(frames: np.ndarray, scale: float) -> np.ndarray:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tpsm_jax.animation.frames import in_batches
+from tpsm_jax.animation.frames import frames_at_once, in_batches
 from tpsm_jax.animation.inputs import (
     as_picture,
     check_frames,
@@ -82,7 +82,7 @@ class Animator:
         self.size = int(self.size[0]), int(self.size[1])
         source = as_picture(source, "the source")
         check_image_size(config.model_params, *self.size)
-        self.batch_size = batch_size or (1 if jax.default_backend() == "cpu" else 16)
+        self.batch_size = frames_at_once(batch_size, devices=1)
         check_pictures_fit(self.batch_size, *self.size, change="size or batch_size")
         self.mode = mode
         self._model = model

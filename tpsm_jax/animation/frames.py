@@ -7,8 +7,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
+import jax
 import numpy as np
 
+from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import to_float
 
 BATCHES_AHEAD = 2
@@ -27,6 +29,24 @@ class Batch(NamedTuple):
 
     frames: np.ndarray
     used: int
+
+
+def frames_at_once(batch_size: int | None, devices: int) -> int:
+    """The number of frames that are computed together.
+
+    Args:
+      batch_size: the number asked for; if None, one a device on CPUs and 16 a device elsewhere.
+      devices: the number of devices of this host.
+
+    Raises:
+      InputError: the batch does not divide among the devices.
+    """
+    batch_size = batch_size or devices * (1 if jax.default_backend() == "cpu" else 16)
+    if batch_size % devices:
+        raise InputError(
+            f"batch_size {batch_size} does not divide among the {devices} devices here"
+        )
+    return batch_size
 
 
 def in_batches(

@@ -14,10 +14,11 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
+from tpsm_jax.animation.frames import frames_at_once
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clip_frames import BrokenClipError, EvaluationClip, checked_frames
 from tpsm_jax.evaluation.measures import mean_over_frames
-from tpsm_jax.evaluation.reconstruction import Reconstructor, frames_at_once
+from tpsm_jax.evaluation.reconstruction import Reconstructor
 from tpsm_jax.models.interface import Variables
 from tpsm_jax.models.registry import build_model
 from tpsm_jax.parallel.distributed import gathered, same_everywhere

@@ -11,10 +11,9 @@ import numpy as np
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from tpsm_jax.animation.frames import in_batches
+from tpsm_jax.animation.frames import frames_at_once, in_batches
 from tpsm_jax.animation.keypoints import relative_scale
 from tpsm_jax.animation.programs import animate, encode_source, find_keypoints, reconstruct
-from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.measures import BatchNumbers, ClipNumbers, measure
 from tpsm_jax.models.interface import AnimationModel, Pose
 from tpsm_jax.models.registry import check_image_size
@@ -39,24 +38,6 @@ class ClipResult(NamedTuple):
     frames: int
     metrics: dict[str, float]
     static: dict[str, float]
-
-
-def frames_at_once(batch_size: int | None, devices: int) -> int:
-    """The number of frames that are computed together.
-
-    Args:
-      batch_size: the number asked for; if None, one a device on CPUs and 16 a device elsewhere.
-      devices: the number of devices of this host.
-
-    Raises:
-      InputError: the batch does not divide among the devices.
-    """
-    batch_size = batch_size or devices * (1 if jax.default_backend() == "cpu" else 16)
-    if batch_size % devices:
-        raise InputError(
-            f"batch_size {batch_size} does not divide among the {devices} devices here"
-        )
-    return batch_size
 
 
 class Reconstructor:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from tpsm_jax.animation.frames import frames_at_once
 from tpsm_jax.checkpoints.converted import Checkpoint, load_checkpoint
 from tpsm_jax.checkpoints.vgg19 import check_vgg19, load_vgg19
 from tpsm_jax.errors import InputError
@@ -23,7 +24,7 @@ from tpsm_jax.evaluation.checkpoints import (
 from tpsm_jax.evaluation.clip_frames import EvaluationClip, check_first_frames
 from tpsm_jax.evaluation.detection import Detector, add_scores, run_detector, write_truth
 from tpsm_jax.evaluation.output import METRICS, TRUTH, check_output, claim_output, write_json
-from tpsm_jax.evaluation.reconstruction import RECONSTRUCTION, Reconstructor, frames_at_once
+from tpsm_jax.evaluation.reconstruction import RECONSTRUCTION, Reconstructor
 from tpsm_jax.evaluation.share import run_share, unfinished, with_numbers
 from tpsm_jax.models.interface import Variables
 from tpsm_jax.models.registry import check_image_size, picture_size
