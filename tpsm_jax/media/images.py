@@ -19,10 +19,12 @@ from tpsm_jax.media.rgb import rgb_array as rgb_array
 UNREADABLE = (
     OSError,
     ValueError,
+    TypeError,
     SyntaxError,
     RuntimeError,
     EOFError,
-    IndexError,
+    LookupError,
+    ArithmeticError,
     struct.error,
     Image.DecompressionBombError,
 )
