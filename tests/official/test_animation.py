@@ -1,9 +1,8 @@
 """The animation modes over moving pictures, against the official demo."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from tests.helpers import golden_cases as cases
 from tests.helpers.golden_model import procedural_model
@@ -22,7 +21,8 @@ def golden():
 @pytest.fixture(scope="module")
 def checkpoint():
     case = cases.ANIMATION
-    config = SimpleNamespace(model_params=case.params, image_size=(case.height, case.width))
+    config = {"model_params": case.params, "image_size": (case.height, case.width)}
+    config = ConfigDict(config)
     return config, *procedural_model(case.params, case.seed)
 
 

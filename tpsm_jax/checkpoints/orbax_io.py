@@ -4,6 +4,7 @@ import contextlib
 import gc
 import logging
 import sys
+import time
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,32 +87,57 @@ def quiet_orbax() -> Iterator[None]:
     def no_lost_task(record: logging.LogRecord) -> bool:
         return "never retrieved" not in record.getMessage()
 
+    complaints = [0.0]  # when the last one came
+
     def without_closed_loops(unraisable: Any) -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
+        if str(unraisable.exc_value) == "Event loop is closed":
+            complaints.append(time.monotonic())
+        else:
             hook(unraisable)
 
     absl.addFilter(not_orbax)
     asyncio.addFilter(no_lost_task)
     sys.unraisablehook = without_closed_loops
+    # So `_end_reads` looks through what is made from here on alone. In a large process all objects
+    # take a second.
+    gc.freeze()
     try:
         yield
     except InputError as error:  # what Orbax's errors have become; others keep their frames
-        _end_reads(error)
+        if _end_reads(error):
+            begin = time.monotonic()
+            while time.monotonic() - max(begin, complaints[-1]) < _SILENCE:
+                time.sleep(_SILENCE / 10)
         raise
     finally:
+        gc.unfreeze()
         sys.unraisablehook = hook
         asyncio.removeFilter(no_lost_task)
         absl.removeFilter(not_orbax)
 
 
-def _end_reads(error: InputError) -> None:
-    """Waits for the arrays that are still being read, and collects what an error holds of them."""
+# Seconds without a complaint after which the threads of finished reads have no more of them.
+_SILENCE = 0.1
+
+
+def _end_reads(error: InputError) -> bool:
+    """Waits for the arrays that are still being read, and collects what an error holds of them.
+
+    Args:
+      error: an error that Orbax's errors have become.
+
+    Returns:
+      Whether there were any.
+    """
     # Nothing else knows of them: Orbax's tasks have been dropped with their loop.
-    for thing in gc.get_objects():
-        if type(thing) is tensorstore.Future:
-            thing.exception()
+    reads = [thing for thing in gc.get_objects() if type(thing) is tensorstore.Future]
+    for read in reads:
+        read.exception()
+    found = bool(reads)
+    del reads
     cause: BaseException | None = error
     while cause is not None:
         traceback.clear_frames(cause.__traceback__)
         cause = cause.__cause__ or cause.__context__
     gc.collect()
+    return found

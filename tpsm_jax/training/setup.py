@@ -157,5 +157,9 @@ def _choose_vgg19(config: ConfigDict, given: Variables | None) -> Variables | No
     if kind == "vgg19_random":
         return random_vgg19(seed=0)
     if kind == "vgg19" and given is None:
-        raise ValueError("perceptual_features 'vgg19' needs the weights: load_vgg19 reads them")
+        raise InputError(
+            "perceptual_features 'vgg19' needs the weights of VGG-19: get vgg19-dcbb9e9d.pth, "
+            "then `python convert_torch_weights.py --vgg19 vgg19-dcbb9e9d.pth --output "
+            f"{config.vgg19_dir}`"
+        )
     return given if kind == "vgg19" else None
