@@ -8,6 +8,7 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from tpsm_jax.errors import InputError
 from tpsm_jax.models.interface import Stage, Variables
 from tpsm_jax.models.registry import build_model, family_of, init_variables, variable_shapes
 from tpsm_jax.training.losses import make_features, random_vgg19
