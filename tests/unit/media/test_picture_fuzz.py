@@ -12,9 +12,9 @@ MODULE = "tests.helpers.fuzz_pictures"
 
 @pytest.mark.slow
 def test_mutated_pictures():
-    assert_survives(MODULE, 0, 300)
+    assert_survives(MODULE, 0, 100)
 
 
 @pytest.mark.long
 def test_more_mutated_pictures():
-    assert_survives(MODULE, 300, 5000)
+    assert_survives(MODULE, 100, 5000)
