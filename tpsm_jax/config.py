@@ -111,17 +111,20 @@ def apply_overrides(config: ConfigDict, arguments: Sequence[str]) -> None:
 def expand_paths(config: ConfigDict) -> None:
     """Expands the `~` at the beginning of the config's paths, in place.
 
+    Fields that are missing or no paths stay as they are: `validate` names them.
+
     Raises:
       InputError: names the field that is a URL, or whose home folder does not exist.
     """
     for section, name in _PATHS:
-        fields = config[section] if section else config
-        value, field = fields[name], f"config.{section}.{name}" if section else f"config.{name}"
+        fields = config.get(section) if section else config
+        value = fields.get(name) if isinstance(fields, ConfigDict) else None
+        field = f"config.{section}.{name}" if section else f"config.{name}"
         try:
             if isinstance(value, str):
                 fields[name] = local_path(value)
-            else:
-                fields[name] = tuple(local_path(str(path)) for path in value)
+            elif isinstance(value, (list, tuple)) and all(isinstance(path, str) for path in value):
+                fields[name] = tuple(map(local_path, value))
         except InputError as error:
             raise InputError(f"{field}: {error}") from None
 
