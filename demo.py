@@ -26,7 +26,7 @@ from PIL import Image
 from data.evaluation_set import clips_for_test
 from data.puppets import FRAMES_PER_SECOND, draw_clip, split_identities
 from tpsm_jax.checkpoints.converted import Checkpoint, load_checkpoint
-from tpsm_jax.cli import run_script
+from tpsm_jax.cli import ArgumentParser, run_script
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.measures import mean_over_frames
 from tpsm_jax.evaluation.reconstruction import Reconstructor
@@ -49,6 +49,7 @@ SOURCE_IDENTITY, DRIVING_IDENTITY, DRIVING_MOTION = 1, 4, 9
 
 def main() -> None:
     """Trains, measures, animates, and draws the pictures."""
+    ArgumentParser(__doc__).parse_args()
     os.chdir(ROOT)  # the config's clips are relative to it
     use_compilation_cache()
     OUTPUT.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,8 @@ def passed_over(folder: Path, clips: Sequence[Clip]) -> list[str]:
         others = count_kinds(
             path
             for path in folder.iterdir()
-            if path.suffix.lower() not in clip_suffixes() and not path.is_dir()
+            # A link to nothing is a broken clip.
+            if path.suffix.lower() not in clip_suffixes() and path.exists() and not path.is_dir()
         )
     except OSError as error:
         raise InputError(f"cannot read the folder {folder}: {error.strerror}") from None

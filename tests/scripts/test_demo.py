@@ -1,5 +1,7 @@
 """What the demo measures, on clips and with a model whose errors are known."""
 
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,6 +10,18 @@ import demo
 from tests.helpers.halfway import Halfway
 from tests.helpers.tiny_training import SIZE, tiny_config
 from tpsm_jax.checkpoints.converted import Checkpoint
+from tpsm_jax.errors import InputError
+
+
+def test_flags_run_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(demo, "run", lambda *_: pytest.fail("it ran"))
+    monkeypatch.setattr(sys, "argv", ["demo.py", "--help"])
+    with pytest.raises(SystemExit) as ended:
+        demo.main()
+    assert (ended.value.code, "runs/demo" in capsys.readouterr().out) == (0, True)
+    monkeypatch.setattr(sys, "argv", ["demo.py", "--steps=1"])
+    with pytest.raises(InputError, match="unrecognized arguments: --steps=1"):
+        demo.main()
 
 
 def test_measure(tmp_path):

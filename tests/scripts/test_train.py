@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import sys
 
 import jax
@@ -175,6 +176,18 @@ def interrupted(folder):
     output, compiled = finish_and_list_compilations(process)
     assert "wrote" in output
     return workdir, step + 3, compiled
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_is_one_line(folder, tmp_path):
+    process = start(folder, tmp_path / "run")
+    wait_for(lambda: losses(tmp_path / "run"), process)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (10_000, 10_000))
+    process.terminate()  # which saves
+    output = output_of(process)
+    assert process.returncode == 2, output
+    assert output.splitlines()[-1].startswith("error: a checkpoint cannot be written to")
+    assert "Traceback" not in output
 
 
 @pytest.mark.slow

@@ -230,6 +230,9 @@ class Checkpoints:
         except Exception as second:
             if kind is None:
                 raise self._unwritten(second) from second
+        finally:
+            # It holds the arrays that failed, which complain when they are collected.
+            del self._manager
 
     def _check_room(self, needed: int) -> None:
         try:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageSequence
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.media.images import UNREADABLE, rgb_array
+from tpsm_jax.media.images import UNREADABLE, plays, rgb_array
 from tpsm_jax.media.rgb import Color
 
 # Pillow would take some videos for pictures, such as mpg.
@@ -17,6 +17,8 @@ _FORMATS = ("GIF", "WEBP", "PNG", "AVIF", "JPEG", "BMP", "TIFF", "PPM", "JPEG200
 
 def is_picture(path: Path) -> bool:
     """Whether a file is a picture by its content, animated or not; its name does not count."""
+    if not path.is_file():  # a pipe would be waited for without end
+        return False
     try:
         with Image.open(path, formats=_FORMATS):
             return True
@@ -42,7 +44,8 @@ def read_durations(path: Path, whole: bool) -> list[int]:
     found: list[int] = []
     try:
         with Image.open(path, formats=_FORMATS) as image:
-            for index, frame in enumerate(ImageSequence.Iterator(image)):
+            frames = ImageSequence.Iterator(image) if plays(image) else [image]
+            for index, frame in enumerate(frames):
                 frame.load()  # Pillow knows a frame's duration only once it is decoded
                 if index >= _first(image):
                     # A duration of zero means "as you like"; browsers take a tenth of a second.

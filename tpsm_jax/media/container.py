@@ -42,7 +42,7 @@ FORMATS = {
     "m4v": "",
     "h263": "",
     "obu": "obu",
-    "mjpeg": "mjpeg",
+    "mjpeg": "",
 }
 _OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
 # Titles need not be UTF-8. From release 19 on PyAV takes them as they are.
@@ -95,6 +95,8 @@ def open_container(path: Path) -> Iterator[tuple[Any, Any]]:
     Raises:
       InputError: it is no video of a format in `FORMATS`.
     """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path} is no file")  # a pipe would be waited for without end
     try:
         container = av.open(str(path.resolve()), options=_OPTIONS, **_TEXT)
     except FAILURES as error:

@@ -1,6 +1,7 @@
 """Pictures from disk as 8-bit RGB, as floats and back, resized as the reference's demo does."""
 
 import functools
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -95,11 +96,17 @@ def read_header(path: str | Path) -> PictureHeader:
     """
 
     def header(image: Image.Image) -> PictureHeader:
-        # Some cameras put several pictures into a JPEG, and pages into a TIFF: those do not play.
-        plays = image.format in _ANIMATED_FORMATS and getattr(image, "is_animated", False)
-        return PictureHeader(image.height, image.width, plays)
+        return PictureHeader(image.height, image.width, plays(image))
 
     return _with_picture(path, _open_wide, header)
+
+
+def plays(image: Image.Image) -> bool:
+    """Whether an open picture is animated.
+
+    The further pictures that some cameras put into a JPEG, and the pages of a TIFF, do not play.
+    """
+    return image.format in _ANIMATED_FORMATS and getattr(image, "is_animated", False)
 
 
 def _open(path: str | Path) -> Image.Image:
@@ -141,6 +148,8 @@ def _with_picture(
     open_picture: Callable[[str | Path], Image.Image],
     use: Callable[[Image.Image], _Result],
 ) -> _Result:
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for without end
+        raise InputError(f"cannot read the picture {path}: it is no file")
     try:
         with open_picture(path) as image:
             return use(image)

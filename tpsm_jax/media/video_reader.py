@@ -21,6 +21,7 @@ from tpsm_jax.media import animated_pictures
 from tpsm_jax.media.container import DEFAULT_FPS as DEFAULT_FPS
 from tpsm_jax.media.container import (
     FAILURES,
+    FORMATS,
     Timing,
     audio_codec,
     open_container,
@@ -33,8 +34,7 @@ from tpsm_jax.media.rgb_converter import RgbConverter
 
 # By these names clips are found in folders. A file is read by its content, whatever its name.
 VIDEO_SUFFIXES = frozenset(
-    (".3g2", ".3gp", ".apng", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov")
-    + (".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".webm", ".webp", ".wmv")
+    f".{suffix}" for suffix in (*" ".join(FORMATS.values()).split(), "apng", "gif", "webp")
 )
 # ffmpeg reports these for a stream cut out of a longer one, though all frames are there.
 _HARMLESS = re.compile("mmco: unref short failure|co located POCs unavailable")

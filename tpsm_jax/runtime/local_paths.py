@@ -37,6 +37,8 @@ def expand_home(text: str) -> str:
       InputError: this user has no home folder.
     """
     expanded = os.path.expanduser(text)
-    if expanded == text and (text == "~" or text.startswith("~/")):
+    # With an empty HOME, as some services have, ~/x would be /x.
+    is_missing = expanded == text or os.environ.get("HOME") == ""
+    if is_missing and (text == "~" or text.startswith("~/")):
         raise InputError(f"{text}: this user has no home folder; set HOME, or give the whole path")
     return expanded

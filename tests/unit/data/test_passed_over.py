@@ -75,6 +75,17 @@ def test_a_still_picture_is_frames_next_to_each_other(tmp_path: Path, name: str)
     assert clip.frame_rate == 0
 
 
+def test_a_broken_link_is_a_clip_and_is_not_passed_over(tmp_path: Path) -> None:
+    write_folder(tmp_path / "train" / "a", 0, 2)
+    (tmp_path / "test").mkdir()
+    (tmp_path / "train" / "b").symlink_to("nothing")
+    config = small_config(tmp_path)
+    config.skip_broken = 1
+    dataset = open_dataset(config)
+    assert [[clip.name for clip in clips] for clips in dataset.entries] == [["a"], ["b"]]
+    assert dataset.notes() == []
+
+
 def test_what_is_passed_over_is_counted_by_kind(tmp_path: Path) -> None:
     for name in ("README.md", "boxes.csv", "more.csv", "LICENSE", ".DS_Store"):
         (tmp_path / "train").mkdir(exist_ok=True)

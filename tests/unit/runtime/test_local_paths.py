@@ -74,6 +74,13 @@ def test_a_user_without_a_home() -> None:
     assert local_path("x") == "x"
 
 
+def test_an_empty_home_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "")
+    for path in ("~", "~/x"):
+        with pytest.raises(InputError, match="no home folder; set HOME, or give the whole path"):
+            local_path(path)
+
+
 @pytest.mark.usefixtures("homeless", "nothing_kept")
 def test_a_user_without_a_home_keeps_no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
