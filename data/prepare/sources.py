@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data.clips import Clip
-from data.folder import SPLITS, find_clips
+from data.folder import SPLITS, find_clips, split_folder
 from data.notes import check_motion
 from data.prepare.boxes import find_boxes
 from data.puppets import FRAMES_PER_SECOND, clip_frames
@@ -92,7 +92,7 @@ def find_folder_clips(
         for split in SPLITS
     }
     for split, clips in found.items():
-        check_motion(root / split, clips)
+        check_motion(split_folder(root, split), clips)
         for clip in clips:
             safe_name(clip.name, f"a clip in {root}")  # or no reader would take it
     return found

@@ -138,6 +138,14 @@ def test_frames_of_one_video_directly_in_train_are_refused(tmp_path: Path, size:
     assert len(pairs_of_clips(config, [("1.png", "2.png")])) == 1  # stills may be sources
 
 
+def test_the_folder_that_is_named_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_single(tmp_path / "raw", 10)  # neither train/ nor test/
+    assert prepare(monkeypatch, tmp_path / "raw", tmp_path / "out") == 2
+    assert f"all 8 clips of {tmp_path / 'raw'} have a single frame" in error_of(capsys)
+
+
 def test_some_clips_of_one_frame_are_counted(tmp_path: Path) -> None:
     write_single(tmp_path / "train", 3)
     write_strip(tmp_path / "train" / "wide.png", 0, 4)
