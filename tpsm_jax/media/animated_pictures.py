@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageSequence
+from PIL import ImageSequence
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.media.images import UNREADABLE, plays, rgb_array
+from tpsm_jax.media.images import UNREADABLE, open_picture, plays, rgb_array
 from tpsm_jax.media.rgb import Color
 
 # Pillow would take some videos for pictures, such as mpg.
@@ -16,11 +16,15 @@ _FORMATS = ("GIF", "WEBP", "PNG", "AVIF", "JPEG", "BMP", "TIFF", "PPM", "JPEG200
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is a picture by its content, animated or not; its name does not count."""
+    """Whether a file is a picture by its content, animated or not; its name does not count.
+
+    Raises:
+      InputError: it is HEIC, and pillow-heif is not installed.
+    """
     if not path.is_file():  # a pipe would be waited for without end
         return False
     try:
-        with Image.open(path, formats=_FORMATS):
+        with open_picture(path, _FORMATS):
             return True
     except OSError:
         return False
@@ -43,7 +47,7 @@ def read_durations(path: Path, whole: bool) -> list[int]:
     """
     found: list[int] = []
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        with open_picture(path, _FORMATS) as image:
             frames = ImageSequence.Iterator(image) if plays(image) else [image]
             for index, frame in enumerate(frames):
                 frame.load()  # Pillow knows a frame's duration only once it is decoded
@@ -60,10 +64,10 @@ def read_frames(
     path: Path, count: int, alpha_background: Color | None = None
 ) -> Iterator[np.ndarray]:
     """Reads the first `count` frames, [H, W, 3] uint8; see `rgb_array` for the background."""
-    with Image.open(path, formats=_FORMATS) as image:
+    with open_picture(path, _FORMATS) as image:
         for index in range(count):
             image.seek(_first(image) + index)
-            yield rgb_array(image, alpha_background=alpha_background)
+            yield rgb_array(image, alpha_background=alpha_background, upright=True)
 
 
 def _first(image: Any) -> int:

@@ -17,6 +17,7 @@ import av
 import numpy as np
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.media.heic import is_heic
 
 DEFAULT_FPS = 25.0  # for clips without their own, as ffmpeg assumes
 
@@ -97,6 +98,8 @@ def open_container(path: Path) -> Iterator[tuple[Any, Any]]:
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is no file")  # a pipe would be waited for without end
+    if path.exists() and is_heic(path):  # FFmpeg would give one of the tiles
+        raise InputError(f"{path} is a HEIC picture, and no video")
     try:
         container = av.open(str(path.resolve()), options=_OPTIONS, **_TEXT)
     except FAILURES as error:

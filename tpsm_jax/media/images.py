@@ -68,7 +68,7 @@ def read_image(path: str | Path, *, alpha_background: Color | None = None) -> np
     Raises:
       InputError: the file is missing, or no picture that Pillow can decode.
     """
-    return _read(path, _open, alpha_background)
+    return _read(path, open_picture, alpha_background)
 
 
 def read_wide_picture(path: str | Path) -> np.ndarray:
@@ -109,9 +109,19 @@ def plays(image: Image.Image) -> bool:
     return image.format in _ANIMATED_FORMATS and getattr(image, "is_animated", False)
 
 
-def _open(path: str | Path) -> Image.Image:
+def open_picture(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Image:
+    """Opens a picture of some of Pillow's formats, or HEIC where pillow-heif is installed.
+
+    Args:
+      path: the file.
+      formats: Pillow's names of formats; None for all of them.
+
+    Raises:
+      InputError: it is HEIC, and pillow-heif is not installed.
+      OSError: it is of no such format, or cannot be read.
+    """
     try:
-        return Image.open(path)
+        return Image.open(path, formats=formats)
     except UnidentifiedImageError:
         if not is_heic(path):
             raise
@@ -123,7 +133,7 @@ def _open_wide(path: str | Path) -> Image.Image:
     with open(path, "rb") as file:
         is_png = file.read(8) == b"\x89PNG\r\n\x1a\n"
     if not is_png:
-        return _open(path)
+        return open_picture(path)
     image = PngImagePlugin.PngImageFile(path)  # Image.open is what checks the size
     if image.width * image.height > WIDE_LARGEST:
         image.close()
@@ -133,25 +143,25 @@ def _open_wide(path: str | Path) -> Image.Image:
 
 def _read(
     path: str | Path,
-    open_picture: Callable[[str | Path], Image.Image],
+    open_it: Callable[[str | Path], Image.Image],
     alpha_background: Color | None,
 ) -> np.ndarray:
     def decoded(image: Image.Image) -> np.ndarray:
         image.load()
         return rgb_array(image, alpha_background=alpha_background, upright=True)
 
-    return _with_picture(path, open_picture, decoded)
+    return _with_picture(path, open_it, decoded)
 
 
 def _with_picture(
     path: str | Path,
-    open_picture: Callable[[str | Path], Image.Image],
+    open_it: Callable[[str | Path], Image.Image],
     use: Callable[[Image.Image], _Result],
 ) -> _Result:
     if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for without end
         raise InputError(f"cannot read the picture {path}: it is no file")
     try:
-        with open_picture(path) as image:
+        with open_it(path) as image:
             return use(image)
     except FileNotFoundError:
         raise InputError(f"there is no picture {path}") from None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
+from data.clips import VideoClip
 from tests.helpers.paths import GOLDEN
 from tpsm_jax.errors import InputError
 from tpsm_jax.media import images as pictures
@@ -20,6 +21,7 @@ from tpsm_jax.media.images import (
     to_float,
     to_uint8,
 )
+from tpsm_jax.media.video_reader import open_video
 
 ARRAYS = dict(np.load(GOLDEN / "resize.npz"))
 Y, X = np.mgrid[0:12, 0:16]
@@ -155,7 +157,7 @@ def test_heic_is_named_with_a_way_on(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     for name in ("IMG_1.HEIC", "a.jpg"):
         (tmp_path / name).write_bytes(HEIC)
-        for read in (read_image, read_wide_picture, read_header):
+        for read in (read_image, read_wide_picture, read_header, open_video):
             with pytest.raises(InputError, match=rf"{name} is a HEIC .* JPEG \(or pip install pil"):
                 read(tmp_path / name)
 
@@ -180,6 +182,10 @@ def test_heic_is_read_where_pillow_heif_is(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", fake)
     (tmp_path / "a.heic").write_bytes(HEIC)
     np.testing.assert_array_equal(read_image(tmp_path / "a.heic"), RGB)
+    np.testing.assert_array_equal(list(open_video(tmp_path / "a.heic")), [RGB])
+    (tmp_path / "a.mp4").write_bytes(HEIC)
+    for frame in VideoClip(tmp_path / "a.mp4").pair(0, 0.9):  # not one of FFmpeg's tiles
+        np.testing.assert_array_equal(frame, RGB)
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="asks Linux for the peak")
