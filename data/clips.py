@@ -9,7 +9,7 @@ import functools
 import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Self
@@ -158,9 +158,8 @@ class FolderClip(Clip):
         return read_image(self._file(earlier)), read_image(self._file(later))
 
     def _names(self) -> list[str]:
-        # The folder is listed every time: 0.5 ms for 1,000 frames, while two pictures take 3.5 ms.
-        # Keeping the names of a large data set would fill the memory, and a cache of some of them
-        # would rarely be hit.
+        # Listed every time: 0.5 ms for 1,000 frames, while two pictures take 3.5 ms. The names of a
+        # large data set would fill the memory, and a cache of some would rarely be hit.
         try:
             names = frame_names(os.listdir(self.path))
         except OSError as error:
@@ -177,10 +176,9 @@ class VideoClip(Clip):
     """A video or animated picture. `pair` decodes what its two frames of a plain video depend on.
 
     Animated pictures, and videos that are damaged or of variable rate (see `data.video_frames`),
-    are decoded from the start to the later frame. Their number of frames is known only after a
-    full pass, so the first pair takes two passes. Of a truncated file, `pair` uses
-    the part that can be read; `frames`, which metrics are computed from, raises an error. What is
-    learned about a file is kept, a few hundred bytes.
+    are decoded from the start to the later frame, and once more for the first pair, to count them.
+    Of a truncated file, `pair` uses the part that can be read; `frames`, which metrics are computed
+    from, raises an error. What is learned about a file is kept, a few hundred bytes.
     """
 
     suffixes = VIDEO_SUFFIXES
@@ -233,12 +231,13 @@ class StripClip(Clip):
         """Stores the path and how the picture is cut; opens nothing."""
         super().__init__(path)
         self._cut = wide_pictures
+        self._video = VideoClip(path)  # in use where it moves
 
     @classmethod
     def from_path(cls, path: Path, wide_pictures: WidePictures) -> Self:
         return cls(path, wide_pictures)
 
-    @property
+    @functools.cached_property
     def has_one_frame(self) -> bool:
         try:
             height, width, is_animated = read_header(self.path)
@@ -249,26 +248,28 @@ class StripClip(Clip):
 
     @property
     def frame_rate(self) -> float:
-        return open_video(self.path).fps if self._is_moving() else 0.0
+        return self._video.frame_rate if self._is_moving else 0.0
 
     def frames(self) -> Iterator[np.ndarray]:
-        if self._is_moving():
-            return iter(open_video(self.path, whole=True))
+        if self._is_moving:
+            return self._video.frames()
         return iter(self._cut.split(read_wide_picture(self.path), self.path))
 
+    def pair(self, first: float, second: float) -> Frames:
+        return (self._video.pair if self._is_moving else super().pair)(first, second)
+
+    @functools.cached_property
     def _is_moving(self) -> bool:
         try:
             return read_header(self.path).is_animated
-        except InputError as error:
-            try:
+        except InputError:
+            with suppress(InputError):
                 open_video(self.path)  # a video that is named like a picture
-            except InputError:
-                raise error from None
-            return True
+                return True
+            raise
 
 
-# A folder named like a video is a folder, so that kind comes first. Some pictures move, and a
-# `StripClip` looks whether they do.
+# A folder named like a video is a folder, so that kind comes first.
 CLIP_KINDS: tuple[type[Clip], ...] = (FolderClip, StripClip, VideoClip)
 
 
