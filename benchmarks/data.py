@@ -39,7 +39,7 @@ from benchmarks.common.results import (
     write_results,
 )
 from configs.base import get_base_config
-from data.clips import fit
+from data.fitting import fit
 from data.folder import SPLITS
 from data.loader import ClipDataset, open_dataset
 from data.puppets.data_set import draw_clips

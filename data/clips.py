@@ -16,9 +16,8 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from data.fitting import fit as fit
 from data.video_frames import FrameIndex, read_frames
-from data.wide_pictures import WidePictures as WidePictures
+from data.wide_pictures import WidePictures
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import read_header, read_image, read_wide_picture
 from tpsm_jax.media.picture_folder import (

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from data.clips import Clip, clip_suffixes, fit
+from data.clips import Clip, clip_suffixes
+from data.fitting import fit
 from data.loader import open_clips
 from data.notes import check_motion
 from data.roots import RootOptions, root_kind
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clip_frames import EvaluationClip
+from tpsm_jax.media.container import DEFAULT_FPS
 from tpsm_jax.media.proportions import SqueezeWarning
-from tpsm_jax.media.video_reader import DEFAULT_FPS, without_suffix
+from tpsm_jax.media.video_reader import without_suffix
 from tpsm_jax.runtime.safe_names import safe_name
 
 Names = list[tuple[str, str]]

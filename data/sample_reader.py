@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.clips import Clip, fit
+from data.clips import Clip
+from data.fitting import fit
 from data.resize_crop import ResizeCrop
 from data.sampling import SampleDraws
 from tpsm_jax.media.proportions import SqueezeWarning

@@ -28,9 +28,11 @@ from typing import Any, TextIO
 import numpy as np
 from tqdm import tqdm
 
-from data.clips import Clip, WidePictures, fit, open_clip
+from data.clips import Clip, open_clip
+from data.fitting import fit
 from data.notes import passed_over
 from data.roots import FOLDER, RootOptions, root_kind
+from data.wide_pictures import WidePictures
 from detectors.interface import Detection, Detector, make_detector
 from tpsm_jax.cli import ArgumentParser, local_path, run_script
 from tpsm_jax.errors import InputError

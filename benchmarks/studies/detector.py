@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common.results import add_output_flag, write_results
-from data.clips import fit
+from data.fitting import fit
 from detectors.interface import Detector, make_detector
 from detectors.table import KINDS, find_clips
 from tpsm_jax.cli import ArgumentParser, run_script

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from configs.base import get_base_config
-from data.clips import fit
+from data.fitting import fit
 from data.loader import open_clips
 from tpsm_jax.media.video_writer import FrameWriter
 

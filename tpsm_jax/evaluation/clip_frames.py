@@ -9,7 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.media.video_reader import DEFAULT_FPS
+from tpsm_jax.media.container import DEFAULT_FPS
 
 
 class EvaluationClip(NamedTuple):

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import ImageSequence
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.media.images import UNREADABLE, open_picture, plays, rgb_array
-from tpsm_jax.media.rgb import Color
+from tpsm_jax.media.images import UNREADABLE, open_picture, plays
+from tpsm_jax.media.rgb import Color, rgb_array
 
 # Pillow would take some videos for pictures, such as mpg.
 _FORMATS = ("GIF", "WEBP", "PNG", "AVIF", "JPEG", "BMP", "TIFF", "PPM", "JPEG2000")

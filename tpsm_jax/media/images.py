@@ -13,8 +13,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.heic import is_heic, teach_pillow_heic
-from tpsm_jax.media.rgb import Color
-from tpsm_jax.media.rgb import rgb_array as rgb_array
+from tpsm_jax.media.rgb import Color, rgb_array
 
 # Pillow raises any of these on broken files, depending on the format.
 UNREADABLE = (

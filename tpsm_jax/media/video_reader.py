@@ -18,8 +18,8 @@ import numpy as np
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.media import animated_pictures
-from tpsm_jax.media.container import DEFAULT_FPS as DEFAULT_FPS
 from tpsm_jax.media.container import (
+    DEFAULT_FPS,
     FAILURES,
     FORMATS,
     Timing,
@@ -27,8 +27,7 @@ from tpsm_jax.media.container import (
     open_container,
     read_timing,
 )
-from tpsm_jax.media.picture_folder import PICTURE_SUFFIXES as PICTURE_SUFFIXES
-from tpsm_jax.media.picture_folder import picture_files, read_pictures
+from tpsm_jax.media.picture_folder import PICTURE_SUFFIXES, picture_files, read_pictures
 from tpsm_jax.media.rgb import Color
 from tpsm_jax.media.rgb_converter import RgbConverter
 

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 import data.clips
-from data.clips import FolderClip, VideoClip, fit
+from data.clips import FolderClip, VideoClip
+from data.fitting import fit
 from data.folder import find_clips
 from tests.helpers.clip_files import SIZE, frame, label, write_folder, write_strip, write_video
 from tests.helpers.found_clips import JUST_BELOW_ONE, find, labels, only

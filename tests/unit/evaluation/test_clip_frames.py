@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data.clips import StripClip, WidePictures
+from data.clips import StripClip
 from data.evaluation_set import (
     check_names,
     clips_for_test,
@@ -14,6 +14,7 @@ from data.evaluation_set import (
     read_pairs,
     split_note,
 )
+from data.wide_pictures import WidePictures
 from tests.helpers.clip_files import SIZE, label, small_config, write_folder, write_strip
 from tpsm_jax.errors import InputError
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from data.clips import StripClip, VideoClip, WidePictures
+from data.clips import StripClip, VideoClip
+from data.wide_pictures import WidePictures
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import read_header, read_image
 from tpsm_jax.media.video_reader import open_video

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from data.clips import StripClip, WidePictures
+from data.clips import StripClip
+from data.wide_pictures import WidePictures
 from tpsm_jax.media.images import read_header, read_image
 from tpsm_jax.media.video_reader import open_video
 
