@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from tqdm import tqdm
@@ -54,14 +54,15 @@ def animate_clip(
     times: deque[float] = deque()
 
     def read() -> Iterator[np.ndarray]:
-        for seconds, frame in driving.timed():
+        shapes = {} if source_shape is None else {"the source": source_shape}
+        for number, (seconds, frame) in enumerate(driving.timed()):
+            if number == 0:
+                SqueezeWarning()({**shapes, "the driving frames": frame.shape}, animator.size)
             times.append(seconds)  # the result's frames have them too
             yield frame
 
     first, count = start, 0
-    shapes = {} if source_shape is None else {"the source": source_shape}
-    watched = _warn_if_squeezed(read(), shapes, animator.size)
-    frames = animator.animate(watched, kp_driving_initial=initial)
+    frames = animator.animate(read(), kp_driving_initial=initial)
     for count, frame in enumerate(tqdm(frames, "animating", driving.frame_count, unit="frame"), 1):
         if count == 1:
             first = time.perf_counter()
@@ -74,13 +75,3 @@ def animate_clip(
         )
     rest = f", then {(count - 1) / (time.perf_counter() - first):.2f} frames/s" * (count > 1)
     return f"{count} frame{'s' * (count > 1)}, the first after {first - start:.2f} s{rest}"
-
-
-def _warn_if_squeezed(
-    frames: Iterable[np.ndarray], shapes: dict[str, tuple[int, ...]], size: tuple[int, int]
-) -> Iterator[np.ndarray]:
-    warn = SqueezeWarning()
-    for number, frame in enumerate(frames):
-        if number == 0:
-            warn({**shapes, "the driving frames": frame.shape}, size)
-        yield frame

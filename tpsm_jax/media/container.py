@@ -172,6 +172,11 @@ def as_fraction(value: Any) -> Fraction | None:
     return Fraction(value.numerator, value.denominator)
 
 
+def muxer_options(path: Path) -> dict[str, str]:
+    """FFmpeg's options for writing a file: an mp4 plays while it is still being loaded."""
+    return {"movflags": "+faststart"} if path.suffix.lower() in (".mp4", ".mov") else {}
+
+
 def audio_codec(container: Any) -> str | None:
     """FFmpeg's name of the codec of the first sound track, or None without sound."""
     audio = next(iter(container.streams.audio), None)

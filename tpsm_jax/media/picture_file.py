@@ -1,13 +1,13 @@
 """One picture out, for a driving clip that is one picture."""
 
 import os
-import uuid
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.media.reserved import reserve
 
 # Suffix -> Pillow's format and its settings.
 _FORMATS = {
@@ -35,12 +35,7 @@ class PictureFile:
         self._frame: np.ndarray | None = None
         if self._path.is_dir():
             raise InputError(f"{self._path} is a folder: name a file, or end it in / for frames")
-        self._temporary = self._path.with_name(f".{self._path.name}.{uuid.uuid4().hex[:8]}")
-        try:
-            self._temporary.touch(exist_ok=False)
-        except OSError as error:
-            reason = f"{error.strerror or error} ({self._path.parent}/)"
-            raise InputError(f"cannot write {self._path}: {reason}") from None
+        self._temporary = reserve(self._path, self._path.suffix)
 
     def write(self, frame: np.ndarray, time: float | None) -> None:
         """Takes the frame, [H, W, 3] uint8; a picture has no time.

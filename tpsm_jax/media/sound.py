@@ -1,4 +1,4 @@
-"""The sound of one clip beside the pictures of another, in time with them."""
+"""The sound of one clip with the pictures of another, in sync."""
 
 import heapq
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import Any
 import av
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.media.container import open_container
+from tpsm_jax.media.container import muxer_options, open_container
 
 # Sound of these codecs is copied as it is; other sound is made into the first of them.
 CODECS = {
@@ -42,12 +42,10 @@ def add_sound(
     Raises:
       av.FFmpegError, InputError, OSError, ValueError: the sound cannot be read or written.
     """
-    suffix = output.suffix.lower()
-    options = {"movflags": "+faststart"} if suffix in (".mp4", ".mov") else {}
     with (
         open_container(pictures) as (video_file, video),
         open_container(clip) as (sound_file, _),
-        av.open(str(output.resolve()), "w", container_options=options) as muxer,
+        av.open(str(output.resolve()), "w", container_options=muxer_options(output)) as muxer,
     ):
         sound = sound_file.streams.audio[0]
         video_out = muxer.add_stream_from_template(video)
@@ -55,7 +53,7 @@ def add_sound(
         if copy:
             sound_packets = _copied(sound_file, sound, muxer, start, seconds)
         else:
-            codec = CODECS[suffix][0]
+            codec = CODECS[output.suffix.lower()][0]
             encoder = _ENCODERS.get(codec, codec)
             sound_packets = _encoded(sound_file, sound, muxer, encoder, start, seconds)
         first = next(sound_packets, None)  # makes the stream, before any packet is written

@@ -12,7 +12,7 @@ import av
 import numpy as np
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.media.container import FAILURES
+from tpsm_jax.media.container import FAILURES, muxer_options
 from tpsm_jax.media.video_reader import open_video
 
 _PARTS = 10_000  # a second is cut into so many parts or more, for frames at odd times
@@ -80,8 +80,7 @@ class VideoEncoder:
         self._length = max(1, round(1 / (rate * self._unit)))
         self._encoding = encoding
         self._graph = _graph(encoding, height, width)
-        options = {"movflags": "+faststart"} if path.suffix.lower() in (".mp4", ".mov") else {}
-        self._container = av.open(str(path.resolve()), "w", container_options=options)
+        self._container = av.open(str(path.resolve()), "w", container_options=muxer_options(path))
         self._stream: Any = None
         self._last = -math.inf  # the place of the frame before, in units of time
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import uuid
 import warnings
 from pathlib import Path
 from typing import Self
@@ -15,6 +14,7 @@ from tpsm_jax.media.container import FAILURES
 from tpsm_jax.media.images import to_uint8
 from tpsm_jax.media.picture_file import SUFFIXES as PICTURES
 from tpsm_jax.media.picture_file import PictureFile
+from tpsm_jax.media.reserved import reserve
 from tpsm_jax.media.sound import CODECS, add_sound
 from tpsm_jax.media.video_encoder import GIF, VP9, X264, VideoEncoder, as_rate
 from tpsm_jax.media.video_reader import FrameSource
@@ -41,8 +41,8 @@ class FrameWriter:
         Args:
           path: .mp4, .mov, .mkv (H.264), .webm (VP9) or .gif; or ending in "/", a folder for
             0000.png, 0001.png, ..., with more digits where there are more than 10,000. An
-            existing folder is replaced if it holds nothing else. Or
-            .png or .jpg, for a single frame.
+            existing folder is replaced if it holds nothing else. Or .png or .jpg, for a single
+            frame.
           fps: frames a second of a video; a gif's are rounded to hundredths of a second each, and
             frames are left out beyond 50 a second.
           audio: the clip whose sound is added, from its first frame on and cut to the length of
@@ -111,7 +111,7 @@ class _PictureFolder:
             raise InputError(f"{self._path} is a file: name another folder for the frames")
         if self._path.is_dir() and not all(_is_frame(file) for file in self._path.iterdir()):
             raise InputError(f"{self._path} holds other files than frames: name another folder")
-        self._temporary = _reserve(self._path, "")
+        self._temporary = reserve(self._path, "")
 
     def write(self, frame: np.ndarray, time: float | None) -> None:
         del time
@@ -155,7 +155,7 @@ class _VideoFile:
             )
         if self._path.is_dir():
             raise InputError(f"{self._path} is a folder: name a file")
-        self._temporary = _reserve(self._path, self._suffix)
+        self._temporary = reserve(self._path, self._suffix)
 
     def write(self, frame: np.ndarray, time: float | None) -> None:
         if self._shape and frame.shape != self._shape:
@@ -186,7 +186,7 @@ class _VideoFile:
 
     def _add_audio(self, audio: FrameSource) -> None:
         """Adds the sound at the end, when the length to cut it to is known."""
-        muxed = _reserve(self._path, self._suffix)
+        muxed = reserve(self._path, self._suffix)
         ways = [True, False] if audio.audio_codec in CODECS[self._suffix] else [False]
         reason: object = ""
         try:
@@ -215,20 +215,6 @@ class _VideoFile:
         if self._encoder is not None:
             self._encoder.abandon()
         self._temporary.unlink(missing_ok=True)
-
-
-def _reserve(path: Path, suffix: str) -> Path:
-    """A hidden empty file next to `path`, or a folder if it has no suffix: a trial of writing."""
-    reserved = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{suffix}")
-    try:
-        if suffix:
-            reserved.touch(exist_ok=False)
-        else:
-            reserved.mkdir()
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"cannot write {path}: {reason} ({path.parent}/)") from None
-    return reserved
 
 
 def _is_frame(file: Path) -> bool:
