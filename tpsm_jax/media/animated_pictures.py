@@ -56,7 +56,8 @@ def read_durations(path: Path, whole: bool) -> list[int]:
                     found.append(frame.info.get("duration") or 100)
     except UNREADABLE as error:
         if whole or not found:
-            raise InputError(f"cannot read frame {len(found)} of {path}: {error}") from None
+            reason = str(error) or repr(error)
+            raise InputError(f"cannot read frame {len(found)} of {path}: {reason}") from None
     return found
 
 

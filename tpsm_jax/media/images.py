@@ -25,6 +25,7 @@ UNREADABLE = (
     EOFError,
     LookupError,
     ArithmeticError,
+    MemoryError,  # a length in a damaged file may be anything
     struct.error,
     Image.DecompressionBombError,
 )
@@ -165,7 +166,8 @@ def _with_picture(
     except FileNotFoundError:
         raise InputError(f"there is no picture {path}") from None
     except UNREADABLE as error:
-        raise InputError(f"cannot read the picture {path}: {error}") from None
+        reason = str(error) or repr(error)
+        raise InputError(f"cannot read the picture {path}: {reason}") from None
 
 
 def to_float(image: np.ndarray) -> np.ndarray:

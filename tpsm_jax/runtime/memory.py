@@ -26,7 +26,8 @@ def is_out_of_memory(error: BaseException) -> bool:
         text = str(seen).lower()
         if type(seen).__name__ in _DEVICE_ERRORS and any(w.lower() in text for w in _DEVICE_WORDS):
             return True
-        seen = seen.__cause__ or seen.__context__
+        # `raise ... from None` says that the one before means something else: a damaged file.
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return False
 
 

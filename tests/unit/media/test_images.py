@@ -225,3 +225,15 @@ def test_a_header_is_read_without_the_pixels(tmp_path):
         assert read_header(tmp_path / name) == (12, 16, False)
     Image.new("1", (4_000_000, 40)).save(tmp_path / "wide.png")
     assert read_header(tmp_path / "wide.png").width == 4_000_000
+
+
+def test_damage_that_asks_for_more_memory_than_there_is(tmp_path, monkeypatch):
+    Image.fromarray(RGB).save(tmp_path / "a.png")
+
+    def fail(_):
+        raise MemoryError
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", fail)
+    for read in (read_image, open_video):
+        with pytest.raises(InputError, match=r"cannot read .*a.png: MemoryError\(\)"):
+            read(tmp_path / "a.png")

@@ -56,6 +56,18 @@ def test_out_of_memory_is_one_line(main, capsys):
         assert remedy in error
 
 
+def test_a_damaged_length_is_no_lack_of_memory():
+    def read():
+        try:
+            on_the_host()
+        except MemoryError:
+            raise InputError("the picture is damaged") from None
+
+    with pytest.raises(InputError) as found:
+        read()
+    assert not is_out_of_memory(found.value)
+
+
 @pytest.mark.parametrize(
     "error", [ValueError("out of memory"), OSError(errno.EIO, "no"), InputError("damaged")]
 )
