@@ -6,6 +6,7 @@ each frame's own time. `data.video_frames` picks single frames out of the same s
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
@@ -191,7 +192,7 @@ def _timed_frames(path: Path, timing: Timing, whole: bool) -> TimedFrames:
     with closing(_decoded(path, whole)) as frames:  # type: ignore[type-var]
         for frame in frames:
             time = frame.time  # None in files that store no times
-            if time is None:
+            if time is None or not math.isfinite(time):
                 time = 0.0 if last is None else last + 1 / timing.fps
             if first is None:
                 first = time

@@ -1,7 +1,10 @@
 """Driving clips of every kind, read twice, and what is none."""
 
 import contextlib
+import math
 import os
+import types
+from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
@@ -10,6 +13,8 @@ from PIL import Image
 
 from tests.helpers.videos import ffmpeg, make_clip
 from tpsm_jax.errors import InputError
+from tpsm_jax.media import video_reader
+from tpsm_jax.media.container import Timing
 from tpsm_jax.media.video_reader import open_video
 
 
@@ -204,3 +209,12 @@ def test_frames_at_odd_times_play_in_the_clips_own_time(tmp_path):
 
 def test_the_rates_that_ffmpeg_rounds(tmp_path):
     assert open_video(make_clip(tmp_path / "a.mp4", rate="30000/1001")).fps == 30000 / 1001
+
+
+def test_times_that_are_no_numbers_are_made_up(monkeypatch):
+    """A damaged .ts may have some."""
+    frames = [types.SimpleNamespace(time=time, pixels=time) for time in (None, math.nan, math.inf)]
+    monkeypatch.setattr(video_reader, "_decoded", lambda *_: (frame for frame in frames))
+    monkeypatch.setattr(video_reader, "RgbConverter", lambda: lambda frame: frame.pixels)
+    timed = video_reader._timed_frames(Path("a.ts"), Timing(25.0, True, 3), whole=False)
+    assert [time for time, _ in timed] == pytest.approx([0, 0.04, 0.08])
