@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from data.clips import VideoClip
-from tests.helpers.fuzzing import mutated, run
+from tests.helpers.fuzzing import mutated, naming, run
 from tests.helpers.small import pictures
 from tpsm_jax.media.images import read_header, read_image, read_wide_picture
 from tpsm_jax.media.video_reader import open_video
@@ -82,7 +82,7 @@ def case(rng: random.Random, folder: Path) -> Callable[[], object]:
         lambda: [len(frame) for frame in open_video(path, whole=True)],
         lambda: VideoClip(path).pair(*position),
     ]
-    return rng.choice(ways)
+    return naming(path, rng.choice(ways))
 
 
 if __name__ == "__main__":

@@ -12,12 +12,14 @@ import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from tests.helpers.peak_memory import peak_memory
 from tests.helpers.processes import STRICT
 from tpsm_jax.errors import InputError
 
 SECONDS = 10  # of processor time for a file
+_ENOUGH = 100  # files, of which some must be refused
 _ADDRESSES = 4 * 2**30  # bytes that may be asked for beyond what the process has at first
 
 _LENGTHS = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**64 - 1]
@@ -110,43 +112,48 @@ def run(case: Callable[[random.Random, Path], Callable[[], object]], megabytes: 
 
     Raises:
       SystemExit: 1 if a file ended in anything but a result, an `InputError` or an OSError that
-        names a file, or if the memory was exceeded. A file that takes too long ends
-        the process by SIGPROF. Seeds are printed as they are begun.
+        names a file, if the memory was exceeded, or if none of many was refused. A file that takes
+        too long ends the process by SIGPROF. Seeds are printed as they are begun.
     """
     first, last = map(int, sys.argv[1:])
-    failed = False
+    failed, refused = False, 0
     with tempfile.TemporaryDirectory() as folder:
         # The first file imports and compiles what all need.
-        _survives(case, -1, Path(folder))
+        _ending(case, -1, Path(folder))
         before = peak_memory()
         size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (size + _ADDRESSES, resource.RLIM_INFINITY))
         for seed in range(first, last):
             print(seed, flush=True)
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
-            failed |= not _survives(case, seed, Path(folder))
+            ending = _ending(case, seed, Path(folder))
+            failed |= ending == "failed"
+            refused += ending == "refused"
             signal.setitimer(signal.ITIMER_PROF, 0)
             grown = peak_memory() - before
             if grown > megabytes:
                 print(f"seed {seed}: {grown:.0f} MiB", file=sys.stderr)
                 sys.exit(1)
+    if last - first >= _ENOUGH and not refused:
+        print("nothing was refused: the mutations change nothing that matters", file=sys.stderr)
+        failed = True
     sys.exit(failed)
 
 
-def _survives(
+def _ending(
     case: Callable[[random.Random, Path], Callable[[], object]], seed: int, folder: Path
-) -> bool:
+) -> Literal["read", "refused", "failed"]:
     with tempfile.TemporaryDirectory(dir=folder) as place:
         read = case(random.Random(seed), Path(place))
         try:
             read()
         except BaseException as error:  # what is none of Exception, too: panics of Rust
             if _is_refusal(error):
-                return True
+                return "refused"
             print(f"seed {seed}:", file=sys.stderr)
             traceback.print_exc()
-            return False
-        return True
+            return "failed"
+        return "read"
 
 
 def _is_refusal(error: BaseException) -> bool:
@@ -154,6 +161,20 @@ def _is_refusal(error: BaseException) -> bool:
     if isinstance(error, InputError):
         return not isinstance(error.__cause__, MemoryError)  # which hides what was asked for
     return isinstance(error, OSError) and error.filename is not None
+
+
+def naming(path: Path, read: Callable[[], object]) -> Callable[[], object]:
+    """What reads a file, made to fail where an error is not one line that names the file."""
+
+    def reading() -> None:
+        try:
+            read()
+        except InputError as error:
+            if path.name not in str(error) or "\n" in str(error):
+                raise AssertionError(f"not a line that names {path.name}: {error}") from None
+            raise
+
+    return reading
 
 
 def assert_survives(module: str, first: int, last: int) -> None:

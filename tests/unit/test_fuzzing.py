@@ -50,6 +50,14 @@ def test_what_is_a_failure(name, code):
     assert done.stdout.split()[0] == "3"
 
 
+def test_mutations_that_nothing_minds_are_a_failure():
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST + CASES, "3", "103", "fine"], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "nothing was refused" in done.stderr
+
+
 def test_files_depend_on_the_seed_alone():
     data = bytes(range(256)) * 4
     made = [mutated(random.Random(seed), data) for seed in range(200)]
