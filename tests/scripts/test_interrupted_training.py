@@ -88,47 +88,55 @@ def test_killed_at_any_moment(undisturbed, seed, kills):
     assert_same_end(workdir, undisturbed)
 
 
+def start_and_hold(workdir):
+    """A run that has taken steps, and waits for a batch before step 30."""
+    process = start(workdir, *LONG, "hold=30")
+    wait_for(lambda: losses(workdir), process)
+    return process
+
+
+def stop(workdir, number):
+    """Sends a signal to a run; returns its exit code, what it said, and the step that it saved."""
+    process = start_and_hold(workdir)
+    process.send_signal(number)
+    workdir.with_suffix(".go").touch()
+    code, output = finish(process)
+    step = finished_steps(workdir)[-1]
+    assert list(losses(workdir)) == list(range(1, step + 1))
+    return code, output, step
+
+
+def assert_goes_on(workdir, undisturbed):
+    assert finish(start(workdir, *LONG))[0] == 0
+    assert_same_end(workdir, undisturbed)
+
+
 @pytest.mark.slow
 def test_terminated_it_saves_exits_0_and_goes_on(undisturbed):
     workdir = undisturbed.parent / "terminated"
-    process = start(workdir, *LONG, "hold=30")
-    wait_for(lambda: losses(workdir), process)
-    process.terminate()
-    workdir.with_suffix(".go").touch()
-    code, output = finish(process)
+    code, output, step = stop(workdir, signal.SIGTERM)
     assert code == 0
-    step = finished_steps(workdir)[-1]
     assert f"stopped after step {step}; the same command resumes" in output
-    assert list(losses(workdir)) == list(range(1, step + 1))
-    assert finish(start(workdir, *LONG))[0] == 0
-    assert_same_end(workdir, undisturbed)
+    assert_goes_on(workdir, undisturbed)
 
 
 @pytest.mark.slow
 def test_interrupted_by_hand_it_saves_exits_130_and_goes_on(undisturbed):
     workdir = undisturbed.parent / "interrupted"
-    process = start(workdir, *LONG, "hold=30")
-    wait_for(lambda: losses(workdir), process)
-    process.send_signal(signal.SIGINT)
-    workdir.with_suffix(".go").touch()
-    code, output = finish(process)
+    code, output, step = stop(workdir, signal.SIGINT)
     assert code == 130
-    step = finished_steps(workdir)[-1]
-    assert list(losses(workdir)) == list(range(1, step + 1))
     assert output.splitlines()[-2:] == [
         f"stopped after step {step}; the same command resumes",
         "interrupted; nothing was left half-written",
     ]
     assert not unfinished(workdir)
-    assert finish(start(workdir, *LONG))[0] == 0
-    assert_same_end(workdir, undisturbed)
+    assert_goes_on(workdir, undisturbed)
 
 
 @pytest.mark.slow
 def test_interrupted_twice_it_ends_at_once(undisturbed):
     workdir = undisturbed.parent / "interrupted_twice"
-    process = start(workdir, *LONG, "hold=30")
-    wait_for(lambda: losses(workdir), process)
+    process = start_and_hold(workdir)
     process.send_signal(signal.SIGINT)
     while "once more ends at once" not in process.stdout.readline():
         assert process.poll() is None
@@ -136,8 +144,7 @@ def test_interrupted_twice_it_ends_at_once(undisturbed):
     code, output = finish(process)
     assert code == 130
     assert "interrupted again: ended at once; the same command resumes" in output
-    assert finish(start(workdir, *LONG))[0] == 0
-    assert_same_end(workdir, undisturbed)
+    assert_goes_on(workdir, undisturbed)
 
 
 def start_two(workdirs, *arguments):
