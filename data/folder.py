@@ -9,7 +9,7 @@ there is one clip:
 skipped. Files of other kinds (a README, a list of boxes) are passed over, see `data.notes`. Links
 are followed; a link to nothing is an error.
 
-Clips are in plain order of their names. It means nothing, but what a seed draws hangs on it.
+Clips are in plain order of their names. It means nothing, but what a seed draws depends on it.
 """
 
 import hashlib

@@ -11,7 +11,7 @@ from tpsm_jax.media.images import read_image
 from tpsm_jax.media.natural_order import in_natural_order
 from tpsm_jax.media.rgb import Color
 
-# What is taken for a picture, wherever files are looked through. How it is read hangs on its
+# What is taken for a picture, wherever files are looked through. How it is read depends on its
 # content alone.
 PICTURE_SUFFIXES = frozenset(
     (

@@ -30,7 +30,7 @@ def rgb_array(
     """A decoded Pillow image as an array.
 
     Args:
-      image: of any mode, see `tpsm_jax.media.images.read_image`.
+      image: a picture of any mode that `tpsm_jax.media.images.read_image` takes.
       alpha_background: the color [0, 255] that shows through transparent pixels; None drops the
         alpha channel and keeps what is stored under it.
       upright: whether to turn and mirror the picture as its EXIF orientation says.

@@ -212,7 +212,7 @@ def _timed_frames(path: Path, timing: Timing, whole: bool) -> TimedFrames:
 def _decoded(path: Path, whole: bool) -> Iterator[Any]:
     """Yields PyAV's frames in the order in which they are shown."""
     count = 0
-    cut: int | None = None  # the first keyframe's time; what comes before hangs on lost frames
+    cut: int | None = None  # the first keyframe's time; what comes before depends on lost frames
     with open_container(path) as (container, stream):
         packets: Iterator[Any] | None = iter(container.demux(stream))
         while packets is not None:

@@ -57,8 +57,8 @@ def variables_from_torch(
 
     Args:
       checkpoint: what `read_torch_file` returned: network -> state dict, and perhaps training
-        state, such as `epoch` and the optimizers'. `tpsm_jax.checkpoints.torch.states` tells in
-        which other forms it may be.
+        state, such as `epoch` and the optimizers'. `tpsm_jax.checkpoints.torch.states` lists the
+        other forms that it may have.
       model_params: the section of the config that it was trained with.
 
     Returns:

@@ -27,7 +27,7 @@ STORAGE_DTYPES = {
     "BoolStorage": "bool",
 }
 
-_MAX_AXES = 32  # of a tensor
+_MAX_AXES = 32  # the most axes of a tensor
 _MAX_NAME = 200  # characters; a name put together from long texts would cost memory
 
 

@@ -111,7 +111,7 @@ def find_networks(checkpoint: Any, names: Collection[str]) -> Networks | None:
 
     Args:
       checkpoint: what was saved.
-      names: of the networks of the config.
+      names: names of the networks that the config describes.
 
     Returns:
       None if there is none of them.
