@@ -19,11 +19,11 @@ from tpsm_jax.evaluation.clip_frames import EvaluationClip
 from tpsm_jax.media.container import DEFAULT_FPS
 from tpsm_jax.media.proportions import SqueezeWarning
 from tpsm_jax.media.video_reader import without_suffix
-from tpsm_jax.runtime.safe_names import safe_name
+from tpsm_jax.runtime.safe_names import LONGEST_NAME, safe_name
 
 Names = list[tuple[str, str]]
 # Common disks take 255 bytes, and FrameWriter writes NAME.mp4 under a longer name first.
-_LONGEST_NAME = 255 - len("..mp4.12345678.mp4")
+_LONGEST_NAME = LONGEST_NAME - len("..mp4.12345678.mp4")
 
 
 def clips_for_test(

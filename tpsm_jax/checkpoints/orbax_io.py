@@ -87,11 +87,12 @@ def quiet_orbax() -> Iterator[None]:
     def no_lost_task(record: logging.LogRecord) -> bool:
         return "never retrieved" not in record.getMessage()
 
-    complaints = [0.0]  # when the last one came
+    last_complaint = 0.0
 
     def without_closed_loops(unraisable: Any) -> None:
+        nonlocal last_complaint
         if str(unraisable.exc_value) == "Event loop is closed":
-            complaints.append(time.monotonic())
+            last_complaint = time.monotonic()
         else:
             hook(unraisable)
 
@@ -106,7 +107,7 @@ def quiet_orbax() -> Iterator[None]:
     except InputError as error:  # what Orbax's errors have become; others keep their frames
         if _end_reads(error):
             begin = time.monotonic()
-            while time.monotonic() - max(begin, complaints[-1]) < _SILENCE:
+            while time.monotonic() - max(begin, last_complaint) < _SILENCE:
                 time.sleep(_SILENCE / 10)
         raise
     finally:

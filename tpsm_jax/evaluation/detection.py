@@ -1,7 +1,6 @@
 """AKD, MKR and AED of an evaluation, from tables that a detector makes of its pictures."""
 
 import contextlib
-import json
 import os
 import shlex
 import shutil
@@ -26,6 +25,7 @@ from tpsm_jax.evaluation.maker import describe_maker
 from tpsm_jax.evaluation.output import PNG, TABLES, TRUTH, clip_file, write_json
 from tpsm_jax.evaluation.wide_picture import WidePicture
 from tpsm_jax.media.video_reader import without_suffix
+from tpsm_jax.runtime.json_files import parse_json
 
 NAMES = ("akd", "mkr", "aed")
 _ROOT = Path(__file__).resolve().parents[2]
@@ -160,7 +160,7 @@ def run_detector(
 
 def _read_maker(record: Path) -> Any:
     try:
-        return json.loads(record.read_text())
+        return parse_json(record.read_text())
     except (OSError, ValueError):
         return None
 

@@ -11,8 +11,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import tpsm_jax
-
 _PYTHON = re.compile(r"python[\d.]*(\.exe)?")
 # `-m package.module`, and package.module:Class as --detector of detectors.table takes it.
 _MODULE = re.compile(r"([A-Za-z_]\w*)(\.\w+)*(:\w+)?")
@@ -31,6 +29,11 @@ print(json.dumps({"python": sys.version, "packages": packages, "modules": module
 """
 _ASK_SECONDS = 120
 _BLOCK = 2**20
+
+
+def package_version() -> str:
+    """The version of this package."""
+    return importlib.metadata.version("tpsm_jax")
 
 
 def describe_maker(
@@ -68,7 +71,7 @@ def describe_maker(
         files["sources"] = _digest(sources)
     return {
         "command": command,
-        "tpsm_jax": importlib.metadata.version(tpsm_jax.__name__),
+        "tpsm_jax": package_version(),
         "files": files,
         **python,
     }

@@ -23,6 +23,7 @@ from tpsm_jax.evaluation.checkpoints import (
 )
 from tpsm_jax.evaluation.clip_frames import EvaluationClip, check_first_frames
 from tpsm_jax.evaluation.detection import Detector, add_scores, run_detector, write_truth
+from tpsm_jax.evaluation.maker import package_version
 from tpsm_jax.evaluation.output import METRICS, TRUTH, check_output, claim_output, write_json
 from tpsm_jax.evaluation.reconstruction import RECONSTRUCTION, Reconstructor
 from tpsm_jax.evaluation.share import run_share, unfinished, with_numbers
@@ -98,7 +99,7 @@ def evaluate(
     entries = [checkpoint_entry(*pair) for pair in zip(models, loaded, strict=True)]
     run = {
         "schema_version": SCHEMA_VERSION,
-        "tpsm_jax": importlib.metadata.version("tpsm_jax"),
+        "tpsm_jax": package_version(),
         "mode": settings.mode,
         "data": str(Path(settings.data).resolve()),
         "batch_size": batch_size,
@@ -229,7 +230,7 @@ def _software() -> dict[str, str]:
     versions = {name: importlib.metadata.version(name) for name in _SOFTWARE}
     device = jax.devices()[0]
     return {
-        "tpsm_jax": importlib.metadata.version("tpsm_jax"),
+        "tpsm_jax": package_version(),
         "python": platform.python_version(),
         **versions,
         "device": f"{device.device_kind} ({device.platform})",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.runtime.json_files import parse_json
 
 try:
     import fcntl
@@ -156,7 +157,7 @@ def _this_process() -> dict[str, Any]:
 def _holder(lock: Path) -> dict[str, Any]:
     """What the holder has written into the file; {} if nothing, or not to the end."""
     try:
-        holder = json.loads(lock.read_text())
+        holder = parse_json(lock.read_text())
     except (OSError, ValueError):
         return {}
     return holder if isinstance(holder, dict) else {}

@@ -20,8 +20,8 @@ class Rule:
     """What a value must be.
 
     Attributes:
-      text: it, in words, after "must be".
-      holds: whether a value is so; may raise TypeError for one of another type.
+      text: the rule in words, to follow "must be".
+      holds: whether a value keeps it; may raise TypeError for one of another type.
     """
 
     text: str
@@ -108,25 +108,22 @@ def _number(least: float = -math.inf, *, above: float = -math.inf, most: float =
 
 def _several(rule: Rule, what: str, *, least: int = 0) -> Rule:
     at_least = f", at least {least}" if least else ""
-    return Rule(
-        f"a tuple of {what}{at_least}",
-        lambda value: (
-            isinstance(value, tuple | list)
-            and len(value) >= least
-            and all(_holds(rule, item) for item in value)
-        ),
-    )
+    return _sequence(rule, f"a tuple of {what}{at_least}", lambda length: length >= least)
 
 
 def _pair(rule: Rule, text: str) -> Rule:
-    def holds(value: Any) -> bool:
-        return (
-            isinstance(value, tuple | list)
-            and len(value) == 2
-            and all(_holds(rule, item) for item in value)
-        )
+    return _sequence(rule, text, lambda length: length == 2)
 
-    return Rule(text, holds)
+
+def _sequence(rule: Rule, text: str, is_length: Callable[[int], bool]) -> Rule:
+    return Rule(
+        text,
+        lambda value: (
+            isinstance(value, tuple | list)
+            and is_length(len(value))
+            and all(_holds(rule, item) for item in value)
+        ),
+    )
 
 
 def _or_none(rule: Rule) -> Rule:
@@ -148,6 +145,9 @@ _FLAG = Rule("True or False", lambda value: isinstance(value, bool))
 _TEXT = Rule("text", lambda value: isinstance(value, str) and "\0" not in value)
 _SIDE = _whole(1, 2**16)
 _SHARE = _number(0, most=1)
+_BELOW_ONE = Rule(
+    "a number, at least 0 and below 1", lambda value: _is_number(value) and 0 <= value < 1
+)
 _WEIGHT = _number()
 _RATIO = _pair(_number(above=0, most=100), "(smallest, largest) scale, above 0 and at most 100")
 
@@ -178,9 +178,7 @@ FIELDS: dict[str, Rule] = {
     "remat": _several(_TEXT, "names"),
     "accumulate_steps": _whole(1),
     "state_sharding": _TEXT,
-    "ema_decay": Rule(
-        "a number, at least 0 and below 1", lambda value: _is_number(value) and 0 <= value < 1
-    ),
+    "ema_decay": _BELOW_ONE,
     "dropout_rescale": _FLAG,
     "warmup_steps": _whole(0),
     "optimizer": _TEXT,
@@ -192,14 +190,7 @@ FIELDS: dict[str, Rule] = {
     "dataset.mix_paths": _several(_TEXT, "paths"),
     "dataset.mix_weights": _several(_number(above=0), "numbers above 0"),
     "dataset_params.frame_shape": _or_none(
-        Rule(
-            "(height, width, 3)",
-            lambda value: (
-                isinstance(value, tuple | list)
-                and len(value) in (2, 3)
-                and all(_holds(_SIDE, side) for side in value)
-            ),
-        )
+        _sequence(_SIDE, "(height, width, 3)", lambda length: length in (2, 3))
     ),
     "dataset_params.id_sampling": _FLAG,
     "dataset_params.augmentation_params.flip_param.horizontal_flip": _FLAG,
@@ -264,7 +255,5 @@ FIELDS: dict[str, Rule] = {
     "train_avd_params.epoch_milestones": _several(_whole(0), "epochs"),
     "train_avd_params.lr": _number(0),
     "train_avd_params.lambda_shift": _WEIGHT,
-    "train_avd_params.random_scale": Rule(
-        "a number, at least 0 and below 1", lambda value: _is_number(value) and 0 <= value < 1
-    ),
+    "train_avd_params.random_scale": _BELOW_ONE,
 }
