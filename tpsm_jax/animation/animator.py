@@ -31,6 +31,7 @@ from tpsm_jax.models.interface import AnimationModel, Pose
 from tpsm_jax.models.registry import check_image_size, family_of, picture_size
 from tpsm_jax.runtime.kept_programs import KeptPrograms
 from tpsm_jax.runtime.memory import check_pictures_fit
+from tpsm_jax.runtime.program_memory import check_program_fits
 
 
 class BestFrame(NamedTuple):
@@ -73,8 +74,8 @@ class Animator:
             compiled programs, see `KeptPrograms`; not for models with modules of your own.
 
         Raises:
-          InputError: the mode is unknown or lacks its weights, the networks cannot take `size`, or
-            an argument has another type, shape or range.
+          InputError: the mode is unknown or lacks its weights, the networks cannot take `size`, an
+            argument has another type, shape or range, or memory does not suffice.
         """
         config, model, variables = checkpoint
         self.size = picture_size(config) if size is None else size
@@ -86,6 +87,7 @@ class Animator:
         check_pictures_fit(self.batch_size, *self.size, change="size or batch_size")
         self.mode = mode
         self._model = model
+        self._checked: set[Callable[..., Any]] = set()
         self._output_dtype = output_dtype
         self._call = (
             KeptPrograms(model, traced_for=backend) if keep_programs else self._call_directly
@@ -121,8 +123,8 @@ class Animator:
           An iterator of [height, width, 3] of `output_dtype` for every frame, in order.
 
         Raises:
-          InputError: an argument or a frame has another type, shape or range; also see
-            `relative_scale`.
+          InputError: an argument or a frame has another type, shape or range, or memory does not
+            suffice; also see `relative_scale`.
         """
         check_frames(frames)
         if kp_driving_initial is not None:
@@ -197,7 +199,10 @@ class Animator:
     def _points_of_one(self, pose: Pose) -> np.ndarray:
         return self._points(jax.tree.map(lambda leaf: leaf[None], pose))[0]
 
-    def _call_directly(self, function: Callable[..., Any], *arguments: Any, **static: Any) -> Any:
+    def _call_directly(self, function: Any, *arguments: Any, **static: Any) -> Any:
+        if function not in self._checked:
+            check_program_fits(function.lower(self._model, *arguments, **static))
+            self._checked.add(function)
         return function(self._model, *arguments, **static)
 
     def _motion(self, initial: Pose) -> tuple[Pose, jax.Array]:

@@ -19,6 +19,7 @@ from tpsm_jax.models.interface import AnimationModel, Pose
 from tpsm_jax.models.registry import check_image_size
 from tpsm_jax.ops.pixels import to_float, to_uint8
 from tpsm_jax.parallel.sharding import batch_sharding, make_mesh, replicated
+from tpsm_jax.runtime.program_memory import check_program_fits
 
 RECONSTRUCTION = "reconstruction"  # in addition to the animation modes, see `Reconstructor`
 
@@ -83,6 +84,8 @@ class Reconstructor:
         self._first = mesh.devices.flat[0]
         self._batch_sharding, self._replicated = batch_sharding(mesh), replicated(mesh)
         self._variables = jax.device_put(variables, self._replicated)
+        self._checked: set[Callable[..., Any]] = set()
+        self._encode = functools.partial(_encode, self._model, self._variables)
         self._drive = functools.partial(
             _drive, self._model, self._variables, mesh=mesh, mode=mode, find=not l1_only
         )
@@ -113,7 +116,8 @@ class Reconstructor:
           The numbers.
 
         Raises:
-          InputError: reading `frames` raised it; or see `relative_scale`.
+          InputError: reading `frames` raised it, or memory does not suffice; or see
+            `relative_scale`.
         """
         result, static = ClipNumbers(), ClipNumbers()
         encoded = still = before = None
@@ -124,16 +128,17 @@ class Reconstructor:
             if encoded is None:
                 picture = batch[:1] if source is None else source[None]
                 placed = jax.device_put(picture, self._replicated)
-                encoded = _encode(self._model, self._variables, placed)
+                encoded = self._run(self._encode, placed)
                 points = self._model.points(encoded["kp_source"])
                 still = jax.device_put({"source": encoded["source"], "points": points}, self._first)
                 before = batch[:1], still["source"]
                 if self._mode == "relative":
                     motion = self._motion(points, batch[:1])
-            outputs = self._drive(encoded, jax.device_put(batch, self._batch_sharding), motion)
+            placed = jax.device_put(batch, self._batch_sharding)
+            outputs = self._run(self._drive, encoded, placed, motion)
             images = outputs.pop("images")
             driving, outputs = jax.device_put((batch, outputs), self._first)
-            numbers, last = self._measure(still, driving, before, outputs)
+            numbers, last = self._run(self._measure, still, driving, before, outputs)
             # Only the last batch of a clip is not full, and nothing comes after it.
             before = batch[-1:], last
             return images, numbers
@@ -158,8 +163,17 @@ class Reconstructor:
         Returns:
           What the model's `__call__` returns, as NumPy arrays, without what only losses need.
         """
-        encoded = _encode(self._model, self._variables, source[None])
-        return jax.device_get(reconstruct(self._model, self._variables, encoded, driving))
+        encoded = self._run(self._encode, source[None])
+        picture = functools.partial(reconstruct, self._model, self._variables)
+        return jax.device_get(self._run(picture, encoded, driving))
+
+    def _run(self, program: functools.partial[Any], *arguments: Any) -> Any:
+        """Calls a jitted function, at the first call only if it fits into memory."""
+        if program.func not in self._checked:
+            lower = program.func.lower  # type: ignore[attr-defined]
+            check_program_fits(lower(*program.args, *arguments, **program.keywords))
+            self._checked.add(program.func)
+        return program(*arguments)
 
     def _motion(self, source: jax.Array, frame: np.ndarray) -> tuple[Pose, jax.Array]:
         """The first driving frame's pose, without a batch, and the scale of relative motion."""

@@ -15,6 +15,7 @@ import jax.export
 import numpy as np
 
 from tpsm_jax.runtime.compilation_cache import keep, kept_path
+from tpsm_jax.runtime.program_memory import check_program_fits
 
 _Program = Callable[..., Any]
 _DIGEST = hashlib.sha256
@@ -50,23 +51,30 @@ class KeptPrograms:
 
         Returns:
           What `function(model, *arguments, **static)` does, to the bit.
+
+        Raises:
+          InputError: at the first call, if the program does not fit into memory.
         """
         leaves, structure = jax.tree.flatten(arguments)
         shapes = tuple((leaf.shape, np.dtype(leaf.dtype).name) for leaf in leaves)
         signature = function, structure, shapes, tuple(static.items()), self._traced_for()
         if signature not in self._programs:
             program: _Program = functools.partial(function, self._model, **static)
+            lower = functools.partial(function.lower, self._model, **static)
             path = kept_path(function.__name__, self._model, *signature[1:])
             # A program is exported for as many devices as it was traced for.
             arrays = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
             if path and all(len(array.devices()) == 1 for array in arrays):
-                program = _keep_traced(path, program, arguments)
+                kept = _keep_traced(path, program, arguments)
+                if kept is not None:
+                    program, lower = kept, kept.lower
+            check_program_fits(lower(*arguments))
             self._programs[signature] = program
         return self._programs[signature](*arguments)
 
 
-def _keep_traced(path: Path, program: _Program, arguments: tuple[Any, ...]) -> _Program:
-    """`program` as it was kept, or kept now; as it is where JAX cannot export it."""
+def _keep_traced(path: Path, program: _Program, arguments: tuple[Any, ...]) -> Any:
+    """`program` as it was kept, or kept now, jitted; None where JAX cannot export it."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -78,6 +86,6 @@ def _keep_traced(path: Path, program: _Program, arguments: tuple[Any, ...]) -> _
         exported = jax.export.export(jax.jit(program))(*arguments)
         serialized = bytes(exported.serialize())
     except (ValueError, NotImplementedError):
-        return program
+        return None
     keep(path, _DIGEST(serialized).digest() + serialized)
     return jax.jit(exported.call)

@@ -5,11 +5,12 @@ import os
 
 from tpsm_jax.errors import InputError
 
-OUT_OF_MEMORY = (
-    "out of memory: take a smaller --batch_size, a smaller --size, or --dtype bfloat16; in "
+REMEDIES = (
+    "take a smaller --batch_size, a smaller --size, or --dtype bfloat16; in "
     "training a smaller --config.train_params.batch_size, --config.compute_dtype=bfloat16, "
-    "--config.remat=\"('vgg19',)\" or more --config.accumulate_steps; nothing was left half-written"
+    "--config.remat=\"('vgg19',)\" or more --config.accumulate_steps"
 )
+OUT_OF_MEMORY = f"out of memory: {REMEDIES}; nothing was left half-written"
 # Names of the errors of XLA (in two versions) and of TensorFlow, neither of which is imported here.
 _DEVICE_ERRORS = ("XlaRuntimeError", "JaxRuntimeError", "ResourceExhaustedError")
 _DEVICE_WORDS = ("RESOURCE_EXHAUSTED", "out of memory", "bad_alloc", "OOM when allocating")

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 
 from tpsm_jax.models.interface import Variables, without_losses
 from tpsm_jax.parallel.sharding import batch_sharding, replicated, state_shardings
+from tpsm_jax.runtime.program_memory import check_program_fits
 from tpsm_jax.runtime.quick_compile import quick_compiler_options
 from tpsm_jax.training.augment import float_pictures
 from tpsm_jax.training.state import TrainState
@@ -69,6 +70,7 @@ class Trainer:
         self.shardings = state_shardings(self._shapes, mesh, state_sharding)
         self._constants = jax.device_put(constants, replicated(mesh))
         self._step = self._compile()
+        self._checked: set[Any] = set()
 
     def create_state(self) -> TrainState:
         """The state before the first step, on the devices of the mesh.
@@ -112,8 +114,15 @@ class Trainer:
           state: given up.
           batch: uint8 pictures, sharded.
           step: `state.step`, so that the device need not be asked.
+
+        Raises:
+          InputError: the step does not fit into memory.
         """
-        return self._step(state, batch, self._constants, self.recipe.phase_of(step))
+        phase = self.recipe.phase_of(step)
+        if phase not in self._checked:
+            check_program_fits(self._step.lower(state, batch, self._constants, phase))
+            self._checked.add(phase)
+        return self._step(state, batch, self._constants, phase)
 
     def lower(self, batch: Any, phase: Any) -> Any:
         """The step of a phase before it is compiled, for reading and counting.
