@@ -4,6 +4,11 @@ r"""Animates a picture with the motion of a clip.
       --output result.mp4
 """
 
+if __name__ == "__main__":  # before what takes long to import
+    from tpsm_jax.runtime import ctrl_c
+
+    ctrl_c.end_quietly()
+
 import argparse
 import sys
 import time

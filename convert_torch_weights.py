@@ -6,6 +6,11 @@ python convert_torch_weights.py --vgg19 vgg19-dcbb9e9d.pth --output checkpoints/
 python convert_torch_weights.py --to_torch checkpoints/vox --output vox.pth.tar
 """
 
+if __name__ == "__main__":  # before what takes long to import
+    from tpsm_jax.runtime import ctrl_c
+
+    ctrl_c.end_quietly()
+
 import argparse
 import sys
 from pathlib import Path

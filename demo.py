@@ -12,6 +12,11 @@ figures that it has never seen, and moves one of those the way another moves. In
 Existing files are not made again: the training resumes, or is done.
 """
 
+if __name__ == "__main__":  # before what takes long to import
+    from tpsm_jax.runtime import ctrl_c
+
+    ctrl_c.end_quietly()
+
 import json
 import os
 import subprocess

@@ -7,6 +7,11 @@ With --pairs or --random_pairs it moves each clip's first frame by another clip 
 --detector face adds AKD and MKR, and may be given later, with --resume.
 """
 
+if __name__ == "__main__":  # before what takes long to import
+    from tpsm_jax.runtime import ctrl_c
+
+    ctrl_c.end_quietly()
+
 import argparse
 import sys
 import time

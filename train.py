@@ -6,6 +6,11 @@ r"""Trains a model, or resumes a run.
 Any field of the config can be given: --config.train_params.batch_size=8 --config.total_steps=1000
 """
 
+if __name__ == "__main__":  # before what takes long to import
+    from tpsm_jax.runtime import ctrl_c
+
+    ctrl_c.end_quietly()
+
 import argparse
 import sys
 from collections.abc import Iterator

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tpsm_jax.errors import InputError, one_line
-from tpsm_jax.runtime import local_paths
+from tpsm_jax.runtime import ctrl_c, local_paths
 from tpsm_jax.runtime.memory import OUT_OF_MEMORY, is_out_of_memory
 
 
@@ -157,6 +157,7 @@ def run_script(main: Callable[[], None]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for file names that are not UTF-8
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    ctrl_c.raise_again()
     try:
         main()
         sys.stdout.flush()

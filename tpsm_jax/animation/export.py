@@ -5,6 +5,11 @@ r"""Writes the functions that animate, and the weights, as one file that `jax.ex
 Serving it needs JAX, flatbuffers and NumPy, and nothing of this package: docs/serving.md.
 """
 
+if __name__ == "__main__":  # before what takes long to import
+    from tpsm_jax.runtime import ctrl_c
+
+    ctrl_c.end_quietly()
+
 import argparse
 import importlib.metadata
 import itertools

@@ -1,0 +1,38 @@
+"""Ctrl-C while a script imports its modules ends it at once, by the signal and without a word."""
+
+import os
+import signal
+
+import pytest
+
+from tests.helpers.processes import output_of, start_python
+from tests.helpers.waiting import wait_until
+
+# In place of JAX, whose import takes seconds.
+ENDLESS_IMPORT = """
+import pathlib, time
+pathlib.Path({mark!r}).touch()
+while True:
+    time.sleep(1)
+"""
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        ["animate.py"],
+        ["eval.py"],
+        ["train.py"],
+        ["convert_torch_weights.py"],
+        ["demo.py"],
+        ["-m", "tpsm_jax.animation.export"],
+    ],
+    ids=lambda script: script[-1],
+)
+def test_ctrl_c_during_imports(script, tmp_path):
+    (tmp_path / "jax.py").write_text(ENDLESS_IMPORT.format(mark=str(tmp_path / "importing")))
+    process = start_python(*script, PYTHONPATH=str(tmp_path))
+    wait_until((tmp_path / "importing").exists)
+    os.kill(process.pid, signal.SIGINT)
+    assert output_of(process) == ""
+    assert process.returncode == -signal.SIGINT

@@ -1,0 +1,20 @@
+"""Ctrl-C while a script still imports its modules."""
+
+import signal
+
+
+def end_quietly() -> None:
+    """Lets Ctrl-C end the process without a traceback, until `cli.run_script` takes it over.
+
+    For the top of a script, above imports that take seconds. There is nothing to clean up yet, and
+    modules written in C turn a `KeyboardInterrupt` into errors of their own.
+    """
+    # Shells and nohup start jobs in the background that ignore Ctrl-C.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def raise_again() -> None:
+    """Lets Ctrl-C raise `KeyboardInterrupt` after `end_quietly`."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
