@@ -128,4 +128,4 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
 if __name__ == "__main__":
     prepare_gpu()
     prepare_cpu()  # which may start this script again, so not within `main`
-    run_script(main)
+    run_script(main, cleans_up=False)  # there is nothing to clean up before the loop

@@ -142,7 +142,7 @@ def add_batch_size_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_script(main: Callable[[], None]) -> None:
+def run_script(main: Callable[[], None], *, cleans_up: bool = True) -> None:
     """Runs a script's `main` and exits: 0 when done, 2 on an `InputError`, 130 when interrupted.
 
     When memory runs out, it exits with 2, too, in one line that says what takes less. A SIGTERM
@@ -150,6 +150,8 @@ def run_script(main: Callable[[], None]) -> None:
 
     Args:
       main: the script; raises `InputError` for any mistake that its user can correct.
+      cleans_up: whether Ctrl-C raises `KeyboardInterrupt` in it, which modules written in C may
+        swallow; otherwise it ends the process at once, but where `main` handles the signal.
 
     Raises:
       SystemExit: always.
@@ -157,7 +159,8 @@ def run_script(main: Callable[[], None]) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for file names that are not UTF-8
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    ctrl_c.raise_again()
+    if cleans_up:
+        ctrl_c.raise_again()
     try:
         main()
         sys.stdout.flush()

@@ -8,12 +8,15 @@ import pytest
 from tests.helpers.processes import output_of, start_python
 from tests.helpers.waiting import wait_until
 
-# In place of JAX, whose import takes seconds.
-ENDLESS_IMPORT = """
+# In place of a module whose import takes seconds.
+ENDLESS = """
 import pathlib, time
 pathlib.Path({mark!r}).touch()
 while True:
-    time.sleep(1)
+    try:
+        time.sleep(1)
+    except KeyboardInterrupt:  # as modules written in C do
+        pass
 """
 
 
@@ -30,9 +33,21 @@ while True:
     ids=lambda script: script[-1],
 )
 def test_ctrl_c_during_imports(script, tmp_path):
-    (tmp_path / "jax.py").write_text(ENDLESS_IMPORT.format(mark=str(tmp_path / "importing")))
+    (tmp_path / "jax.py").write_text(ENDLESS.format(mark=str(tmp_path / "importing")))
     process = start_python(*script, PYTHONPATH=str(tmp_path))
     wait_until((tmp_path / "importing").exists)
     os.kill(process.pid, signal.SIGINT)
     assert output_of(process) == ""
     assert process.returncode == -signal.SIGINT
+
+
+def test_ctrl_c_before_training(tmp_path):
+    """In code that swallows a `KeyboardInterrupt`, here the config's."""
+    (tmp_path / "config.py").write_text(ENDLESS.format(mark=str(tmp_path / "reading")))
+    config, workdir = str(tmp_path / "config.py"), tmp_path / "run"
+    process = start_python("train.py", "--config", config, "--workdir", str(workdir))
+    wait_until((tmp_path / "reading").exists)
+    os.kill(process.pid, signal.SIGINT)
+    assert output_of(process) == ""
+    assert process.returncode == -signal.SIGINT
+    assert not workdir.exists()
