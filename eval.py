@@ -32,6 +32,7 @@ from tpsm_jax.cli import (
     add_step_flag,
     local_path,
     local_path_text,
+    output_folder,
     positive,
     run_script,
 )
@@ -142,7 +143,7 @@ def parse_arguments() -> argparse.Namespace:
         type=local_path_text,
         help="a prepared data set, or a folder of clips with test/",
     )
-    add("--output", required=True, type=local_path, help="folder to write")
+    add("--output", required=True, type=output_folder, help="folder to write")
     add_step_flag(parser)
     add("--no_ema", action="store_true", help="the weights themselves, not their average")
     add_batch_size_flag(parser)

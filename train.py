@@ -15,7 +15,7 @@ import jax
 from data.evaluation_set import clips_for_test
 from data.loader import open_dataset
 from tpsm_jax.checkpoints.converted import load_checkpoint, stored_config
-from tpsm_jax.cli import ArgumentParser, add_cache_flag, local_path, run_script
+from tpsm_jax.cli import ArgumentParser, add_cache_flag, local_path, output_folder, run_script
 from tpsm_jax.config import apply_overrides, expand_paths, read_config, validate
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.in_training import InTrainingEvaluation
@@ -103,7 +103,12 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     parser = ArgumentParser(__doc__)
     add = parser.add_argument
     add("--config", required=True, type=local_path, help="e.g. configs/vox256.py")
-    add("--workdir", required=True, type=local_path, help="folder of the run, to make or to resume")
+    add(
+        "--workdir",
+        required=True,
+        type=output_folder,
+        help="folder of the run, to make or to resume",
+    )
     add(
         "--stage",
         choices=("model", "avd"),

@@ -18,7 +18,7 @@ from tpsm_jax.media.reserved import reserve
 from tpsm_jax.media.sound import CODECS, add_sound
 from tpsm_jax.media.video_encoder import GIF, VP9, X264, VideoEncoder, as_rate
 from tpsm_jax.media.video_reader import FrameSource
-from tpsm_jax.runtime.atomic_files import replace_folder
+from tpsm_jax.runtime.atomic_files import replace_folder, through_links
 
 _ENCODINGS = {".mp4": X264, ".mov": X264, ".mkv": X264, ".webm": VP9, ".gif": GIF}
 _DIGITS = 4  # of the names of PNG frames, unless there are more of them
@@ -141,8 +141,9 @@ class _PictureFolder:
 
 class _VideoFile:
     def __init__(self, path: str | Path, fps: float):
-        self._path = Path(path).absolute()
-        self._suffix = self._path.suffix.lower()
+        path = Path(path).absolute()
+        self._suffix = path.suffix.lower()
+        self._path = through_links(path)
         self._rate = as_rate(fps)
         self._end = 0.0  # seconds to the end of the last frame
         self._shape: tuple[int, ...] = ()
@@ -150,7 +151,7 @@ class _VideoFile:
         if self._suffix not in _ENCODINGS:
             known = ", ".join(_ENCODINGS)
             raise InputError(
-                f"cannot write {self._path}: end its name in one of {known}, "
+                f"cannot write {path}: end its name in one of {known}, "
                 "in / for a folder of PNG frames, or in .png or .jpg for a single one"
             )
         if self._path.is_dir():
