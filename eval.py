@@ -47,6 +47,7 @@ from tpsm_jax.evaluation.report import write_report
 from tpsm_jax.evaluation.run import Settings, evaluate, load_checkpoints
 from tpsm_jax.evaluation.summary import print_summary
 from tpsm_jax.parallel.distributed import initialize, on_every_process, on_first_process
+from tpsm_jax.runtime.apart import refuse_within
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 from tpsm_jax.runtime.malloc import keep_freed_memory
 
@@ -54,6 +55,7 @@ from tpsm_jax.runtime.malloc import keep_freed_memory
 def main() -> None:
     """Parses the flags, evaluates, and shows the table."""
     args = parse_arguments()
+    refuse_within(args.output, "--output", args.data, "--data")
     initialize()
     use_compilation_cache(args.compilation_cache)
     keep_freed_memory()

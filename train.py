@@ -9,8 +9,10 @@ Any field of the config can be given: --config.train_params.batch_size=8 --confi
 import argparse
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
+from ml_collections import ConfigDict
 
 from data.evaluation_set import clips_for_test
 from data.loader import open_dataset
@@ -21,6 +23,7 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.in_training import InTrainingEvaluation
 from tpsm_jax.parallel.distributed import initialize, on_every_process, same_everywhere
 from tpsm_jax.parallel.sharding import HostBatch, make_mesh
+from tpsm_jax.runtime.apart import refuse_within
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 from tpsm_jax.runtime.xla_flags_cpu import prepare_cpu
 from tpsm_jax.runtime.xla_flags_gpu import prepare_gpu
@@ -43,6 +46,7 @@ def main() -> None:
         config.model_params = on_every_process(lambda: stored_config(args.init)).model_params
     mesh = make_mesh()
     validate(config, args.stage, mesh.size)
+    check_apart(args.workdir, config)
     on_every_process(lambda: check_weights(config, args.stage))
 
     params = config.train_params if args.stage == "model" else config.train_avd_params
@@ -96,6 +100,17 @@ def main() -> None:
         )
         evaluate = InTrainingEvaluation(config, mesh, clips)
     train(config, args.workdir, trainer, make_batches, evaluate)
+
+
+def check_apart(workdir: Path, config: ConfigDict) -> None:
+    """Raises: InputError: the run would lie among the clips, or they in its folder."""
+    dataset = config.dataset
+    fields = [("path", path) for path in (dataset.path,) if path]
+    fields += [("mix_paths", path) for path in dataset.mix_paths or ()]
+    for field, path in fields:
+        name = f"config.dataset.{field}"
+        refuse_within(workdir, "--workdir", path, name)
+        refuse_within(path, name, workdir, "--workdir", "which holds the run and nothing else")
 
 
 def parse_arguments() -> tuple[argparse.Namespace, list[str]]:

@@ -29,6 +29,7 @@ from data.prepare.workers import drop_shards_with_broken_clips, write_shards
 from data.roots import FOLDER
 from tpsm_jax.cli import ArgumentParser, local_path, output_folder, run_script
 from tpsm_jax.errors import InputError
+from tpsm_jax.runtime.apart import refuse_within
 
 
 def main() -> None:
@@ -166,10 +167,7 @@ def _check_places(args: argparse.Namespace) -> None:
         return
     if is_prepared(args.input):
         raise InputError(f"{args.input} is prepared already: give --input the folder it is from")
-    if args.output.resolve().is_relative_to(args.input.resolve()):
-        raise InputError(
-            f"--output {args.output} is within --input, whose entries are clips: give another"
-        )
+    refuse_within(args.output, "--output", args.input, "--input")
 
 
 def _find_clips(args: argparse.Namespace, size: int | None) -> dict[str, list[Clip]]:

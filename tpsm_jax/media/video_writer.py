@@ -14,6 +14,7 @@ from tpsm_jax.media.container import FAILURES
 from tpsm_jax.media.images import to_uint8
 from tpsm_jax.media.picture_file import SUFFIXES as PICTURES
 from tpsm_jax.media.picture_file import PictureFile
+from tpsm_jax.media.picture_folder import is_picture
 from tpsm_jax.media.reserved import reserve
 from tpsm_jax.media.sound import CODECS, add_sound
 from tpsm_jax.media.video_encoder import GIF, VP9, X264, VideoEncoder, as_rate
@@ -86,14 +87,15 @@ class FrameWriter:
 
 
 def check_inputs_survive(output: str, *inputs: str) -> None:
-    """Makes sure that writing the output replaces none of the inputs.
+    """Makes sure that writing the output changes none of the inputs.
 
     Args:
       output: the path given to `FrameWriter`.
       *inputs: paths of the files and folders that are read.
 
     Raises:
-      InputError: the output is one of them, or a folder/ that holds one.
+      InputError: the output is one of them, or a folder/ that holds one, or it would be a frame
+        of a folder of frames.
     """
     place = Path(output).resolve()
     for path in inputs:
@@ -101,6 +103,8 @@ def check_inputs_survive(output: str, *inputs: str) -> None:
             output.endswith("/") and place in Path(path).resolve().parents
         ):
             raise InputError(f"writing {output} would replace {path}: name another output")
+        if place.parent == Path(path).resolve() and is_picture(Path(output).name):
+            raise InputError(f"{output} would be a frame of {path}: name another output")
 
 
 class _PictureFolder:
