@@ -20,6 +20,7 @@ from data.video_frames import FrameIndex, read_frames
 from data.wide_pictures import WidePictures
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import read_header, read_image, read_wide_picture
+from tpsm_jax.media.jpeg_stream import is_jpeg_stream
 from tpsm_jax.media.picture_folder import (
     PICTURE_SUFFIXES,
     count_kinds,
@@ -243,7 +244,9 @@ class StripClip(Clip):
         except InputError:
             return False
         # A picture that is not made of whole frames is a single one, too.
-        return not is_animated and width < 2 * self._cut.frame_size_in(height)[1]
+        if is_animated or width >= 2 * self._cut.frame_size_in(height)[1]:
+            return False
+        return not is_jpeg_stream(self.path)  # last, as it may read the whole file
 
     @property
     def frame_rate(self) -> float:
@@ -260,7 +263,7 @@ class StripClip(Clip):
     @functools.cached_property
     def _is_moving(self) -> bool:
         try:
-            return read_header(self.path).is_animated
+            return read_header(self.path).is_animated or is_jpeg_stream(self.path)
         except InputError:
             with suppress(InputError):
                 open_video(self.path)  # a video that is named like a picture

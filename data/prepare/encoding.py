@@ -12,7 +12,7 @@ from data.clips import Clip, VideoClip
 from data.fitting import fit
 from data.prepare.boxes import BoxClip, frames_within
 from tpsm_jax.errors import InputError
-from tpsm_jax.media.images import UNREADABLE
+from tpsm_jax.media.picture_opening import UNREADABLE
 from tpsm_jax.media.proportions import is_squeezed
 from tpsm_jax.media.video_reader import open_video
 

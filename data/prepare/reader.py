@@ -27,7 +27,7 @@ from data.prepare.layout import (
     frames_file,
 )
 from tpsm_jax.errors import InputError
-from tpsm_jax.media.images import UNREADABLE
+from tpsm_jax.media.picture_opening import UNREADABLE, quiet_pillow
 from tpsm_jax.runtime.json_files import parse_json
 from tpsm_jax.runtime.safe_names import safe_name
 
@@ -109,6 +109,7 @@ class PreparedClip(Clip):
         return data
 
     def _frame(self, index: int) -> np.ndarray:
+        quiet_pillow()
         try:
             with Image.open(io.BytesIO(self.encoded(index)), formats=("JPEG", "PNG")) as image:
                 frame = np.array(image)
