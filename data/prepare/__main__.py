@@ -81,13 +81,19 @@ def _prepare(
             "mend them and run again with --retry_broken"
         )
     if squeezed := count_squeezed(shards):
-        height, width = encoding.size or (0, 0)
-        _warn(
-            [
-                f"{squeezed} of {sum(settings.splits.values())} clips had other proportions than "
-                f"{width} x {height}, and were squeezed to that: crop them first to keep shapes"
-            ]
-        )
+        of_all = f"{squeezed} of {sum(settings.splits.values())} clips had"
+        if encoding.size:
+            height, width = encoding.size
+            line = (
+                f"{of_all} other proportions than {width} x {height}, and were squeezed to that: "
+                "crop them first to keep shapes"
+            )
+        else:
+            line = (
+                f"{of_all} pixels that are not square, and were squeezed to the size that they are "
+                "stored at: make pixels square first to keep shapes"
+            )
+        _warn([line])
     finish(args.output, settings, shards)
     left_out = f", without {broken} broken ones, named in {report}" if broken else ""
     count = sum(settings.splits.values()) - broken

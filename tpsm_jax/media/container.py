@@ -185,6 +185,12 @@ def as_fraction(value: Any) -> Fraction | None:
     return Fraction(value.numerator, value.denominator)
 
 
+def read_pixel_aspect(stream: Any) -> float:
+    """The width of a pixel over its height, as stored; 1 where the file does not say."""
+    aspect = as_fraction(stream.sample_aspect_ratio)
+    return float(aspect) if aspect is not None and aspect > 0 else 1.0
+
+
 def muxer_options(path: Path) -> dict[str, str]:
     """FFmpeg's options for writing a file: an mp4 plays while it is still being loaded."""
     return {"movflags": "+faststart"} if path.suffix.lower() in (".mp4", ".mov") else {}
