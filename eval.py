@@ -37,6 +37,7 @@ from tpsm_jax.cli import (
     add_step_flag,
     local_path,
     local_path_text,
+    output_folder,
     positive,
     run_script,
 )
@@ -51,6 +52,7 @@ from tpsm_jax.evaluation.report import write_report
 from tpsm_jax.evaluation.run import Settings, evaluate, load_checkpoints
 from tpsm_jax.evaluation.summary import print_summary
 from tpsm_jax.parallel.distributed import initialize, on_every_process, on_first_process
+from tpsm_jax.runtime.apart import refuse_within
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 from tpsm_jax.runtime.malloc import keep_freed_memory
 
@@ -58,6 +60,7 @@ from tpsm_jax.runtime.malloc import keep_freed_memory
 def main() -> None:
     """Parses the flags, evaluates, and shows the table."""
     args = parse_arguments()
+    refuse_within(args.output, "--output", args.data, "--data")
     initialize()
     use_compilation_cache(args.compilation_cache)
     keep_freed_memory()
@@ -147,7 +150,7 @@ def parse_arguments() -> argparse.Namespace:
         type=local_path_text,
         help="a prepared data set, or a folder of clips with test/",
     )
-    add("--output", required=True, type=local_path, help="folder to write")
+    add("--output", required=True, type=output_folder, help="folder to write")
     add_step_flag(parser)
     add("--no_ema", action="store_true", help="the weights themselves, not their average")
     add_batch_size_flag(parser)

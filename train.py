@@ -14,18 +14,21 @@ if __name__ == "__main__":  # before what takes long to import
 import argparse
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
+from ml_collections import ConfigDict
 
 from data.evaluation_set import clips_for_test
 from data.loader import open_dataset
 from tpsm_jax.checkpoints.converted import load_checkpoint, stored_config
-from tpsm_jax.cli import ArgumentParser, add_cache_flag, local_path, run_script
+from tpsm_jax.cli import ArgumentParser, add_cache_flag, local_path, output_folder, run_script
 from tpsm_jax.config import apply_overrides, expand_paths, read_config, validate
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.in_training import InTrainingEvaluation
 from tpsm_jax.parallel.distributed import initialize, on_every_process, same_everywhere
 from tpsm_jax.parallel.sharding import HostBatch, make_mesh
+from tpsm_jax.runtime.apart import refuse_within
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 from tpsm_jax.runtime.xla_flags_cpu import prepare_cpu
 from tpsm_jax.runtime.xla_flags_gpu import prepare_gpu
@@ -48,6 +51,7 @@ def main() -> None:
         config.model_params = on_every_process(lambda: stored_config(args.init)).model_params
     mesh = make_mesh()
     validate(config, args.stage, mesh.size)
+    check_apart(args.workdir, config)
     on_every_process(lambda: check_weights(config, args.stage))
 
     params = config.train_params if args.stage == "model" else config.train_avd_params
@@ -103,12 +107,28 @@ def main() -> None:
     train(config, args.workdir, trainer, make_batches, evaluate)
 
 
+def check_apart(workdir: Path, config: ConfigDict) -> None:
+    """Raises: InputError: the run would lie among the clips, or they in its folder."""
+    dataset = config.dataset
+    fields = [("path", path) for path in (dataset.path,) if path]
+    fields += [("mix_paths", path) for path in dataset.mix_paths or ()]
+    for field, path in fields:
+        name = f"config.dataset.{field}"
+        refuse_within(workdir, "--workdir", path, name)
+        refuse_within(path, name, workdir, "--workdir", "which holds the run and nothing else")
+
+
 def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     """The flags, and what is left: overrides of the config."""
     parser = ArgumentParser(__doc__)
     add = parser.add_argument
     add("--config", required=True, type=local_path, help="e.g. configs/vox256.py")
-    add("--workdir", required=True, type=local_path, help="folder of the run, to make or to resume")
+    add(
+        "--workdir",
+        required=True,
+        type=output_folder,
+        help="folder of the run, to make or to resume",
+    )
     add(
         "--stage",
         choices=("model", "avd"),

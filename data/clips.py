@@ -9,7 +9,7 @@ import functools
 import os
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import ClassVar, Self
@@ -17,9 +17,9 @@ from typing import ClassVar, Self
 import numpy as np
 
 from data.video_frames import FrameIndex, read_frames
-from data.wide_pictures import WidePictures
+from data.wide_pictures import WidePictures, is_moving
 from tpsm_jax.errors import InputError
-from tpsm_jax.media.images import read_header, read_image, read_wide_picture
+from tpsm_jax.media.images import read_image, read_wide_picture
 from tpsm_jax.media.picture_folder import (
     PICTURE_SUFFIXES,
     count_kinds,
@@ -82,6 +82,11 @@ class Clip(abc.ABC):
           InputError: the clip, which is named, cannot be read.
         """
         return 0.0
+
+    @property
+    def pixel_aspect(self) -> float:
+        """The width of a pixel over its height; frames are as stored, whatever it is."""
+        return 1.0
 
     @abc.abstractmethod
     def frames(self) -> Iterator[np.ndarray]:
@@ -183,7 +188,6 @@ class VideoClip(Clip):
     suffixes = VIDEO_SUFFIXES
 
     def __init__(self, path: Path):
-        """Stores the path; opens nothing."""
         super().__init__(path)
         self._index_is_read = False
         self._index: FrameIndex | None = None
@@ -192,6 +196,10 @@ class VideoClip(Clip):
     @property
     def frame_rate(self) -> float:
         return open_video(self.path).fps
+
+    @functools.cached_property
+    def pixel_aspect(self) -> float:
+        return open_video(self.path).pixel_aspect
 
     def frames(self) -> Iterator[np.ndarray]:
         return iter(open_video(self.path, whole=True))
@@ -238,16 +246,15 @@ class StripClip(Clip):
 
     @functools.cached_property
     def has_one_frame(self) -> bool:
-        try:
-            height, width, is_animated = read_header(self.path)
-        except InputError:
-            return False
-        # A picture that is not made of whole frames is a single one, too.
-        return not is_animated and width < 2 * self._cut.frame_size_in(height)[1]
+        return self._cut.is_single(self.path)
 
     @property
     def frame_rate(self) -> float:
         return self._video.frame_rate if self._is_moving else 0.0
+
+    @property
+    def pixel_aspect(self) -> float:
+        return self._video.pixel_aspect if self._is_moving else 1.0
 
     def frames(self) -> Iterator[np.ndarray]:
         if self._is_moving:
@@ -259,13 +266,7 @@ class StripClip(Clip):
 
     @functools.cached_property
     def _is_moving(self) -> bool:
-        try:
-            return read_header(self.path).is_animated
-        except InputError:
-            with suppress(InputError):
-                open_video(self.path)  # a video that is named like a picture
-                return True
-            raise
+        return is_moving(self.path)
 
 
 # A folder named like a video is a folder, so that kind comes first.

@@ -228,13 +228,16 @@ def _reader(
     clip: Clip, config: ConfigDict, resize: bool, warn: SqueezeWarning
 ) -> Callable[[], Iterator[np.ndarray]]:
     height, width = config.image_size
+    name = f"frames such as those of {clip.name}"
 
-    def resized() -> Iterator[np.ndarray]:
+    def frames() -> Iterator[np.ndarray]:
         for frame in clip.frames():
-            warn({f"frames such as those of {clip.name}": frame.shape}, (height, width))
-            yield fit(frame, (height, width))
+            # Frames that keep their size lose their proportions where pixels are not square.
+            size = (height, width) if resize else frame.shape[:2]
+            warn({name: frame.shape}, size, {name: clip.pixel_aspect})
+            yield fit(frame, (height, width)) if resize else frame
 
-    return resized if resize else clip.frames
+    return frames
 
 
 def _frame_rate(clip: Clip) -> float:

@@ -65,9 +65,8 @@ class SampleReader:
           InputError: the clip cannot be read.
         """
         pair = clip.pair(*draws.frames)
-        self.squeeze_warning(
-            {f"frames such as those of {clip.name}": pair[0].shape}, self.image_size
-        )
+        name = f"frames such as those of {clip.name}"
+        self.squeeze_warning({name: pair[0].shape}, self.image_size, {name: clip.pixel_aspect})
         earlier, later = (fit(frame, self.image_size) for frame in pair)
         if self.resize_crop is not None:
             earlier, later = self.resize_crop(np.stack([earlier, later]), draws)

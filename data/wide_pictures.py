@@ -1,11 +1,15 @@
-"""Wide pictures: the frames of a clip next to each other."""
+"""Wide pictures: the frames of a clip next to each other; and what only looks like one."""
 
 import dataclasses
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.media.images import read_header
+from tpsm_jax.media.jpeg_stream import is_jpeg_stream
+from tpsm_jax.media.video_reader import open_video
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +31,16 @@ class WidePictures:
         if self.height_is_known:
             return height, width
         return rows, max(1, round(rows * width / height))
+
+    def is_single(self, path: Path) -> bool:
+        """Whether a picture that can be read holds one frame, or is not made of whole ones."""
+        try:
+            height, width, is_animated = read_header(path)
+        except InputError:
+            return False
+        if is_animated or width >= 2 * self.frame_size_in(height)[1]:
+            return False
+        return not is_jpeg_stream(path)  # last, as it may read the whole file
 
     def split(self, picture: np.ndarray, path: Path) -> list[np.ndarray]:
         """Cuts a picture into its frames.
@@ -50,3 +64,18 @@ class WidePictures:
                 "gives their (height, width, 3)"
             )
         return np.split(picture, columns // width, axis=1)
+
+
+def is_moving(path: Path) -> bool:
+    """Whether a file that is named like a picture is an animated one, or a video.
+
+    Raises:
+      InputError: it is neither a picture nor a video.
+    """
+    try:
+        return read_header(path).is_animated or is_jpeg_stream(path)
+    except InputError:
+        with suppress(InputError):
+            open_video(path)
+            return True
+        raise

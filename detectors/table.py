@@ -16,9 +16,7 @@ The table has one JSON object a line and one line a frame, as
 import argparse
 import gzip
 import json
-import os
 import sys
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +35,7 @@ from detectors.interface import Detection, Detector, make_detector
 from tpsm_jax.cli import ArgumentParser, local_path, run_script
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.video_reader import without_suffix
+from tpsm_jax.runtime.atomic_files import replaced
 
 KINDS = {"face": "detectors.mediapipe_keypoints:Face", "body": "detectors.mediapipe_keypoints:Body"}
 NOT_FOUND = [-1, -1]  # as in pose-evaluation's tables
@@ -160,14 +159,9 @@ def table_file(path: Path) -> Iterator[TextIO]:
     Raises:
       OSError: it cannot be written.
     """
-    unfinished = path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name}")
-    try:
-        opener: Any = gzip.open if path.suffix == ".gz" else open
-        with opener(unfinished, "wt", encoding="utf-8") as file:
-            yield file
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    opener: Any = gzip.open if path.suffix == ".gz" else open
+    with replaced(path) as partial, opener(partial, "wt", encoding="utf-8") as file:
+        yield file
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from tpsm_jax.errors import InputError, one_line
 from tpsm_jax.runtime import ctrl_c, local_paths
+from tpsm_jax.runtime.atomic_files import through_links
 from tpsm_jax.runtime.memory import OUT_OF_MEMORY, is_out_of_memory
 
 
@@ -63,6 +64,14 @@ def picture_size(text: str) -> tuple[int, int]:
 def local_path(text: str) -> Path:
     """Parses the value of a flag that is a path; see `runtime.local_paths`."""
     return Path(local_path_text(text))
+
+
+def output_folder(text: str) -> Path:
+    """Parses the value of a flag that is a folder to write; of a link, what it leads to."""
+    try:
+        return through_links(local_path(text))
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def local_path_text(text: str) -> str:

@@ -27,8 +27,9 @@ from data.prepare.shards import Shard, plan_shards
 from data.prepare.sources import KINDS, draw_puppet_clips, find_folder_clips
 from data.prepare.workers import drop_shards_with_broken_clips, write_shards
 from data.roots import FOLDER
-from tpsm_jax.cli import ArgumentParser, local_path, run_script
+from tpsm_jax.cli import ArgumentParser, local_path, output_folder, run_script
 from tpsm_jax.errors import InputError
+from tpsm_jax.runtime.apart import refuse_within
 
 
 def main() -> None:
@@ -80,13 +81,19 @@ def _prepare(
             "mend them and run again with --retry_broken"
         )
     if squeezed := count_squeezed(shards):
-        height, width = encoding.size or (0, 0)
-        _warn(
-            [
-                f"{squeezed} of {sum(settings.splits.values())} clips had other proportions than "
-                f"{width} x {height}, and were squeezed to that: crop them first to keep shapes"
-            ]
-        )
+        of_all = f"{squeezed} of {sum(settings.splits.values())} clips had"
+        if encoding.size:
+            height, width = encoding.size
+            line = (
+                f"{of_all} other proportions than {width} x {height}, and were squeezed to that: "
+                "crop them first to keep shapes"
+            )
+        else:
+            line = (
+                f"{of_all} pixels that are not square, and were squeezed to the size that they are "
+                "stored at: make pixels square first to keep shapes"
+            )
+        _warn([line])
     finish(args.output, settings, shards)
     left_out = f", without {broken} broken ones, named in {report}" if broken else ""
     count = sum(settings.splits.values()) - broken
@@ -110,7 +117,7 @@ def parse_arguments() -> argparse.Namespace:
     titles = "; ".join(f"{name}: {kind.title}" for name, kind in KINDS.items())
     add("--dataset", choices=tuple(KINDS), required=True, help=titles)
     add("--input", type=local_path, help="folder of clips, or with --boxes of raw videos")
-    add("--output", type=local_path, required=True, help="folder of the prepared data set")
+    add("--output", type=output_folder, required=True, help="folder of the prepared data set")
     add("--size", type=int, help="side of frames in pixels; the data set's own if not given")
     add("--format", choices=FORMATS, default="jpeg", help="encoding of a frame; png is lossless")
     add("--quality", type=int, default=DEFAULT_QUALITY, help="JPEG quality, 1 to 100 (%(default)s)")
@@ -166,10 +173,7 @@ def _check_places(args: argparse.Namespace) -> None:
         return
     if is_prepared(args.input):
         raise InputError(f"{args.input} is prepared already: give --input the folder it is from")
-    if args.output.resolve().is_relative_to(args.input.resolve()):
-        raise InputError(
-            f"--output {args.output} is within --input, whose entries are clips: give another"
-        )
+    refuse_within(args.output, "--output", args.input, "--input")
 
 
 def _find_clips(args: argparse.Namespace, size: int | None) -> dict[str, list[Clip]]:

@@ -12,7 +12,7 @@ from data.clips import Clip, VideoClip
 from data.fitting import fit
 from data.prepare.boxes import BoxClip, frames_within
 from tpsm_jax.errors import InputError
-from tpsm_jax.media.images import UNREADABLE
+from tpsm_jax.media.picture_opening import UNREADABLE
 from tpsm_jax.media.proportions import is_squeezed
 from tpsm_jax.media.video_reader import open_video
 
@@ -65,7 +65,9 @@ class EncodedClip:
       width: width of each frame in pixels.
       frames: the bytes of a JPEG or PNG each.
       size: bytes of all frames in a record.
-      is_squeezed: whether a frame lost its proportions when it was resized.
+      pixel_aspect: the width of a pixel of the original over its height.
+      is_squeezed: whether a frame lost its proportions, when it was resized or because its pixels
+        are not square.
     """
 
     clip: Clip
@@ -75,6 +77,7 @@ class EncodedClip:
     width: int = 0
     frames: list[bytes] = dataclasses.field(default_factory=list)
     size: int = 0
+    pixel_aspect: float = 1.0
     is_squeezed: bool = False
 
     def add(self, frame: np.ndarray, encoding: Encoding) -> None:
@@ -83,8 +86,9 @@ class EncodedClip:
         Raises:
           InputError: its size differs from the frames before, or a record cannot hold it, too.
         """
+        size = encoding.size or frame.shape[:2]
+        self.is_squeezed |= is_squeezed(frame.shape, size, self.pixel_aspect)
         if encoding.size is not None:
-            self.is_squeezed |= is_squeezed(frame.shape, encoding.size)
             frame = fit(frame, encoding.size)
         height, width = frame.shape[:2]
         if self.frames and (height, width) != (self.height, self.width):
@@ -144,10 +148,10 @@ def _encode_whole(clip: Clip, encoding: Encoding) -> EncodedClip | BrokenClip:
         _check_name(clip)
         if isinstance(clip, VideoClip):
             video = open_video(clip.path)
-            made = EncodedClip(clip, video.fps, video.frame_count)
+            made = EncodedClip(clip, video.fps, video.frame_count, pixel_aspect=video.pixel_aspect)
             frames = iter(video)
         else:
-            made = EncodedClip(clip, clip.frame_rate, None)
+            made = EncodedClip(clip, clip.frame_rate, None, pixel_aspect=clip.pixel_aspect)
             frames = clip.frames()
         for frame in frames:
             made.add(frame, encoding)
@@ -160,7 +164,9 @@ def _encode_boxes(clips: list[BoxClip], encoding: Encoding) -> list[EncodedClip 
     made: list[EncodedClip | BrokenClip] = []
     try:
         video = open_video(clips[0].path)
-        made += [EncodedClip(clip, video.fps, clip.expected_frames(video.fps)) for clip in clips]
+        for clip in clips:
+            expected = clip.expected_frames(video.fps)
+            made.append(EncodedClip(clip, video.fps, expected, pixel_aspect=video.pixel_aspect))
         for number, frame in frames_within(video, [clip.box for clip in clips]):
             current = made[number]
             if isinstance(current, BrokenClip):

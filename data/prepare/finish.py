@@ -40,7 +40,7 @@ def write_report(root: Path, shards: list[Shard]) -> int:
 
 
 def count_squeezed(shards: list[Shard]) -> int:
-    """The number of clips whose frames lost their proportions when they were resized."""
+    """The number of clips whose frames lost their proportions."""
     # Shards that an older version wrote say nothing about it.
     return sum(_part(shard).get("squeezed", 0) for shard in shards)
 

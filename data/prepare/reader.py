@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from data.clips import Clip, Frames, ordered
+from data.folder import SPLITS
 from data.prepare.layout import (
     FORMAT_VERSION,
     FRAME,
@@ -26,7 +27,7 @@ from data.prepare.layout import (
     frames_file,
 )
 from tpsm_jax.errors import InputError
-from tpsm_jax.media.images import UNREADABLE
+from tpsm_jax.media.picture_opening import UNREADABLE, quiet_pillow
 from tpsm_jax.runtime.json_files import parse_json
 from tpsm_jax.runtime.safe_names import safe_name
 
@@ -108,6 +109,7 @@ class PreparedClip(Clip):
         return data
 
     def _frame(self, index: int) -> np.ndarray:
+        quiet_pillow()
         try:
             with Image.open(io.BytesIO(self.encoded(index)), formats=("JPEG", "PNG")) as image:
                 frame = np.array(image)
@@ -139,7 +141,8 @@ def open_prepared(path: str | Path, split: str, *, allow_broken: bool = False) -
 
     Raises:
       InputError: the data set is not finished or has no such split; a record file is missing or
-        truncated; the index is missing or damaged, or holds a name that leads out of a folder.
+        truncated; the index is missing or damaged; a name in the list of either split leads out of
+        a folder.
     """
     root = Path(path)
     settings = _load_json(root / SETTINGS, f"{root} is no prepared data set")
@@ -159,6 +162,9 @@ def open_prepared(path: str | Path, split: str, *, allow_broken: bool = False) -
         raise InputError(f"{root} has no split {split!r}, only {', '.join(map(repr, splits))}")
     listing = clips_file(root, split)
     listed = _load_json(listing, f"{root} lacks {listing.name}")
+    for other in SPLITS:
+        if other != split:
+            _check_other_names(clips_file(root, other))
     try:
         return _clips(root, listing, split, listed, allow_broken)
     except (KeyError, IndexError, TypeError, ValueError, OverflowError) as error:
@@ -186,6 +192,24 @@ def _clips(
     if not clips:
         raise ValueError("no clip")
     return clips
+
+
+def _check_other_names(listing: Path) -> None:
+    """Checks the names in the list of a split that is not read now, if it is there and whole.
+
+    Raises:
+      InputError: one leads out of a folder.
+    """
+    try:
+        listed = parse_json(listing.read_text())
+        files = [str(shard["file"]) for shard in listed["shards"]]
+        clips = [str(entry["name"]) for entry in listed["clips"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return  # whoever reads that split is told
+    for name in files:
+        safe_name(name, f"a record file in {listing}")
+    for name in clips:
+        safe_name(name, f"a clip in {listing}")
 
 
 def _check_size(path: Path, size: int) -> None:

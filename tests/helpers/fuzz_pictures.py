@@ -21,8 +21,8 @@ from tpsm_jax.media.video_reader import open_video
 
 # Pillow refuses more than 179 million pixels, which take 4 bytes each in Pillow and 3 here.
 MEGABYTES = 1400
-# Of large pictures and damaged tags Pillow warns, and reads what it can.
-warnings.simplefilter("ignore")
+# Of large pictures and damaged tags Pillow warns; nobody sees that.
+warnings.simplefilter("error")
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers.videos import make_clip
 from tests.scripts import test_animate
 from tpsm_jax.animation.animator import Animator
 from tpsm_jax.checkpoints.converted import load_checkpoint
@@ -55,6 +56,14 @@ def test_what_is_squeezed_or_passed_over_is_said_once(run, inputs, tmp_path):
         "warning: squeezed to 64 x 64: the source (140 x 150) and the driving frames (160 x 90); "
         "crop to the same proportions first to keep shapes",
     ]
+
+
+@pytest.mark.slow
+def test_a_driving_clip_is_squeezed_from_what_is_shown(run, inputs, tmp_path):
+    clip = make_clip(tmp_path / "a.mp4", seconds=0.1, size="64x64", extra=["-vf", "setsar=16/9"])
+    _, _, err = run(f"{tmp_path}/out/", driving=clip, batch_size=2)
+    (line,) = [line for line in err.splitlines() if "warning: " in line]
+    assert "and the driving frames (64 x 64, shown as 114 x 64); crop to" in line
 
 
 @pytest.mark.parametrize("text", ["whitish", "#12", ""])

@@ -114,6 +114,25 @@ def test_bad_input_is_one_line(folder, tmp_path, monkeypatch, arguments, words):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("field", ["path", "mix_paths"])
+@pytest.mark.parametrize(
+    ("clips", "workdir", "words"),
+    [
+        ("clips", "clips", "--workdir {root}/clips is within config.dataset.{field} {root}/clips"),
+        ("clips", "clips/train/run", "--workdir {root}/clips/train/run is within config.dataset."),
+        ("clips", "link/run", "--workdir {root}/link/run is within config.dataset.{field}"),
+        ("run/clips", "run", "config.dataset.{field} {root}/run/clips is within --workdir"),
+    ],
+)
+def test_a_run_and_its_clips_lie_apart(folder, tmp_path, monkeypatch, field, clips, workdir, words):
+    (tmp_path / "link").symlink_to("clips")
+    value = tmp_path / clips if field == "path" else (str(tmp_path / clips),)
+    options = [f"--config.dataset.{field}={value}", "--config.dataset.mix_weights=(1,1)"]
+    arguments = command(folder, tmp_path / workdir, *options[: 1 if field == "path" else 2])
+    assert_refused(words.format(root=tmp_path, field=field), monkeypatch, *arguments)
+    assert os.listdir(tmp_path) == ["link"]
+
+
 @pytest.mark.parametrize("missing", ["--config", "--workdir"])
 def test_missing_flags(monkeypatch, folder, missing):
     arguments = command(folder, folder / "run")

@@ -57,7 +57,11 @@ def animate_clip(
         shapes = {} if source_shape is None else {"the source": source_shape}
         for number, (seconds, frame) in enumerate(driving.timed()):
             if number == 0:
-                SqueezeWarning()({**shapes, "the driving frames": frame.shape}, animator.size)
+                SqueezeWarning()(
+                    {**shapes, "the driving frames": frame.shape},
+                    animator.size,
+                    {"the driving frames": driving.pixel_aspect},
+                )
             times.append(seconds)  # the result's frames have them too
             yield frame
 

@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.runtime.atomic_files import through_links
 
 _BLOCK = 2**22  # bytes of rows gathered from the frames at a time, or one row
 _UP = 2  # PNG's filter: the difference from the row above
@@ -30,7 +31,7 @@ class WidePicture:
         Args:
           path: the picture to write.
         """
-        self._path = path
+        self._path = path = through_links(path)
         self._frames = tempfile.TemporaryFile(dir=path.parent)  # noqa: SIM115  # closed by __exit__
         self._partial = path.with_name(f".{path.name}.partial")
         self._shape: tuple[int, ...] = ()

@@ -8,7 +8,14 @@ import numpy as np
 from PIL import ImageSequence
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.media.images import UNREADABLE, open_picture, plays
+from tpsm_jax.media.jpeg_stream import is_jpeg_stream
+from tpsm_jax.media.picture_opening import (
+    UNREADABLE,
+    check_canvas,
+    check_single,
+    open_picture,
+    plays,
+)
 from tpsm_jax.media.rgb import Color, rgb_array
 
 # Pillow would take some videos for pictures, such as mpg.
@@ -16,7 +23,9 @@ _FORMATS = ("GIF", "WEBP", "PNG", "AVIF", "JPEG", "BMP", "TIFF", "PPM", "JPEG200
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is a picture by its content, animated or not; its name does not count.
+    """Whether a file is a picture by its content, animated or not.
+
+    A raw stream of motion JPEG is a video. Otherwise the name does not count.
 
     Raises:
       InputError: it is HEIC, and pillow-heif is not installed.
@@ -24,6 +33,8 @@ def is_picture(path: Path) -> bool:
     if not path.is_file():  # a pipe would be waited for without end
         return False
     try:
+        if is_jpeg_stream(path):
+            return False
         with open_picture(path, _FORMATS):
             return True
     except OSError:
@@ -49,7 +60,11 @@ def read_durations(path: Path, whole: bool) -> list[int]:
     try:
         with open_picture(path, _FORMATS) as image:
             frames = ImageSequence.Iterator(image) if plays(image) else [image]
+            if not plays(image):
+                check_single(image, path)
             for index, frame in enumerate(frames):
+                if plays(image):
+                    check_canvas(frame)  # frames may go beyond the size that a gif declares
                 frame.load()  # Pillow knows a frame's duration only once it is decoded
                 if index >= _first(image):
                     # A duration of zero means "as you like"; browsers take a tenth of a second.

@@ -18,6 +18,8 @@ import numpy as np
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.heic import is_heic
+from tpsm_jax.media.jpeg_stream import is_jpeg_stream
+from tpsm_jax.media.picture_opening import MOVING_LARGEST
 
 DEFAULT_FPS = 25.0  # for clips without their own, as ffmpeg assumes
 
@@ -43,7 +45,7 @@ FORMATS = {
     "m4v": "",
     "h263": "",
     "obu": "obu",
-    "mjpeg": "",
+    "mjpeg": "mjpeg mjpg",
 }
 _OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
 # Titles need not be UTF-8. From release 19 on PyAV takes them as they are.
@@ -94,14 +96,17 @@ def open_container(path: Path) -> Iterator[tuple[Any, Any]]:
       (`FAILURES`) while it is read are the caller's.
 
     Raises:
-      InputError: it is no video of a format in `FORMATS`.
+      InputError: it is no video of a format in `FORMATS`, or its frames have more than
+        `MOVING_LARGEST` pixels.
     """
     if path.exists() and not path.is_file():
         raise InputError(f"{path} is no file")  # a pipe would be waited for without end
     if path.exists() and is_heic(path):  # FFmpeg would give one of the tiles
         raise InputError(f"{path} is a HEIC picture, and no video")
     try:
-        container = av.open(str(path.resolve()), options=_OPTIONS, **_TEXT)
+        # Of these FFmpeg would see a single picture.
+        named = {"format": "mjpeg"} if path.exists() and is_jpeg_stream(path) else {}
+        container = av.open(str(path.resolve()), options=_OPTIONS, **named, **_TEXT)
     except FAILURES as error:
         raise InputError(_refusal(path, error)) from None
     with container:
@@ -112,6 +117,14 @@ def open_container(path: Path) -> Iterator[tuple[Any, Any]]:
             raise InputError(f"{path} is no video that ffmpeg can read: it holds no pictures")
         if stream.codec_context is None:
             raise InputError(f"{path} is no video that ffmpeg can read: it knows no such codec")
+        width, height = stream.codec_context.width, stream.codec_context.height
+        if width * height > MOVING_LARGEST:
+            raise InputError(
+                f"{path} has frames of {width} x {height}, more than the {MOVING_LARGEST} pixels "
+                "that a video may have: make it smaller"
+            )
+        # Larger frames that come later are damaged ones. Codecs round sides up before they ask.
+        stream.codec_context.options = {"max_pixels": str(2 * MOVING_LARGEST)}
         # Readers run in threads of their own, and the library's could log while one of them waits.
         stream.codec_context.thread_count = 1
         yield container, stream
@@ -170,6 +183,12 @@ def as_fraction(value: Any) -> Fraction | None:
     if value is None or not value.numerator or not value.denominator:
         return None
     return Fraction(value.numerator, value.denominator)
+
+
+def read_pixel_aspect(stream: Any) -> float:
+    """The width of a pixel over its height, as stored; 1 where the file does not say."""
+    aspect = as_fraction(stream.sample_aspect_ratio)
+    return float(aspect) if aspect is not None and aspect > 0 else 1.0
 
 
 def muxer_options(path: Path) -> dict[str, str]:

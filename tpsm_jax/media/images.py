@@ -2,39 +2,23 @@
 
 import functools
 import os
-import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 import scipy.sparse
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.media.heic import is_heic, teach_pillow_heic
-from tpsm_jax.media.rgb import Color, rgb_array
-
-# Pillow raises any of these on broken files, depending on the format.
-UNREADABLE = (
-    OSError,
-    ValueError,
-    TypeError,
-    SyntaxError,
-    RuntimeError,
-    EOFError,
-    LookupError,
-    ArithmeticError,
-    MemoryError,  # a length in a damaged file may be anything
-    struct.error,
-    Image.DecompressionBombError,
+from tpsm_jax.media.picture_opening import (
+    UNREADABLE,
+    check_single,
+    open_picture,
+    open_wide_picture,
+    plays,
 )
-
-# Pixels: 11 minutes of 256 x 256 at 25 frames a second. They take 3 GB, and 7 GB while they are
-# read: 3 bytes a pixel, and 4 in Pillow.
-WIDE_LARGEST = 2**30
-_ANIMATED_FORMATS = ("AVIF", "GIF", "PNG", "WEBP")
-
+from tpsm_jax.media.rgb import Color, rgb_array
 
 _Result = TypeVar("_Result")
 
@@ -66,7 +50,8 @@ def read_image(path: str | Path, *, alpha_background: Color | None = None) -> np
       when none exceeds 1 and as [0, 255] otherwise. A profile that is broken is ignored.
 
     Raises:
-      InputError: the file is missing, or no picture that Pillow can decode.
+      InputError: the file is missing, no picture that Pillow can decode, or holds several: it is
+        animated, or a TIFF of several pages.
     """
     return _read(path, open_picture, alpha_background)
 
@@ -83,9 +68,10 @@ def read_wide_picture(path: str | Path) -> np.ndarray:
       [H, W, 3] uint8, see `read_image`. A PNG takes at most 4 bytes a pixel more while it is read.
 
     Raises:
-      InputError: see `read_image`; or it is a PNG of more than `WIDE_LARGEST` pixels.
+      InputError: see `read_image`; or it is a PNG of more than
+        `picture_opening.WIDE_LARGEST` pixels.
     """
-    return _read(path, _open_wide, None)
+    return _read(path, open_wide_picture, None)
 
 
 def read_header(path: str | Path) -> PictureHeader:
@@ -98,47 +84,7 @@ def read_header(path: str | Path) -> PictureHeader:
     def header(image: Image.Image) -> PictureHeader:
         return PictureHeader(image.height, image.width, plays(image))
 
-    return _with_picture(path, _open_wide, header)
-
-
-def plays(image: Image.Image) -> bool:
-    """Whether an open picture is animated.
-
-    The further pictures that some cameras put into a JPEG, and the pages of a TIFF, do not play.
-    """
-    return image.format in _ANIMATED_FORMATS and getattr(image, "is_animated", False)
-
-
-def open_picture(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Image:
-    """Opens a picture of some of Pillow's formats, or HEIC where pillow-heif is installed.
-
-    Args:
-      path: the file.
-      formats: Pillow's names of formats; None for all of them.
-
-    Raises:
-      InputError: it is HEIC, and pillow-heif is not installed.
-      OSError: it is of no such format, or cannot be read.
-    """
-    try:
-        return Image.open(path, formats=formats)
-    except UnidentifiedImageError:
-        if not is_heic(path):
-            raise
-        teach_pillow_heic(path)
-        return Image.open(path)
-
-
-def _open_wide(path: str | Path) -> Image.Image:
-    with open(path, "rb") as file:
-        is_png = file.read(8) == b"\x89PNG\r\n\x1a\n"
-    if not is_png:
-        return open_picture(path)
-    image = PngImagePlugin.PngImageFile(path)  # Image.open is what checks the size
-    if image.width * image.height > WIDE_LARGEST:
-        image.close()
-        raise ValueError(f"{image.width} x {image.height} pixels are more than {WIDE_LARGEST}")
-    return image
+    return _with_picture(path, open_wide_picture, header)
 
 
 def _read(
@@ -147,6 +93,7 @@ def _read(
     alpha_background: Color | None,
 ) -> np.ndarray:
     def decoded(image: Image.Image) -> np.ndarray:
+        check_single(image, path)
         image.load()
         return rgb_array(image, alpha_background=alpha_background, upright=True)
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.reserved import reserve
+from tpsm_jax.runtime.atomic_files import through_links
 
 # Suffix -> Pillow's format and its settings.
 _FORMATS = {
@@ -30,12 +31,12 @@ class PictureFile:
         Raises:
           InputError: it is a folder, or nothing can be written there.
         """
-        self._path = Path(path).absolute()
-        self._format, self._settings = _FORMATS[self._path.suffix.lower()]
+        self._format, self._settings = _FORMATS[Path(path).suffix.lower()]
+        self._path = through_links(Path(path).absolute())
         self._frame: np.ndarray | None = None
         if self._path.is_dir():
             raise InputError(f"{self._path} is a folder: name a file, or end it in / for frames")
-        self._temporary = reserve(self._path, self._path.suffix)
+        self._temporary = reserve(self._path, Path(path).suffix)
 
     def write(self, frame: np.ndarray, time: float | None) -> None:
         """Takes the frame, [H, W, 3] uint8; a picture has no time.

@@ -40,6 +40,11 @@ class RgbConverter:
         self._matrix: tuple[int, ...] | None = None
         self._graph: Any = None
 
+    @property
+    def is_turned(self) -> bool:
+        """Whether rows of the last frame became columns."""
+        return any(name == "transpose" for name, _ in _upright(self._matrix))
+
     def __call__(self, frame: Any) -> np.ndarray:
         """Converts a PyAV frame to [H, W, 3] uint8.
 

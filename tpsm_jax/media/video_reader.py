@@ -26,6 +26,7 @@ from tpsm_jax.media.container import (
     Timing,
     audio_codec,
     open_container,
+    read_pixel_aspect,
     read_timing,
 )
 from tpsm_jax.media.picture_folder import PICTURE_SUFFIXES, picture_files, read_pictures
@@ -57,6 +58,8 @@ class FrameSource:
       frame_count: an estimate for progress bars (exact for folders and gifs), or None.
       audio_codec: ffmpeg's name of the first sound track's codec, or None without sound.
       start: the first frame's time on the clock of the file's sound, in seconds.
+      pixel_aspect: the width of a pixel over its height, of the first frame. Frames are as stored:
+        players stretch them by it, see `tpsm_jax.media.proportions`.
     """
 
     path: Path
@@ -66,6 +69,7 @@ class FrameSource:
     _read: Callable[[], Iterator[np.ndarray]]
     start: float = 0.0
     _read_timed: Callable[[], TimedFrames] | None = None
+    pixel_aspect: float = 1.0
 
     def __iter__(self) -> Iterator[np.ndarray]:
         return self._read()
@@ -167,6 +171,7 @@ def _open_file(path: Path, whole: bool) -> FrameSource:
     with open_container(path) as (container, stream):
         sound = audio_codec(container)
         timing = read_timing(path, container, stream)
+        pixel_aspect = read_pixel_aspect(stream)
 
     def read_timed() -> TimedFrames:
         with closing(_timed_frames(path, timing, whole)) as frames:  # type: ignore[type-var]
@@ -179,16 +184,23 @@ def _open_file(path: Path, whole: bool) -> FrameSource:
         with closing(_timed_frames(path, timing, whole)) as frames:  # type: ignore[type-var]
             yield from (frame for _, frame in frames)
 
-    with closing(_timed_frames(path, timing, whole)) as frames:  # type: ignore[type-var]
+    convert = RgbConverter()
+    with closing(_timed_frames(path, timing, whole, convert)) as frames:  # type: ignore[type-var]
         start = next((time for time, _ in frames), None)
     if start is None:
         raise InputError(f"{path} has no frame that can be decoded")
-    return FrameSource(path, timing.fps, timing.count, sound, read, start, read_timed)
+    if convert.is_turned:
+        pixel_aspect = 1 / pixel_aspect
+    return FrameSource(
+        *(path, timing.fps, timing.count, sound, read, start, read_timed, pixel_aspect)
+    )
 
 
-def _timed_frames(path: Path, timing: Timing, whole: bool) -> TimedFrames:
+def _timed_frames(
+    path: Path, timing: Timing, whole: bool, convert: RgbConverter | None = None
+) -> TimedFrames:
     """Yields the seconds of each frame on the clock of the file, and the frame."""
-    convert, first, last = RgbConverter(), None, None
+    convert, first, last = convert or RgbConverter(), None, None
     with closing(_decoded(path, whole)) as frames:  # type: ignore[type-var]
         for frame in frames:
             time = frame.time  # None in files that store no times

@@ -14,11 +14,12 @@ from tpsm_jax.media.container import FAILURES
 from tpsm_jax.media.images import to_uint8
 from tpsm_jax.media.picture_file import SUFFIXES as PICTURES
 from tpsm_jax.media.picture_file import PictureFile
+from tpsm_jax.media.picture_folder import is_picture
 from tpsm_jax.media.reserved import reserve
 from tpsm_jax.media.sound import CODECS, add_sound
 from tpsm_jax.media.video_encoder import GIF, VP9, X264, VideoEncoder, as_rate
 from tpsm_jax.media.video_reader import FrameSource
-from tpsm_jax.runtime.atomic_files import replace_folder
+from tpsm_jax.runtime.atomic_files import replace_folder, through_links
 
 _ENCODINGS = {".mp4": X264, ".mov": X264, ".mkv": X264, ".webm": VP9, ".gif": GIF}
 _DIGITS = 4  # of the names of PNG frames, unless there are more of them
@@ -86,14 +87,15 @@ class FrameWriter:
 
 
 def check_inputs_survive(output: str, *inputs: str) -> None:
-    """Makes sure that writing the output replaces none of the inputs.
+    """Makes sure that writing the output changes none of the inputs.
 
     Args:
       output: the path given to `FrameWriter`.
       *inputs: paths of the files and folders that are read.
 
     Raises:
-      InputError: the output is one of them, or a folder/ that holds one.
+      InputError: the output is one of them, or a folder/ that holds one, or it would be a frame
+        of a folder of frames.
     """
     place = Path(output).resolve()
     for path in inputs:
@@ -101,6 +103,8 @@ def check_inputs_survive(output: str, *inputs: str) -> None:
             output.endswith("/") and place in Path(path).resolve().parents
         ):
             raise InputError(f"writing {output} would replace {path}: name another output")
+        if place.parent == Path(path).resolve() and is_picture(Path(output).name):
+            raise InputError(f"{output} would be a frame of {path}: name another output")
 
 
 class _PictureFolder:
@@ -141,8 +145,9 @@ class _PictureFolder:
 
 class _VideoFile:
     def __init__(self, path: str | Path, fps: float):
-        self._path = Path(path).absolute()
-        self._suffix = self._path.suffix.lower()
+        path = Path(path).absolute()
+        self._suffix = path.suffix.lower()
+        self._path = through_links(path)
         self._rate = as_rate(fps)
         self._end = 0.0  # seconds to the end of the last frame
         self._shape: tuple[int, ...] = ()
@@ -150,7 +155,7 @@ class _VideoFile:
         if self._suffix not in _ENCODINGS:
             known = ", ".join(_ENCODINGS)
             raise InputError(
-                f"cannot write {self._path}: end its name in one of {known}, "
+                f"cannot write {path}: end its name in one of {known}, "
                 "in / for a folder of PNG frames, or in .png or .jpg for a single one"
             )
         if self._path.is_dir():

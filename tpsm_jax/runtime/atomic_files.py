@@ -1,4 +1,4 @@
-"""Files and folders that are replaced as a whole or not at all."""
+"""Files and folders that are replaced as a whole or not at all. Links are written through."""
 
 import contextlib
 import os
@@ -7,13 +7,37 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from tpsm_jax.errors import InputError
+
+
+def through_links(place: Path) -> Path:
+    """Finds what is written where an output is a symbolic link: what it leads to.
+
+    A file that is complete is renamed, which would put it in the place of the link.
+
+    Args:
+      place: path of an output.
+
+    Returns:
+      `place` if it is no link. Otherwise the path that it leads to, where there need be nothing.
+
+    Raises:
+      InputError: the link leads back to itself.
+    """
+    if not place.is_symlink():
+        return place
+    target = Path(os.path.realpath(place))
+    if target.is_symlink():
+        raise InputError(f"{place} is a link that leads in a circle: name another output")
+    return target
+
 
 @contextlib.contextmanager
 def replaced(place: Path) -> Iterator[Path]:
     """Gives a path to write a file to, which replaces `place` unless something fails.
 
     Args:
-      place: path of the finished file.
+      place: path of the finished file; see `through_links` for one that is a link.
 
     Yields:
       A path in the same folder. After an error nothing is left there, and `place` is unchanged.
@@ -22,10 +46,11 @@ def replaced(place: Path) -> Iterator[Path]:
       OSError: if it cannot be written; it names `place`.
     """
     # A name of its own: another process may write the same file.
-    partial = place.with_name(f".{place.name}.partial-{uuid.uuid4().hex[:8]}")
+    target = through_links(place)
+    partial = target.with_name(f".{target.name}.partial-{uuid.uuid4().hex[:8]}")
     try:
         yield partial
-        os.replace(partial, place)
+        os.replace(partial, target)
     except OSError as error:
         # The error of a full disk names no file.
         raise OSError(error.errno, error.strerror, str(place)) from error
@@ -66,7 +91,7 @@ def replaced_folder(place: Path) -> Iterator[Path]:
     """Gives an empty folder to fill, which replaces `place` unless something fails.
 
     Args:
-      place: path of the finished folder; missing parents are made.
+      place: path of the finished folder; missing parents are made. See `through_links` for a link.
 
     Yields:
       A folder next to `place`. After an error it is removed, and `place` is unchanged.
@@ -74,6 +99,7 @@ def replaced_folder(place: Path) -> Iterator[Path]:
     Raises:
       OSError: if it cannot be made or moved.
     """
+    place = through_links(place)
     partial = place.with_name(f".{place.name}.partial-{uuid.uuid4().hex[:8]}")
     partial.mkdir(parents=True)
     try:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.runtime.atomic_files import through_links
 from tpsm_jax.runtime.json_files import parse_json
 
 try:
@@ -58,6 +59,8 @@ def only_run(lock: Path, doing: str) -> Iterator[None]:
 def only_writer(output: str | Path, *, make_folder: bool = False) -> Iterator[None]:
     """Keeps other runs from an output that is replaced as a whole, by a lock next to it.
 
+    Where the output is a link, the lock lies next to what it leads to.
+
     Args:
       output: path of the file or folder.
       make_folder: make the folder that it lies in, if missing.
@@ -65,7 +68,7 @@ def only_writer(output: str | Path, *, make_folder: bool = False) -> Iterator[No
     Raises:
       InputError: another run writes it, or nothing can be written there.
     """
-    place = Path(os.path.abspath(output))
+    place = through_links(Path(os.path.abspath(output)))
     with contextlib.ExitStack() as stack:
         try:
             if make_folder:

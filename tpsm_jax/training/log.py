@@ -24,7 +24,7 @@ from tqdm import tqdm
 from tpsm_jax.checkpoints.files import METRICS
 from tpsm_jax.checkpoints.steps import HELD_OUT_L1, LOSS
 from tpsm_jax.errors import InputError, writing
-from tpsm_jax.runtime.atomic_files import replace_text
+from tpsm_jax.runtime.atomic_files import replace_text, replaced
 from tpsm_jax.runtime.json_files import parse_json
 
 TENSORBOARD = "tensorboard"
@@ -153,11 +153,10 @@ class Log:
         if not self._keeps:
             return
         folder = self._workdir / "pictures"
-        partial = folder / f".{step:08d}.partial"
         with writing(folder):
             folder.mkdir(exist_ok=True)
-            Image.fromarray(picture).save(partial, format="PNG")
-            os.replace(partial, folder / f"{step:08d}.png")
+            with replaced(folder / f"{step:08d}.png") as partial:
+                Image.fromarray(picture).save(partial, format="PNG")
         if self._tensorboard:
             with writing(self._workdir / TENSORBOARD):
                 self._tensorboard.add_image("pictures", picture, step, dataformats="HWC")

@@ -1,5 +1,7 @@
 """Arguments and files that eval.py refuses in one line, before it computes."""
 
+import shutil
+
 import pytest
 
 from tests.helpers.error_lines import refused
@@ -30,3 +32,16 @@ def test_what_cannot_be_evaluated(run, inputs, tmp_path):
     refused(run(tmp_path / "o12", "--tables", pairs), "each of the 1 checkpoints, and got 1")
     refused(run(tmp_path / "o13", "--tables", pairs, tmp_path / "none"), "there is no table")
     assert not [path for path in tmp_path.glob("o*") if list(path.rglob("*.png"))]
+
+
+@pytest.mark.parametrize("place", ["", "eval", "test/eval", "link/eval"])
+def test_an_output_within_the_data_is_refused(run, inputs, tmp_path, place):
+    shutil.copytree(inputs / "clips", tmp_path / "clips")
+    (tmp_path / "clips/link").symlink_to("test")
+    before = sorted(tmp_path.rglob("*"))
+    output = tmp_path / "clips" / place
+    refused(run(output, data=tmp_path / "clips"), f"--output {output} is within --data")
+    (tmp_path / "other").symlink_to(tmp_path / "clips")
+    refused(run(tmp_path / "other/x", data=tmp_path / "clips"), "other/x is within --data")
+    (tmp_path / "other").unlink()
+    assert sorted(tmp_path.rglob("*")) == before

@@ -11,7 +11,7 @@ from PIL import Image, ImageFile
 from data.clips import VideoClip
 from tests.helpers.paths import GOLDEN
 from tpsm_jax.errors import InputError
-from tpsm_jax.media import images as pictures
+from tpsm_jax.media import picture_opening
 from tpsm_jax.media.images import (
     read_header,
     read_image,
@@ -125,7 +125,7 @@ def test_wide_pictures_may_be_larger_than_others(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="decompression bomb"):
         read_image(tmp_path / "a.png")
     np.testing.assert_array_equal(read_wide_picture(tmp_path / "a.png"), strip)
-    monkeypatch.setattr(pictures, "WIDE_LARGEST", 1000)
+    monkeypatch.setattr(picture_opening, "WIDE_LARGEST", 1000)
     with pytest.raises(InputError, match="144 x 12 pixels are more than 1000"):
         read_wide_picture(tmp_path / "a.png")
     Image.fromarray(RGB).save(tmp_path / "jpeg.png", "JPEG")

@@ -33,6 +33,17 @@ def test_one_line_names_all_of_them() -> None:
     assert squeeze_line({"the source": (64, 64)}, (256, 256)) == ""
 
 
+def test_proportions_are_those_that_are_shown() -> None:
+    shapes, names = {"the clip": (576, 720, 3)}, {"the clip": 16 / 15}
+    assert not is_squeezed((576, 720, 3), (768, 1024), 16 / 15)
+    assert is_squeezed((256, 256), (256, 256), 16 / 9)
+    assert squeeze_line(shapes, (240, 320), names) == ""
+    assert squeeze_line(shapes, (256, 256), names) == (
+        "squeezed to 256 x 256: the clip (720 x 576, shown as 768 x 576); crop to the same "
+        "proportions first to keep shapes"
+    )
+
+
 def test_it_is_said_once_whatever_the_threads(capsys: pytest.CaptureFixture[str]) -> None:
     warn = SqueezeWarning()
     warn({"frames": (64, 64)}, (32, 32))

@@ -1,5 +1,7 @@
 """Still pictures as clips: one frame, upright, for any reader."""
 
+import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,19 +10,83 @@ from PIL import ExifTags, Image
 
 from data.clips import StripClip
 from data.wide_pictures import WidePictures
+from tpsm_jax.errors import InputError
 from tpsm_jax.media.images import read_header, read_image
 from tpsm_jax.media.video_reader import open_video
 
 
-@pytest.mark.parametrize(("name", "kind"), [("a.tiff", "TIFF"), ("a.jpg", "MPO")])
-def test_all_readers_see_the_first_picture(tmp_path: Path, name: str, kind: str) -> None:
-    pages = [Image.new("RGB", (16, 16), (level, level, level)) for level in (40, 120, 200)]
+def levels() -> list[Image.Image]:
+    return [Image.new("RGB", (16, 16), (level, level, level)) for level in (40, 120, 200)]
+
+
+def write_lenses(path: Path) -> None:
+    first, *others = levels()
+    first.save(path, format="MPO", save_all=True, append_images=others)
+
+
+def write_small_copies(path: Path) -> None:
+    first, *others = levels()
+    for copy in others:
+        copy.encoderinfo = {"tiffinfo": {254: 1}}  # NewSubfileType: of reduced resolution
+    first.save(path, format="TIFF", save_all=True, append_images=others)
+
+
+def write_preview(path: Path) -> None:
+    small = encoded(Image.new("RGB", (8, 8), (200, 200, 200)))
+    path.write_bytes(encoded(levels()[0]) + small)
+
+
+def encoded(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("a.jpg", write_lenses), ("a.tiff", write_small_copies), ("a.jpg", write_preview)],
+)
+def test_all_readers_see_the_first_picture(
+    tmp_path: Path, name: str, write: Callable[[Path], None]
+) -> None:
     path = tmp_path / name
-    pages[0].save(path, format=kind, save_all=True, append_images=pages[1:])
+    write(path)
     video, clip = open_video(path, whole=True), StripClip(path, WidePictures((16, 16), False))
     assert (read_header(path).is_animated, video.frame_count) == (False, 1)
     for frames in (list(video), list(clip.frames())):
         assert [round(float(np.mean(frame))) for frame in frames] == [40]
+    assert round(float(np.mean(read_image(path)))) == 40
+
+
+def test_the_largest_of_the_sizes_of_an_icon(tmp_path: Path) -> None:
+    levels()[0].resize((32, 32)).save(tmp_path / "a.ico", sizes=[(16, 16), (32, 32)])
+    assert read_image(tmp_path / "a.ico").shape == (32, 32, 3)
+
+
+def test_pages_are_refused_by_all_readers(tmp_path: Path) -> None:
+    path = tmp_path / "a.tiff"
+    first, *others = levels()
+    first.save(path, save_all=True, append_images=others)
+    clip = StripClip(path, WidePictures((16, 16), False))
+    readers: list[Callable[[], object]] = [
+        lambda: open_video(path),
+        lambda: open_video(path, whole=True),
+        lambda: read_image(path),
+        lambda: list(clip.frames()),
+        lambda: clip.pair(0, 0.5),
+    ]
+    for read in readers:
+        with pytest.raises(InputError, match=r"a\.tiff: it has several pages, and one picture is"):
+            read()
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png"])
+def test_an_animation_is_no_picture(tmp_path: Path, name: str) -> None:
+    first, *others = levels()
+    first.save(tmp_path / name, save_all=True, append_images=others)
+    with pytest.raises(InputError, match="it is animated, and one picture is wanted: save the one"):
+        read_image(tmp_path / name)
+    assert len(list(open_video(tmp_path / name))) == 3
 
 
 def test_a_picture_drives_upright(tmp_path: Path) -> None:

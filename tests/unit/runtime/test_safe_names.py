@@ -63,7 +63,22 @@ def test_a_prepared_set_that_names_another_place(
     else:
         listed["shards"][0]["file"] = name
     listing.write_text(json.dumps(listed))
-    with pytest.raises(InputError, match=rf"a {field} in .*clips-test\.json is named"):
+    for split in ("test", "train"):  # whichever is read
+        with pytest.raises(InputError, match=rf"a {field} in .*clips-test\.json is named"):
+            open_prepared(tmp_path, split)
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", '{"shards": [{}], "clips": 1}'])
+def test_a_damaged_list_of_the_other_split_does_no_harm(
+    made: Path, tmp_path: Path, content: str | None
+) -> None:
+    for file, whole in contents(made).items():
+        (tmp_path / file).write_bytes(whole)
+    (tmp_path / "clips-test.json").unlink()
+    if content is not None:
+        (tmp_path / "clips-test.json").write_text(content)
+    assert [clip.name for clip in open_prepared(tmp_path, "train")] == ["t00"]
+    with pytest.raises(InputError, match=r"clips-test\.json"):
         open_prepared(tmp_path, "test")
 
 

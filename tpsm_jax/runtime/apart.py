@@ -1,0 +1,26 @@
+"""What a command writes and the data that it reads, kept out of each other."""
+
+from pathlib import Path
+
+from tpsm_jax.errors import InputError
+
+CLIPS = "whose entries are clips"  # why nothing is written within a data set
+
+
+def refuse_within(
+    place: str | Path, name: str, outer: str | Path, outer_name: str, why: str = CLIPS
+) -> None:
+    """Refuses a place within another one. Links are resolved.
+
+    Args:
+      place: a path, where there need be nothing yet.
+      name: its flag or field, for the error.
+      outer: the path that it must not be within, nor be.
+      outer_name: its flag or field.
+      why: completes "PLACE is within OUTER, ...".
+
+    Raises:
+      InputError: it is.
+    """
+    if Path(place).resolve().is_relative_to(Path(outer).resolve()):
+        raise InputError(f"{name} {place} is within {outer_name} {outer}, {why}: give another")
