@@ -2,6 +2,7 @@
 
 import pytest
 
+import data.loader
 from tests.helpers.error_lines import refused
 
 pytestmark = pytest.mark.slow
@@ -30,3 +31,16 @@ def test_what_cannot_be_evaluated(run, inputs, tmp_path):
     refused(run(tmp_path / "o12", "--tables", pairs), "each of the 1 checkpoints, and got 1")
     refused(run(tmp_path / "o13", "--tables", pairs, tmp_path / "none"), "there is no table")
     assert not [path for path in tmp_path.glob("o*") if list(path.rglob("*.png"))]
+
+
+@pytest.mark.parametrize("flags", [(), ("--random_pairs", 2)])
+def test_a_data_set_is_listed_once(run, tmp_path, monkeypatch, flags):
+    listed, open_path = [], data.loader._open_path
+
+    def noted(*arguments, **options):
+        listed.append(arguments)
+        return open_path(*arguments, **options)
+
+    monkeypatch.setattr(data.loader, "_open_path", noted)
+    refused(run(tmp_path / "out", *flags, "--vgg19", "nowhere"), "nowhere has no VGG-19 weights")
+    assert len(listed) == 1
