@@ -157,7 +157,7 @@ def test_another_size_and_bfloat16(run, tmp_path):
         ({"source": "nothing.png"}, "there is no picture"),
         ({"source": "broken.mp4"}, "cannot read the picture"),
         ({"driving": "nothing.mp4"}, "there is no video"),
-        ({"driving": "broken.mp4"}, "no video that ffmpeg can read"),
+        ({"driving": "broken.mp4"}, "no video that PyAV can read"),
         ({"driving": "empty"}, "no picture"),
         ({"fps": 10}, "its own frame rate"),
         ({"checkpoint": "no_avd", "mode": "avd"}, "avd_network"),

@@ -109,9 +109,9 @@ def open_container(path: Path) -> Iterator[tuple[Any, Any]]:
         videos = (stream for stream in container.streams.video if not stream.disposition & cover)
         stream = next(videos, None)
         if stream is None:
-            raise InputError(f"{path} is no video that ffmpeg can read: it holds no pictures")
+            raise InputError(f"{path} is no video that PyAV can read: it holds no pictures")
         if stream.codec_context is None:
-            raise InputError(f"{path} is no video that ffmpeg can read: it knows no such codec")
+            raise InputError(f"{path} is no video that PyAV can read: it knows no such codec")
         # Readers run in threads of their own, and the library's could log while one of them waits.
         stream.codec_context.thread_count = 1
         yield container, stream
@@ -122,7 +122,7 @@ def _refusal(path: Path, error: BaseException) -> str:
     if isinstance(error, PermissionError | IsADirectoryError):
         reason = f" ({error.strerror})"
     known = " ".join(" ".join(FORMATS.values()).split())
-    return f"{path} is no video that ffmpeg can read{reason}; formats that are read: {known}"
+    return f"{path} is no video that PyAV can read{reason}; formats that are read: {known}"
 
 
 def read_timing(path: Path, container: Any, stream: Any) -> Timing:
