@@ -15,12 +15,14 @@ if __name__ == "__main__":  # before what takes long to import
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 from ml_collections import ConfigDict
 
+from data.clips import Clip
 from data.evaluation_set import (
     check_names,
     clips_for_test,
@@ -29,7 +31,7 @@ from data.evaluation_set import (
     read_pairs,
     split_note,
 )
-from data.loader import clip_notes
+from data.loader import clip_notes, open_clips
 from tpsm_jax.cli import (
     ArgumentParser,
     add_batch_size_flag,
@@ -71,9 +73,11 @@ def main() -> None:
     if jax.process_index() == 0 and (note := split_note(Path(args.data))):
         print(note, file=sys.stderr)
     loaded = load_checkpoints(models)
-    clips = on_every_process(lambda: find_clips(loaded[0].config, args))
+    config = data_config(loaded[0].config, args.data)
+    opened = on_every_process(lambda: open_clips(config))
+    clips = on_every_process(lambda: choose_clips(config, opened, args))
     if jax.process_index() == 0:
-        for note in clip_notes(data_config(loaded[0].config, args.data)):
+        for note in clip_notes(config, opened):
             print(f"warning: {note}", file=sys.stderr)
     settings = Settings(
         args.data,
@@ -92,18 +96,19 @@ def main() -> None:
         print_summary(metrics, args.output, time.perf_counter() - start)
 
 
-def find_clips(config: ConfigDict, args: argparse.Namespace) -> list[EvaluationClip]:
-    """The clips that the flags ask for, at the size that a checkpoint takes."""
-    config = data_config(config, args.data)
+def choose_clips(
+    config: ConfigDict, opened: Sequence[Clip], args: argparse.Namespace
+) -> list[EvaluationClip]:
+    """Those of a data set's test clips that the flags ask for, or pairs of them."""
     if args.pairs or args.random_pairs:
         pairs = (
             read_pairs(args.pairs)
             if args.pairs
-            else random_pairs(config, args.random_pairs, args.seed or 0)
+            else random_pairs(config, args.random_pairs, args.seed or 0, opened)
         )
-        clips = pairs_of_clips(config, pairs, resize=args.resize)
+        clips = pairs_of_clips(config, pairs, opened, resize=args.resize)
     else:
-        clips = clips_for_test(config, limit=args.clips, resize=args.resize)
+        clips = clips_for_test(config, opened, limit=args.clips, resize=args.resize)
     check_names(clips)
     return clips
 

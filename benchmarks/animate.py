@@ -43,7 +43,7 @@ from benchmarks.common.results import (
 )
 from tpsm_jax.animation.animator import Animator
 from tpsm_jax.checkpoints.converted import load_checkpoint
-from tpsm_jax.cli import ArgumentParser, add_cache_flag, positive, run_script
+from tpsm_jax.cli import ArgumentParser, add_cache_flag, local_path_text, positive, run_script
 from tpsm_jax.media.video_reader import open_video
 from tpsm_jax.media.video_writer import FrameWriter
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
@@ -248,7 +248,12 @@ def parse_arguments() -> argparse.Namespace:
     """The flags."""
     parser = ArgumentParser(__doc__)
     add = parser.add_argument
-    add("--checkpoint", required=True, help="folder that convert_torch_weights.py wrote")
+    add(
+        "--checkpoint",
+        type=local_path_text,
+        required=True,
+        help="folder that convert_torch_weights.py wrote",
+    )
     add("--frames", type=positive, default=4, help="frames a round")
     add("--rounds", type=positive, default=6, help="turns of each code")
     add("--batch_sizes", type=positive, nargs="+", default=[1, 2, 4, 8])
@@ -256,7 +261,11 @@ def parse_arguments() -> argparse.Namespace:
     add("--frames_only", action="store_true", help="time no processes from their start")
     add("--memory_frames", type=positive, nargs="*", default=[50, 500], help="lengths of clips")
     add_reference_flags(parser)
-    add("--torch_checkpoint", help="x.pth.tar for the reference; random weights without")
+    add(
+        "--torch_checkpoint",
+        type=local_path_text,
+        help="x.pth.tar for the reference; random weights without",
+    )
     add(
         "--variants",
         nargs="+",

@@ -44,7 +44,7 @@ from data.folder import SPLITS
 from data.loader import ClipDataset, open_dataset
 from data.puppets.data_set import draw_clips
 from data.roots import RootOptions, root_kind
-from tpsm_jax.cli import ArgumentParser, run_script
+from tpsm_jax.cli import ArgumentParser, local_path, run_script
 from tpsm_jax.media.video_writer import FrameWriter
 from tpsm_jax.training.augment import augment
 
@@ -214,8 +214,16 @@ def parse_arguments() -> argparse.Namespace:
     """The flags."""
     parser = ArgumentParser(__doc__)
     add = parser.add_argument
-    add("--data", type=Path, help="clips to measure on, as for training; else puppets are drawn")
-    add("--folder", type=Path, help="where the forms are written and kept (runs/bench_data/NAME)")
+    add(
+        "--data",
+        type=local_path,
+        help="clips to measure on, as for training; else puppets are drawn",
+    )
+    add(
+        "--folder",
+        type=local_path,
+        help="where the forms are written and kept (runs/bench_data/NAME)",
+    )
     add("--clips", type=int, default=20, help="puppets to draw")
     add("--frames", type=int, default=128, help="frames of each puppet")
     add("--size", type=int, default=256, help="side in pixels")

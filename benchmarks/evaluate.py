@@ -37,7 +37,7 @@ from benchmarks.common.results import (
 from data.evaluation_set import clips_for_test
 from data.puppets.data_set import draw_clips
 from eval import data_config
-from tpsm_jax.cli import ArgumentParser, add_cache_flag, positive, run_script
+from tpsm_jax.cli import ArgumentParser, add_cache_flag, local_path_text, positive, run_script
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.checkpoints import choose_checkpoints
 from tpsm_jax.evaluation.reconstruction import Reconstructor
@@ -180,8 +180,17 @@ def parse_arguments() -> argparse.Namespace:
     """The flags."""
     parser = ArgumentParser(__doc__)
     add = parser.add_argument
-    add("--checkpoint", required=True, help="folder that convert_torch_weights.py wrote")
-    add("--data", help="folder of clips with test/ and train/; else puppets are drawn")
+    add(
+        "--checkpoint",
+        type=local_path_text,
+        required=True,
+        help="folder that convert_torch_weights.py wrote",
+    )
+    add(
+        "--data",
+        type=local_path_text,
+        help="folder of clips with test/ and train/; else puppets are drawn",
+    )
     add("--clips", type=positive, default=2, help="puppets to draw")
     add("--frames", type=positive, default=16, help="frames of each puppet")
     add("--size", type=positive, default=256, help="side in pixels")
@@ -189,7 +198,11 @@ def parse_arguments() -> argparse.Namespace:
     add("--l1_batch_sizes", type=positive, nargs="*", default=[1], help="for L1 alone, no files")
     add("--rounds", type=positive, default=3, help="turns of each")
     add_reference_flags(parser)
-    add("--torch_checkpoint", help="x.pth.tar for the reference, the same weights")
+    add(
+        "--torch_checkpoint",
+        type=local_path_text,
+        help="x.pth.tar for the reference, the same weights",
+    )
     add_output_flag(parser)
     add_cache_flag(parser)
     return parser.parse_args()

@@ -25,7 +25,7 @@ from benchmarks.common.reference import (
 from benchmarks.common.results import add_output_flag, describe_machine, write_results
 from benchmarks.common.roofline import measure, print_rows
 from benchmarks.common.training_parts import training_parts
-from tpsm_jax.cli import ArgumentParser, positive, run_script, seconds
+from tpsm_jax.cli import ArgumentParser, local_path_text, positive, run_script, seconds
 from tpsm_jax.config import read_config
 from tpsm_jax.runtime.malloc import keep_freed_memory
 from tpsm_jax.runtime.xla_flags_cpu import prepare_cpu
@@ -77,7 +77,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(__doc__)
     add = parser.add_argument
     add("--training", action="store_true", help="the parts of a training step, not of a frame")
-    add("--config", default="configs/vox256.py", help="file with get_config()")
+    add(
+        "--config", type=local_path_text, default="configs/vox256.py", help="file with get_config()"
+    )
     add("--rounds", type=positive, default=5, help="turns of each code")
     add("--seconds", type=seconds, default=0.1, help="a turn lasts at least")
     add_reference_flags(parser)

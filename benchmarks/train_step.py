@@ -35,7 +35,7 @@ from benchmarks.common.results import (
     spread,
     write_results,
 )
-from tpsm_jax.cli import ArgumentParser, add_dtype_flag, positive, run_script
+from tpsm_jax.cli import ArgumentParser, add_dtype_flag, local_path_text, positive, run_script
 from tpsm_jax.errors import InputError
 from tpsm_jax.runtime.xla_flags_cpu import prepare_cpu
 from tpsm_jax.runtime.xla_flags_gpu import prepare_gpu
@@ -147,7 +147,9 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     """The flags, and overrides of the config."""
     parser = ArgumentParser(__doc__ + "\nOverrides of the config: --config.FIELD=VALUE")
     add = parser.add_argument
-    add("--config", default="configs/vox256.py", help="file with get_config()")
+    add(
+        "--config", type=local_path_text, default="configs/vox256.py", help="file with get_config()"
+    )
     add("--batch_sizes", type=positive, nargs="+", default=[1], help="over all devices; rising")
     add_dtype_flag(parser, help_text="type of our convolutions")
     add("--rounds", type=positive, default=7, help="turns of each code")

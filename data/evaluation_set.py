@@ -28,6 +28,7 @@ _LONGEST_NAME = LONGEST_NAME - len("..mp4.12345678.mp4")
 
 def clips_for_test(
     config: ConfigDict,
+    clips: Sequence[Clip] | None = None,
     *,
     limit: int | None = None,
     resize: bool = False,
@@ -37,6 +38,7 @@ def clips_for_test(
 
     Args:
       config: `image_size`, `dataset` and `dataset_params` are read.
+      clips: what `open_clips` returned, if they are open already.
       limit: the most clips to return, evenly spaced in the order of names.
       resize: whether frames are resized to `image_size`; otherwise they keep their size.
       squeeze_warning: warns of frames that lose their proportions so; a new one if None.
@@ -47,7 +49,7 @@ def clips_for_test(
     Raises:
       InputError: no clips can be found, or all of them are single frames.
     """
-    clips = open_clips(config, "test")
+    clips = clips or open_clips(config)
     check_motion(Path(config.dataset.path), clips)
     warn = squeeze_warning or SqueezeWarning()
     if limit is not None and limit < len(clips):
@@ -64,13 +66,18 @@ def split_note(path: Path) -> str:
 
 
 def pairs_of_clips(
-    config: ConfigDict, pairs: Names, *, resize: bool = False
+    config: ConfigDict,
+    pairs: Names,
+    clips: Sequence[Clip] | None = None,
+    *,
+    resize: bool = False,
 ) -> list[EvaluationClip]:
     """Pairs of test clips: the second clip moves the first frame of the first.
 
     Args:
       config: the same fields are read as by `clips_for_test`.
       pairs: names (source, driving), with or without the suffix of the clip's file.
+      clips: what `open_clips` returned, if they are open already.
       resize: whether frames are resized to `image_size`; otherwise they keep their size.
 
     Returns:
@@ -80,7 +87,7 @@ def pairs_of_clips(
       InputError: there is no clip of such a name or more than one, or two pairs would write the
         same files.
     """
-    named = _Named(open_clips(config, "test"), config.dataset.path)
+    named = _Named(clips or open_clips(config), config.dataset.path)
     found: dict[str, tuple[Clip, Clip]] = {}
     warn = SqueezeWarning()
     for pair in pairs:
@@ -155,13 +162,16 @@ def read_pairs(path: str | Path) -> Names:
     return list(dict.fromkeys(pairs))
 
 
-def random_pairs(config: ConfigDict, count: int, seed: int) -> Names:
+def random_pairs(
+    config: ConfigDict, count: int, seed: int, clips: Sequence[Clip] | None = None
+) -> Names:
     """Draws pairs of different test clips, of different identities if there are several.
 
     Args:
       config: the same fields are read as by `clips_for_test`.
       count: number of pairs; fewer are returned if there are no more.
       seed: seed of the choice.
+      clips: what `open_clips` returned, if they are open already.
 
     Returns:
       (source, driving).
@@ -169,7 +179,7 @@ def random_pairs(config: ConfigDict, count: int, seed: int) -> Names:
     Raises:
       InputError: there is only one clip.
     """
-    clips = open_clips(config, "test")
+    clips = clips or open_clips(config)
     if len(clips) < 2:
         raise InputError(f"{config.dataset.path} has one test clip: a pair needs two")
     several = len({clip.identity for clip in clips}) > 1
@@ -197,7 +207,7 @@ def random_pairs(config: ConfigDict, count: int, seed: int) -> Names:
 class _Named:
     """Finds clips by name, with or without the suffix of a file."""
 
-    def __init__(self, clips: list[Clip], data: str):
+    def __init__(self, clips: Sequence[Clip], data: str):
         self._data = data
         self._whole = {clip.name: clip for clip in clips}
         self._short: dict[str, list[Clip]] = {}

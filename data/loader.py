@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -241,19 +241,16 @@ def open_clips(config: ConfigDict, split: str = "test") -> list[Clip]:
     return _open_path(config, Path(config.dataset.path), split, for_evaluation=True)[1]
 
 
-def clip_notes(config: ConfigDict, split: str = "test") -> list[str]:
+def clip_notes(config: ConfigDict, clips: Sequence[Clip], split: str = "test") -> list[str]:
     """Lines that warn of clips and files of a split that are not as they should be.
 
     Args:
       config: the same fields are read as by `open_dataset`.
+      clips: what `open_clips` returned.
       split: 'test' or 'train'.
-
-    Raises:
-      InputError: no clips can be found.
     """
     path = Path(config.dataset.path)
-    kind, clips = _open_path(config, path, split, for_evaluation=True)
-    return kind.notes(path, split, clips)
+    return _kind_of(config, path, for_evaluation=True)[0].notes(path, split, clips)
 
 
 def group_by_identity(clips: list[Clip]) -> list[list[Clip]]:
@@ -270,6 +267,13 @@ def group_by_identity(clips: list[Clip]) -> list[list[Clip]]:
 def _open_path(
     config: ConfigDict, path: Path, split: str, *, for_evaluation: bool = False
 ) -> tuple[RootKind, list[Clip]]:
+    kind, options = _kind_of(config, path, for_evaluation=for_evaluation)
+    return kind, kind.find(path, split, options)
+
+
+def _kind_of(
+    config: ConfigDict, path: Path, *, for_evaluation: bool
+) -> tuple[RootKind, RootOptions]:
     if not config.dataset.path:
         raise InputError(
             "there is no data set: set --config.dataset.path to a prepared one or to a folder of "
@@ -286,8 +290,7 @@ def _open_path(
         for_evaluation=for_evaluation,
         skip_broken=not for_evaluation and config.get("skip_broken", 0) > 0,
     )
-    kind = root_kind(path, options)
-    return kind, kind.find(path, split, options)
+    return root_kind(path, options), options
 
 
 def _image_size(config: ConfigDict) -> tuple[int, int]:

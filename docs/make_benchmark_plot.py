@@ -15,7 +15,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from tpsm_jax.cli import ArgumentParser, run_script
+from tpsm_jax.cli import ArgumentParser, local_path, run_script
 from tpsm_jax.errors import InputError
 from tpsm_jax.runtime.atomic_files import replaced
 
@@ -32,8 +32,8 @@ Row = dict[str, Any]
 def main() -> None:
     """Reads, prints the table, and writes the picture."""
     parser = ArgumentParser(__doc__)
-    parser.add_argument("folder", type=Path, help="with the benchmarks' JSON files")
-    parser.add_argument("--output", type=Path, default=PATH, help="PNG file to write")
+    parser.add_argument("folder", type=local_path, help="with the benchmarks' JSON files")
+    parser.add_argument("--output", type=local_path, default=PATH, help="PNG file to write")
     args = parser.parse_args()
     machines, rows = read_headlines(args.folder)
     print(table(rows))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tpsm_jax.cli import local_path_text
 from tpsm_jax.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,13 +68,20 @@ class ReferenceProcess:
 
 def add_reference_flags(parser: argparse.ArgumentParser, *, config: bool = True) -> None:
     """Adds the flags for `reference_command`, and for `official_config` if it is called."""
-    parser.add_argument("--reference", help="checkout of the official PyTorch code")
     parser.add_argument(
-        "--reference_python", default=sys.executable, help="a Python that has torch"
+        "--reference", type=local_path_text, help="checkout of the official PyTorch code"
+    )
+    parser.add_argument(
+        "--reference_python",
+        type=local_path_text,
+        default=sys.executable,
+        help="a Python that has torch",
     )
     if config:
         parser.add_argument(
-            "--reference_config", help="its YAML file, if not the one with the config's name"
+            "--reference_config",
+            type=local_path_text,
+            help="its YAML file, if not the one with the config's name",
         )
 
 

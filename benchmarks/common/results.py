@@ -16,6 +16,7 @@ from typing import Any
 import jax
 
 from benchmarks.common.reference import ReferenceProcess
+from tpsm_jax.cli import local_path
 from tpsm_jax.runtime.atomic_files import replace_text
 from tpsm_jax.runtime.cores import available_cores
 
@@ -68,7 +69,7 @@ def add_output_flag(parser: argparse.ArgumentParser) -> None:
 
 def _results_file(text: str) -> Path:
     """A path that can be written to. Checked before minutes are spent on measuring."""
-    path = Path(text)
+    path = local_path(text)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from benchmarks.common.compiled_step import Step, lower_step, simulate_devices
 from benchmarks.common.results import add_output_flag, write_results
 from tpsm_jax.checkpoints.orbax_io import tree_bytes
-from tpsm_jax.cli import ArgumentParser, positive, run_script
+from tpsm_jax.cli import ArgumentParser, local_path_text, positive, run_script
 from tpsm_jax.config import apply_overrides, read_config
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 
@@ -45,7 +45,9 @@ class Collective(NamedTuple):
 def main() -> None:
     """Compiles the step for each number of devices, and prints what it exchanges."""
     parser = ArgumentParser(__doc__ + "\nOverrides of the config: --config.FIELD=VALUE")
-    parser.add_argument("--config", default="configs/vox256.py", help="file with get_config()")
+    parser.add_argument(
+        "--config", type=local_path_text, default="configs/vox256.py", help="file with get_config()"
+    )
     parser.add_argument(
         "--devices", type=positive, nargs="+", default=[8], help="simulated, a sample each"
     )

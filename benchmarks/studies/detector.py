@@ -8,7 +8,6 @@ of 1/255 on it, where it should be 0.
 
 import time
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from benchmarks.common.results import add_output_flag, write_results
 from data.fitting import fit
 from detectors.interface import Detector, make_detector
 from detectors.table import KINDS, find_clips
-from tpsm_jax.cli import ArgumentParser, run_script
+from tpsm_jax.cli import ArgumentParser, local_path, run_script
 
 SIZE = (256, 256)
 COLUMNS = "frames joints akd_moved akd_noise mkr_moved 2nd_diff ms"
@@ -25,7 +24,7 @@ COLUMNS = "frames joints akd_moved akd_noise mkr_moved 2nd_diff ms"
 def main() -> None:
     """Prints a line a clip, and the medians."""
     parser = ArgumentParser(__doc__)
-    parser.add_argument("--input", type=Path, required=True, help="folder of clips")
+    parser.add_argument("--input", type=local_path, required=True, help="folder of clips")
     parser.add_argument("--kind", choices=sorted(KINDS), default="face")
     parser.add_argument(
         "--frames", type=int, default=60, help="frames of each clip, from its start (60)"

@@ -20,7 +20,7 @@ from benchmarks.common.compiled_step import Step, lower_step, summed_losses
 from benchmarks.common.flops import cpu_device
 from benchmarks.common.results import add_output_flag, write_results
 from tpsm_jax.backends.backend import tracing_for
-from tpsm_jax.cli import ArgumentParser, add_dtype_flag, positive, run_script
+from tpsm_jax.cli import ArgumentParser, add_dtype_flag, local_path_text, positive, run_script
 from tpsm_jax.config import apply_overrides, read_config
 from tpsm_jax.training.losses import random_vgg19
 from tpsm_jax.training.schedule import Phase
@@ -85,7 +85,9 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     """The flags, and overrides of the config."""
     parser = ArgumentParser(__doc__ + "\nOverrides of the config: --config.FIELD=VALUE")
     add = parser.add_argument
-    add("--config", default="configs/vox256.py", help="file with get_config()")
+    add(
+        "--config", type=local_path_text, default="configs/vox256.py", help="file with get_config()"
+    )
     add("--image_sizes", type=positive, nargs="+", default=[256, 384, 512], help="in pixels")
     add("--samples", type=positive, default=1, help="samples a device")
     add_dtype_flag(parser)

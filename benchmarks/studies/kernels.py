@@ -28,7 +28,7 @@ from ml_collections import ConfigDict
 from benchmarks.common.frame_parts import build
 from benchmarks.common.full_training import Training, step_config
 from benchmarks.common.results import add_output_flag, describe_machine, write_results
-from tpsm_jax.cli import ArgumentParser, add_dtype_flag, positive, run_script
+from tpsm_jax.cli import ArgumentParser, add_dtype_flag, local_path_text, positive, run_script
 from tpsm_jax.errors import InputError
 from tpsm_jax.runtime.malloc import keep_freed_memory
 from tpsm_jax.runtime.xla_flags_cpu import prepare_cpu
@@ -161,14 +161,16 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     parser = ArgumentParser(__doc__ + "\nOverrides of the config: --config.FIELD=VALUE")
     add = parser.add_argument
     add("--training", action="store_true", help="a training step, not a frame")
-    add("--config", default="configs/vox256.py", help="file with get_config()")
+    add(
+        "--config", type=local_path_text, default="configs/vox256.py", help="file with get_config()"
+    )
     add("--batch_size", type=positive, default=1)
     add_dtype_flag(parser)
     add("--times", type=positive, default=3, help="runs that are profiled")
     add("--depth", type=positive, default=3, help="names of a place in the first table")
     add("--longest", type=positive, default=30, help="kernels in the second table")
     add_output_flag(parser)
-    add("--program", help="file to write the compiled program to, as text")
+    add("--program", type=local_path_text, help="file to write the compiled program to, as text")
     return parser.parse_known_args()
 
 

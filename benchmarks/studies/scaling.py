@@ -32,7 +32,7 @@ from tqdm import tqdm
 from benchmarks.common.compiled_step import lower_step, simulate_devices, topology_devices
 from benchmarks.common.results import add_output_flag, write_results
 from benchmarks.studies.collectives import collectives, kinds, longest_chain
-from tpsm_jax.cli import ArgumentParser, positive, run_script
+from tpsm_jax.cli import ArgumentParser, local_path_text, positive, run_script
 from tpsm_jax.config import apply_overrides, read_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
@@ -218,7 +218,9 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     """The flags, and overrides of the config."""
     parser = ArgumentParser(__doc__ + "\nOverrides of the config: --config.FIELD=VALUE")
     add = parser.add_argument
-    add("--config", default="configs/vox256.py", help="file with get_config()")
+    add(
+        "--config", type=local_path_text, default="configs/vox256.py", help="file with get_config()"
+    )
     add("--chip", nargs="+", choices=sorted(CHIPS), default=["v5e", "h100"])
     add("--chips", type=positive, nargs="+", default=[8, 64, 256], help="numbers of chips")
     add("--samples", type=positive, nargs="+", default=[2], help="samples a chip")

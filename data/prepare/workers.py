@@ -49,7 +49,7 @@ def write_shards(shards: list[Shard], encoding: Encoding, workers: int) -> None:
 
 
 def _write_in_processes(shards: list[Shard], encoding: Encoding, workers: int, bar: Any) -> None:
-    # Fork is unsafe here: TensorFlow and ffmpeg's readers have threads.
+    # Fork is unsafe here: TensorFlow and FFmpeg's libraries have threads.
     context = multiprocessing.get_context("spawn")
     counter = context.Value("L", 0)
     with _pool(workers, context, counter) as pool:

@@ -7,23 +7,29 @@ identities), a folder of PNG frames or an mp4 a clip, named IDENTITY#MOTION.
 """
 
 import argparse
+import contextlib
 
 from data.puppets import FRAMES_PER_SECOND
 from data.puppets.data_set import draw_clips
 from tpsm_jax.cli import ArgumentParser, output_folder, run_script
+from tpsm_jax.runtime.run_lock import only_writer
 
 
 def main() -> None:
     """Parses the flags and draws the clips."""
     args = parse_arguments()
-    count = draw_clips(
-        args.output,
-        [args.split] if args.split else ["train", "test"],
-        clips=args.clips,
-        frames=args.frames,
-        size=args.size,
-        ending={"png": "/", "mp4": ".mp4"}[args.format],
-    )
+    splits = [args.split] if args.split else ["train", "test"]
+    with contextlib.ExitStack() as locks:
+        for split in splits:
+            locks.enter_context(only_writer(args.output / split, make_folder=True))
+        count = draw_clips(
+            args.output,
+            splits,
+            clips=args.clips,
+            frames=args.frames,
+            size=args.size,
+            ending={"png": "/", "mp4": ".mp4"}[args.format],
+        )
     print(f"wrote {count} clips to {args.output}")
 
 

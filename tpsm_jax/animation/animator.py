@@ -15,7 +15,7 @@ from tpsm_jax.animation.inputs import (
     check_points,
     pose_without_batch,
 )
-from tpsm_jax.animation.keypoints import pose_distance, relative_scale
+from tpsm_jax.animation.keypoints import points_of_one, pose_at, pose_distance, relative_motion
 from tpsm_jax.animation.programs import (
     animation_variables,
     convert_kernels,
@@ -102,7 +102,7 @@ class Animator:
     @property
     def kp_source(self) -> Pose:
         """The source's pose, without a batch: for TPSM keypoints [N, 2], (x, y) in [-1, 1]."""
-        return _first(self._encoded["kp_source"])
+        return pose_at(0, self._encoded["kp_source"])
 
     def animate(
         self, frames: Iterable[np.ndarray], *, kp_driving_initial: Pose | None = None
@@ -129,17 +129,18 @@ class Animator:
         check_frames(frames)
         if kp_driving_initial is not None:
             kp_driving_initial = pose_without_batch(kp_driving_initial, self.kp_source)
-            check_points(self._points_of_one(kp_driving_initial))
+            check_points(points_of_one(self._model, kp_driving_initial))
         return self._animate(frames, kp_driving_initial)
 
     def _animate(self, frames: Iterable[np.ndarray], given: Pose | None) -> Iterator[np.ndarray]:
-        motion: tuple[Any, Any] | None = None
+        motion: tuple[Any, ...] = ()
 
         def compute(batch: np.ndarray) -> jax.Array:
             nonlocal motion
             pose = self._find_keypoints(batch)
-            if motion is None:
-                motion = self._motion(_first(pose) if given is None else given)
+            if self.mode == "relative" and not motion:
+                initial = pose_at(0, pose) if given is None else given
+                motion = relative_motion(self._model, self.kp_source, initial)
             return self._call(
                 render,
                 self._variables,
@@ -178,13 +179,13 @@ class Animator:
                 "give a list or open_video(...), not an iterator"
             )
         best, least = None, float("inf")
-        source, number = self._points(self._encoded["kp_source"])[0], 0
+        source, number = points_of_one(self._model, self.kp_source), 0
         poses = in_batches(self._resized(frames), self.batch_size, self._find_keypoints)
         for batch, pose in poses:
-            for index, points in enumerate(self._points(pose)[: batch.used]):
+            for index, points in enumerate(np.asarray(self._model.points(pose))[: batch.used]):
                 distance = pose_distance(source, points)
                 if best is None or distance < least:
-                    best, least = BestFrame(number, _at(index, pose)), distance
+                    best, least = BestFrame(number, pose_at(index, pose)), distance
                 number += 1
         if best is None:
             raise InputError("there is no driving frame to choose the best of")
@@ -193,26 +194,11 @@ class Animator:
     def _find_keypoints(self, batch: np.ndarray) -> Pose:
         return self._call(find_keypoints, self._variables, batch)
 
-    def _points(self, pose: Pose) -> np.ndarray:
-        return np.asarray(self._model.points(pose))
-
-    def _points_of_one(self, pose: Pose) -> np.ndarray:
-        return self._points(jax.tree.map(lambda leaf: leaf[None], pose))[0]
-
     def _call_directly(self, function: Any, *arguments: Any, **static: Any) -> Any:
         if function not in self._checked:
             check_program_fits(function.lower(self._model, *arguments, **static))
             self._checked.add(function)
         return function(self._model, *arguments, **static)
-
-    def _motion(self, initial: Pose) -> tuple[Pose, jax.Array]:
-        """The initial driving pose, without a batch, and the scale of relative motion, or 1."""
-        initial = jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), initial)
-        scale = 1.0
-        if self.mode == "relative":
-            source = self._points(self._encoded["kp_source"])[0]
-            scale = relative_scale(source, self._points_of_one(initial))
-        return jax.tree.map(jnp.asarray, initial), jnp.float32(scale)
 
     def _resized(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         def fits(frame: np.ndarray) -> bool:  # it moves to the device as it is: a quarter the bytes
@@ -222,12 +208,3 @@ class Animator:
             frame = as_picture(given, f"driving frame {number}")
             # Copied, because a reader may reuse its buffer before the batch is full.
             yield frame.copy() if fits(frame) else resize(frame, *self.size)
-
-
-def _at(index: int, pose: Pose) -> Pose:
-    """One pose of a batch, as NumPy arrays."""
-    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], pose)
-
-
-def _first(pose: Pose) -> Pose:
-    return _at(0, pose)

@@ -9,6 +9,7 @@ import numpy as np
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.interface import Pose
+from tpsm_jax.models.registry import is_whole
 
 # Filters and codecs go a little beyond [0, 1]; pictures in [-1, 1] or [0, 255] go far beyond.
 _MARGIN = 0.25
@@ -79,16 +80,12 @@ def check_numbers(size: Any, batch_size: Any, output_dtype: Any) -> None:
     Raises:
       InputError: one of them makes no sense.
     """
-    if not isinstance(size, tuple | list) or len(size) != 2 or not all(map(_is_whole, size)):
+    if not isinstance(size, tuple | list) or len(size) != 2 or not all(map(is_whole, size)):
         raise InputError(f"size is (height, width) in pixels, not {size!r}")
-    if batch_size is not None and not (_is_whole(batch_size) and batch_size >= 1):
+    if batch_size is not None and not (is_whole(batch_size) and batch_size >= 1):
         raise InputError(f"batch_size is a whole number of at least 1, not {batch_size!r}")
     if output_dtype not in (np.uint8, np.float32):
         raise InputError(f"output_dtype is np.uint8 or np.float32, not {output_dtype!r}")
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def pose_without_batch(pose: Any, like: Pose) -> Pose:

@@ -1,9 +1,40 @@
 """Scales and compares poses by the hulls of their keypoints."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.spatial import ConvexHull, QhullError
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.models.interface import AnimationModel, Pose
+
+
+def pose_at(index: int, pose: Pose) -> Pose:
+    """One pose of a batch, as NumPy arrays."""
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[index], pose)
+
+
+def points_of_one(model: AnimationModel, pose: Pose) -> np.ndarray:
+    """The points [N, 2] of a pose without a batch."""
+    return np.asarray(model.points(jax.tree.map(lambda leaf: leaf[None], pose)))[0]
+
+
+def relative_motion(model: AnimationModel, source: Pose, initial: Pose) -> tuple[Pose, jax.Array]:
+    """What mode 'relative' measures motion by, see `programs.animate`.
+
+    Args:
+      model: the checkpoint's model.
+      source: the source's pose, without a batch.
+      initial: the driving pose that stands for the source's, without a batch.
+
+    Returns:
+      The initial pose, without a batch, and the scale [].
+
+    Raises:
+      InputError: see `relative_scale`.
+    """
+    scale = relative_scale(points_of_one(model, source), points_of_one(model, initial))
+    return jax.tree.map(jnp.asarray, initial), jnp.float32(scale)
 
 
 def relative_scale(kp_source: np.ndarray, kp_driving_initial: np.ndarray) -> float:

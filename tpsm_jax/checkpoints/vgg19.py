@@ -39,10 +39,15 @@ def check_vgg19(folder: str | Path) -> None:
       InputError: if there are none.
     """
     if not (Path(folder) / VGG19).is_dir():
-        raise InputError(
-            f"{folder} has no VGG-19 weights: add them by "
-            f"`python convert_torch_weights.py --vgg19 vgg19-dcbb9e9d.pth --output {folder}`"
-        )
+        raise no_vgg19(folder)
+
+
+def no_vgg19(folder: str | Path) -> InputError:
+    """The error of a folder without the weights of VGG-19."""
+    return InputError(
+        f"{folder} has no VGG-19 weights: add them by "
+        f"`python convert_torch_weights.py --vgg19 vgg19-dcbb9e9d.pth --output {folder}`"
+    )
 
 
 def load_vgg19(folder: str | Path) -> Variables:

@@ -93,7 +93,7 @@ def check_first_frames(clips: Sequence[EvaluationClip], size: tuple[int, int]) -
                 with contextlib.suppress(BrokenClipError), contextlib.closing(frames):
                     next(frames)
 
-    # For videos this mostly waits for ffmpeg to start.
+    # Decoders let go of Python's lock, and a network disk is waited for.
     with ThreadPoolExecutor() as pool:
         found = pool.map(check, clips)
         for _ in tqdm(found, "first frames", total=len(clips), unit="clip", leave=False):

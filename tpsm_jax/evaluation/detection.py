@@ -16,7 +16,6 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.clip_frames import BrokenClipError, EvaluationClip, checked_frames
 from tpsm_jax.evaluation.keypoint_tables import (
     Frames,
-    Scores,
     Table,
     compare_tables,
     read_table,
@@ -27,7 +26,6 @@ from tpsm_jax.evaluation.wide_picture import WidePicture
 from tpsm_jax.media.video_reader import without_suffix
 from tpsm_jax.runtime.json_files import parse_json
 
-NAMES = ("akd", "mkr", "aed")
 _ROOT = Path(__file__).resolve().parents[2]
 _SOURCES = _ROOT / "detectors"
 DETECTORS = {
@@ -190,7 +188,7 @@ def add_scores(output: Path, models: Sequence[dict[str, Any]], tables: Sequence[
         true = _of_clips(truth, wanted, truth_path)
         ours = _of_clips(read_table(path), wanted, path)
         scores = compare_tables(true, ours)
-        numbers = _numbers(scores)
+        numbers = scores.numbers()
         if twice := sorted(numbers.keys() & model["totals"].keys()):
             raise InputError(
                 f"two detectors give {twice[0].upper()}, which cannot stand in one table: "
@@ -198,12 +196,12 @@ def add_scores(output: Path, models: Sequence[dict[str, Any]], tables: Sequence[
             )
         still = true._replace(frames={key: true.frames[key[0], 0] for key in true.frames})
         model["totals"] |= numbers
-        model["static"] |= _numbers(compare_tables(true, still))
+        model["static"] |= compare_tables(true, still).numbers()
         for clip in model["clips"]:
             parts = (_part(table, frames[clip["name"]]) for table in (true, ours, still))
             true_part, our_part, still_part = parts
-            clip["metrics"] |= _numbers(compare_tables(true_part, our_part))
-            clip["static"] |= _numbers(compare_tables(true_part, still_part))
+            clip["metrics"] |= compare_tables(true_part, our_part).numbers()
+            clip["static"] |= compare_tables(true_part, still_part).numbers()
         model["detections"].append(
             {
                 "detector": truth.detector,
@@ -238,10 +236,6 @@ def _of_clips(table: Table, wanted: set[tuple[str, int]], path: Path) -> Table:
 def _part(table: Table, frames: Any) -> Table:
     kept: Frames = {frame: table.frames[frame] for frame in frames}
     return table._replace(frames=kept)
-
-
-def _numbers(scores: Scores) -> dict[str, float]:
-    return {name: value for name in NAMES if (value := getattr(scores, name)) is not None}
 
 
 def _within(output: Path, path: Path) -> str:

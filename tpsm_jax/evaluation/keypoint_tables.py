@@ -36,6 +36,7 @@ from tpsm_jax.runtime.json_files import parse_json
 # (clip, frame number) -> key points [N, 2] or an embedding [D], float64; None if nothing was found.
 Frames = dict[tuple[str, int], np.ndarray | None]
 
+NAMES = ("akd", "mkr", "aed")  # of the numbers that tables give
 _NOT_FOUND = -1.0
 _TOO_LARGE = 1e100  # its square is still a number
 
@@ -78,6 +79,10 @@ class Scores(NamedTuple):
     compared: int
     missing_in_truth: int
     missing_in_result: int
+
+    def numbers(self) -> dict[str, float]:
+        """Name, of `NAMES`, -> value, of those that a frame gives."""
+        return {name: value for name in NAMES if (value := getattr(self, name)) is not None}
 
 
 def compare_tables(truth: Table, result: Table) -> Scores:
@@ -222,11 +227,10 @@ def _lost(points: np.ndarray) -> np.ndarray:
 
 
 def _count_missing(frames: Frames) -> int:
-    return sum(value is None or _shows_nothing(value) for value in frames.values())
-
-
-def _shows_nothing(value: np.ndarray) -> bool:
-    return _shape_kind(value) == "points" and bool(_lost(value).all())
+    return sum(
+        value is None or _shape_kind(value) == "points" and bool(_lost(value).all())
+        for value in frames.values()
+    )
 
 
 def _check_detectors(truth: str, result: str) -> None:
@@ -265,10 +269,8 @@ def main() -> None:
 
 def print_scores(scores: Scores) -> None:
     """Prints one line a number, with what it is the mean of."""
-    for name in ("akd", "mkr", "aed"):
-        value = getattr(scores, name)
-        if value is not None:
-            print(f"{name.upper()} {value:.6g}")
+    for name, value in scores.numbers().items():
+        print(f"{name.upper()} {value:.6g}")
     print(f"frames {scores.frames}, of which the distance is the mean of {scores.compared}")
     print(f"nothing found in {scores.missing_in_truth} frames of the truth", end=", ")
     print(f"{scores.missing_in_result} of the result")

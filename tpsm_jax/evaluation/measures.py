@@ -18,7 +18,7 @@ BatchNumbers = dict[str, dict[str, jax.Array]]
 
 # Means of these leave out the first frame. It has no frame before it, and it is the source: the
 # PSNR of repeating that is unbounded, and its cap would lift the mean of every short clip.
-WITHOUT_FIRST = ("flicker", "change_ratio", "psnr")
+WITHOUT_FIRST = ("flicker", "change_ratio", "change_result", "change_driving", "psnr")
 
 
 class Measure(NamedTuple):
@@ -163,7 +163,7 @@ class ClipNumbers:
         """Adds the first `count` numbers of a batch; see `WITHOUT_FIRST`."""
         for name, values in numbers.items():
             chosen = np.asarray(values, np.float64)[:count]
-            if _base(name) in WITHOUT_FIRST and self.frames == 0:
+            if name in WITHOUT_FIRST and self.frames == 0:
                 chosen = chosen[1:]
             self._sums[name] = self._sums.get(name, 0.0) + float(chosen.sum())
             self._counts[name] = self._counts.get(name, 0) + len(chosen)
@@ -197,7 +197,3 @@ def mean_over_frames(clips: Sequence[Mapping[str, Any]], key: str) -> dict[str, 
         total = np.sum(weights)  # 0 if all clips have a single frame
         totals[name] = float(np.dot(weights, values) / total) if total else math.nan
     return totals
-
-
-def _base(name: str) -> str:
-    return "flicker" if name.startswith("change_") else name

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from tpsm_jax.animation.frames import frames_at_once, in_batches
-from tpsm_jax.animation.keypoints import relative_scale
+from tpsm_jax.animation.keypoints import pose_at, relative_motion
 from tpsm_jax.animation.programs import animate, encode_source, find_keypoints, reconstruct
 from tpsm_jax.evaluation.measures import BatchNumbers, ClipNumbers, measure
 from tpsm_jax.models.interface import AnimationModel, Pose
@@ -133,7 +133,10 @@ class Reconstructor:
                 still = jax.device_put({"source": encoded["source"], "points": points}, self._first)
                 before = batch[:1], still["source"]
                 if self._mode == "relative":
-                    motion = self._motion(points, batch[:1])
+                    first = jax.device_put(batch[:1], self._replicated)
+                    pose = _find_keypoints(self._model, self._variables, first)
+                    of_source = pose_at(0, encoded["kp_source"])
+                    motion = relative_motion(self._model, of_source, pose_at(0, pose))
             placed = jax.device_put(batch, self._batch_sharding)
             outputs = self._run(self._drive, encoded, placed, motion)
             images = outputs.pop("images")
@@ -174,14 +177,6 @@ class Reconstructor:
             check_program_fits(lower(*program.args, *arguments, **program.keywords))
             self._checked.add(program.func)
         return program(*arguments)
-
-    def _motion(self, source: jax.Array, frame: np.ndarray) -> tuple[Pose, jax.Array]:
-        """The first driving frame's pose, without a batch, and the scale of relative motion."""
-        placed = jax.device_put(frame, self._replicated)
-        first = jax.device_get(_find_keypoints(self._model, self._variables, placed))
-        points = np.asarray(self._model.points(first))
-        scale = relative_scale(np.asarray(source)[0], points[0])
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf[0]), first), jnp.float32(scale)
 
 
 @functools.partial(jax.jit, static_argnums=0)

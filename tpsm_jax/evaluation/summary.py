@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tpsm_jax.evaluation.keypoint_tables import NAMES
 from tpsm_jax.evaluation.measures import MEASURES
 from tpsm_jax.evaluation.output import METRICS, REPORT
 from tpsm_jax.evaluation.published import PUBLISHED
 
 STATIC = "repeating the source"
-_BY_DETECTORS = frozenset(("akd", "mkr", "aed"))
 _ONE_DETECTOR = (
     "AKD, MKR and AED compare only within one detector, at one size of pictures; published ones "
     "are by others."
@@ -53,7 +53,7 @@ def make_table(metrics: Mapping[str, Any]) -> Table:
         cells = [row.metrics.get(name, "") for name in names]
         rows.append([f"{row.method} (published: {row.source})", *cells])
     notes = _detections(models)
-    if _BY_DETECTORS.intersection(names):
+    if set(NAMES) & set(names):
         notes.append(_ONE_DETECTOR)
     return Table(["", *map(_title, names)], rows, names, notes)
 

@@ -114,9 +114,9 @@ def open_container(path: Path) -> Iterator[tuple[Any, Any]]:
         videos = (stream for stream in container.streams.video if not stream.disposition & cover)
         stream = next(videos, None)
         if stream is None:
-            raise InputError(f"{path} is no video that ffmpeg can read: it holds no pictures")
+            raise InputError(f"{path} is no video that PyAV can read: it holds no pictures")
         if stream.codec_context is None:
-            raise InputError(f"{path} is no video that ffmpeg can read: it knows no such codec")
+            raise InputError(f"{path} is no video that PyAV can read: it knows no such codec")
         width, height = stream.codec_context.width, stream.codec_context.height
         if width * height > MOVING_LARGEST:
             raise InputError(
@@ -135,7 +135,7 @@ def _refusal(path: Path, error: BaseException) -> str:
     if isinstance(error, PermissionError | IsADirectoryError):
         reason = f" ({error.strerror})"
     known = " ".join(" ".join(FORMATS.values()).split())
-    return f"{path} is no video that ffmpeg can read{reason}; formats that are read: {known}"
+    return f"{path} is no video that PyAV can read{reason}; formats that are read: {known}"
 
 
 def read_timing(path: Path, container: Any, stream: Any) -> Timing:

@@ -216,7 +216,7 @@ def _timed_frames(
                 pixels = convert(frame)
             except FAILURES as error:
                 raise InputError(
-                    f"{path} has a frame that ffmpeg cannot convert: {error}"
+                    f"{path} has a frame that PyAV cannot convert: {error}"
                 ) from None
             yield time, pixels
 

@@ -214,7 +214,7 @@ class _VideoFile:
 
     def _failure(self, error: BaseException) -> InputError:
         reason = getattr(error, "strerror", None) or error
-        return InputError(f"ffmpeg could not write {self._path}: {reason}")
+        return InputError(f"PyAV could not write {self._path}: {reason}")
 
     def discard(self) -> None:
         if self._encoder is not None:

@@ -5,6 +5,7 @@ A config chooses its family by `model_params.family`; without that field it is `
 
 import functools
 import json
+import numbers
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -21,8 +22,13 @@ from tpsm_jax.nn.layers import Dtype
 FAMILIES = {family.name: family for family in (TPSM,)}
 DEFAULT_FAMILY = TPSM.name
 # Beyond all networks: each block halves the picture or is a layer of its own.
-_MOST_BLOCKS = 20
+MOST_BLOCKS = 20
 _LARGEST = 2**16  # of all other numbers, and of sides of pictures
+
+
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number, also one of NumPy's."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def family_of(model_params: Mapping[str, Any]) -> Family:
@@ -67,7 +73,7 @@ def _check_numbers(params: Any, name: str = "model_params") -> None:
         for key, value in params.items():
             _check_numbers(value, f"{name}.{key}")
     elif isinstance(params, int | float) and not abs(params) <= (
-        _MOST_BLOCKS if "blocks" in name else _LARGEST
+        MOST_BLOCKS if "blocks" in name else _LARGEST
     ):
         raise InputError(f"{name} is larger than that of any network")
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.models.registry import MOST_BLOCKS, is_whole
 
 _LARGEST_STEP = 2**31 - 1  # steps are counted in int32
 
@@ -78,10 +79,6 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
@@ -90,9 +87,7 @@ def _whole(least: int, most: int = _LARGEST_STEP) -> Rule:
     text = f"at least {least}"
     if most != _LARGEST_STEP:
         text += f" and at most {most}"
-    return Rule(
-        f"{text}, a whole number", lambda value: _is_whole(value) and least <= value <= most
-    )
+    return Rule(f"{text}, a whole number", lambda value: is_whole(value) and least <= value <= most)
 
 
 def _number(least: float = -math.inf, *, above: float = -math.inf, most: float = 1e30) -> Rule:
@@ -214,10 +209,10 @@ FIELDS: dict[str, Rule] = {
     "model_params.common_params.bg": _FLAG,
     "model_params.common_params.multi_mask": _FLAG,
     "model_params.kp_detector_params.width": _whole(1, 4096),
-    "model_params.kp_detector_params.blocks": _whole(0, 100),
+    "model_params.kp_detector_params.blocks": _whole(0, MOST_BLOCKS),
     "model_params.kp_detector_params.spread_points": _FLAG,
     "model_params.bg_predictor_params.width": _whole(1, 4096),
-    "model_params.bg_predictor_params.blocks": _whole(0, 100),
+    "model_params.bg_predictor_params.blocks": _whole(0, MOST_BLOCKS),
     "model_params.generator_params.block_expansion": _whole(1, 4096),
     "model_params.generator_params.max_features": _whole(1, 2**16),
     "model_params.generator_params.num_down_blocks": _whole(1, 10),

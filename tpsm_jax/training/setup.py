@@ -8,7 +8,7 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from tpsm_jax.errors import InputError
+from tpsm_jax.checkpoints.vgg19 import no_vgg19
 from tpsm_jax.models.interface import Stage, Variables
 from tpsm_jax.models.registry import build_model, family_of, init_variables, variable_shapes
 from tpsm_jax.training.losses import make_features, random_vgg19
@@ -158,9 +158,5 @@ def _choose_vgg19(config: ConfigDict, given: Variables | None) -> Variables | No
     if kind == "vgg19_random":
         return random_vgg19(seed=0)
     if kind == "vgg19" and given is None:
-        raise InputError(
-            "perceptual_features 'vgg19' needs the weights of VGG-19: get vgg19-dcbb9e9d.pth, "
-            "then `python convert_torch_weights.py --vgg19 vgg19-dcbb9e9d.pth --output "
-            f"{config.vgg19_dir}`"
-        )
+        raise no_vgg19(config.vgg19_dir)
     return given if kind == "vgg19" else None

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 
+import data.loader
 from tests.helpers.error_lines import refused
 
 pytestmark = pytest.mark.slow
@@ -45,3 +46,16 @@ def test_an_output_within_the_data_is_refused(run, inputs, tmp_path, place):
     refused(run(tmp_path / "other/x", data=tmp_path / "clips"), "other/x is within --data")
     (tmp_path / "other").unlink()
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("flags", [(), ("--random_pairs", 2)])
+def test_a_data_set_is_listed_once(run, tmp_path, monkeypatch, flags):
+    listed, open_path = [], data.loader._open_path
+
+    def noted(*arguments, **options):
+        listed.append(arguments)
+        return open_path(*arguments, **options)
+
+    monkeypatch.setattr(data.loader, "_open_path", noted)
+    refused(run(tmp_path / "out", *flags, "--vgg19", "nowhere"), "nowhere has no VGG-19 weights")
+    assert len(listed) == 1

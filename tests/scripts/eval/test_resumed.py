@@ -44,7 +44,6 @@ def test_killed_in_mid_clip_it_goes_on_to_the_same_bytes(run, inputs, tmp_path):
     words = eval_words(inputs, killed, **data)
     process = start_python(*words, **LIKE_A_TEST, **DOOMED)
     videos = killed / "converted" / "video"
-    # And its ffmpeg, as when a machine dies.
     kill_while(lambda: list(videos.glob("*.mp4")) and list(videos.glob(".b.*")), process)
     assert list(videos.glob(".b.*"))
     assert not (killed / "converted/clips/b.json").exists()

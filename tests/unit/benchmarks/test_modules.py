@@ -20,6 +20,10 @@ BENCHMARKS = ROOT / "benchmarks"
 FOLDERS = [BENCHMARKS, *(BENCHMARKS / name for name in ("common", "official", "studies"))]
 # What workers may import of the project: the environment with torch need not have the rest.
 FOR_WORKERS = {"memory", "op_cases"}
+PATHS = {
+    *("checkpoint", "config", "data", "folder", "input", "output", "program"),
+    *("reference", "reference_config", "reference_python", "torch_checkpoint"),
+}
 
 
 def modules_in(folder):
@@ -57,6 +61,21 @@ def test_each_benchmark_has_help(name, monkeypatch, capsys):
         module.main()
     assert ended.value.code == 0
     assert f"python -m {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [name_of(path) for path in RUNNABLE])
+def test_flags_of_paths_expand_the_home_folder(name, tmp_path, monkeypatch):
+    """A shell leaves the `~` of `--flag=~/x` alone."""
+    parsers = []
+    monkeypatch.setattr(argparse.ArgumentParser, "print_help", lambda self: parsers.append(self))
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(SystemExit):
+        importlib.import_module(name).main()
+    actions = [action for action in parsers[0]._actions if action.dest in PATHS]
+    assert "output" in {action.dest for action in actions}
+    for action in actions:
+        assert str(action.type("~/x")) == f"{tmp_path}/x", action.dest
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -1,5 +1,7 @@
 """A run without room for its checkpoints, or in a folder that is not its own."""
 
+import asyncio
+import gc
 import shutil
 import threading
 
@@ -8,6 +10,8 @@ import pytest
 from tests.helpers.checkpoint_runs import assert_error, run
 from tests.helpers.fake_trainer import FakeTrainer, batches, loop_config
 from tests.helpers.waiting import wait_until
+from tpsm_jax.checkpoints.orbax_io import quiet_orbax
+from tpsm_jax.checkpoints.run import Checkpoints
 from tpsm_jax.checkpoints.steps import finished_steps
 from tpsm_jax.checkpoints.workdir import check_disk
 from tpsm_jax.errors import InputError
@@ -64,6 +68,21 @@ def test_a_disk_that_fails_in_the_middle(tmp_path):
         run(tmp_path, make_batches=failing)
     # Orbax's own may still be ending.
     wait_until(lambda: not lasting_threads() - before)
+
+
+def test_what_the_manager_holds_of_a_failure_is_silent(tmp_path, caplog):
+    """Python complains of a lost error when it collects it, long after the run's own is raised."""
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    lost = asyncio.Future(loop=asyncio.new_event_loop())
+    lost.get_loop().close()
+    lost.set_exception(OSError("the disk is full"))
+    checkpoints._manager.lost = lost
+    del lost
+    with pytest.raises(InputError), quiet_orbax(), checkpoints:
+        raise InputError("the disk is full")
+    del checkpoints  # which `train` holds until it returns
+    gc.collect()
+    assert "never retrieved" not in caplog.text
 
 
 def lasting_threads():

@@ -7,6 +7,8 @@ from tests.helpers.paths import ROOT
 from tests.helpers.tiny_training import tiny_config
 from tpsm_jax.config import read_config, validate
 from tpsm_jax.errors import InputError
+from tpsm_jax.models.registry import MOST_BLOCKS
+from tpsm_jax.training.fields import check_fields
 
 
 @pytest.mark.parametrize(
@@ -84,6 +86,16 @@ def test_values_that_make_no_sense_are_one_line(section, field, value):
     with pytest.raises(InputError) as error:
         validate(config, "model", 1)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("section", ["kp_detector_params", "bg_predictor_params"])
+def test_a_resnets_blocks_have_the_registrys_bound(section):
+    config = tiny_config()
+    config.model_params[section].blocks = MOST_BLOCKS
+    check_fields(config)
+    config.model_params[section].blocks += 1
+    with pytest.raises(InputError, match=f"at least 0 and at most {MOST_BLOCKS}"):
+        check_fields(config)
 
 
 def test_a_stretch_of_avd_beyond_all_is_refused():

@@ -64,9 +64,7 @@ def test_a_half_written_video_is_named(tmp_path: Path) -> None:
     path = tmp_path / "train" / "a.mp4"
     write_video(path, 1, 6)
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(
-        InputError, match=r"train/a\.mp4 is no video that ffmpeg can read"
-    ) as raised:
+    with pytest.raises(InputError, match=r"train/a\.mp4 is no video that PyAV can read") as raised:
         only(tmp_path).pair(0.0, 0.5)
     assert "\n" not in str(raised.value)
 

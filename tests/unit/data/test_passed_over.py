@@ -8,7 +8,7 @@ from PIL import Image
 
 from data.clips import Clip, FolderClip, StripClip
 from data.evaluation_set import clips_for_test, pairs_of_clips
-from data.loader import clip_notes, open_dataset
+from data.loader import clip_notes, open_clips, open_dataset
 from detectors.table import find_clips as find_clips_of_table
 from tests.helpers.clip_files import (
     SIZE,
@@ -106,9 +106,11 @@ def test_what_is_passed_over_is_counted_by_kind(tmp_path: Path) -> None:
         f"{tmp_path}/train: passed over 2 .csv, 1 .md, 1 file without a suffix and 2 .mp4 in "
         "folders of frames"
     ]
-    assert clip_notes(config) == [f"{tmp_path}/test: passed over 1 .json in folders of frames"]
+    assert clip_notes(config, open_clips(config)) == [
+        f"{tmp_path}/test: passed over 1 .json in folders of frames"
+    ]
     (tmp_path / "test" / "d" / "times.json").unlink()
-    assert clip_notes(config) == []
+    assert clip_notes(config, open_clips(config)) == []
 
 
 def test_a_detector_says_what_it_passes_over(

@@ -35,8 +35,8 @@ def break_clips(folder: Path) -> dict[str, str]:
         "empty": "is a folder without a picture",
         "half": "cannot read the picture",
         "mixed": "is 20 x 16 and those before it 16 x 16: give --size",
-        "nothing.mp4": "is no video that ffmpeg can read",
-        "torn.mp4": "is no video that ffmpeg can read",
+        "nothing.mp4": "is no video that PyAV can read",
+        "torn.mp4": "is no video that PyAV can read",
         "wide.png": "cannot read the picture",
     }
 

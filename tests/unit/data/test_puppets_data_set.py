@@ -1,5 +1,6 @@
 """The puppets of a config are drawn once, completely or not at all."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ from ml_collections import ConfigDict
 
 import data.puppets.data_set
 from data.loader import open_dataset
+from data.puppets.__main__ import main
 from tests.helpers.clip_files import read_clips, small_config, write_data_set
 from tpsm_jax.errors import InputError
+from tpsm_jax.runtime.run_lock import only_writer
 
 
 def puppets_config(root: Path) -> ConfigDict:
@@ -94,3 +97,21 @@ def test_puppets_that_cannot_be_drawn_are_reported(tmp_path: Path) -> None:
     config.dataset_params.puppets.clips = 0
     with pytest.raises(InputError, match="clips and frames start at 1"):
         open_dataset(config)
+
+
+def test_a_split_that_another_run_draws_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(*flags: str) -> None:
+        numbers = ["--clips", "2", "--frames", "2", "--size", "16"]
+        monkeypatch.setattr(sys, "argv", ["puppets", "--output", str(tmp_path), *numbers, *flags])
+        main()
+
+    with only_writer(tmp_path / "train"):
+        with pytest.raises(InputError, match=f"another run is writing {tmp_path}/train ") as raised:
+            draw()
+        assert "\n" not in str(raised.value)
+        assert not (tmp_path / "train").exists()
+        draw("--split", "test")
+    draw()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["test", "train"]
