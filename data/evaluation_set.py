@@ -14,7 +14,7 @@ from data.fitting import fit
 from data.loader import open_clips
 from data.notes import check_motion
 from data.roots import RootOptions, root_kind
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, reason
 from tpsm_jax.evaluation.clip_frames import EvaluationClip
 from tpsm_jax.media.container import DEFAULT_FPS
 from tpsm_jax.media.proportions import SqueezeWarning
@@ -151,7 +151,7 @@ def read_pairs(path: str | Path) -> Names:
             rows = list(reader)
             columns = reader.fieldnames or ()
     except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"cannot read the pairs {path}: {error}") from None
+        raise InputError(f"cannot read the pairs {path}: {reason(error)}") from None
     for column in ("source", "driving"):
         if column not in columns:
             there = ", ".join(map(repr, columns)) or "none"

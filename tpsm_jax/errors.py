@@ -16,10 +16,15 @@ def one_line(error: InputError | OSError) -> str:
     return str(error)
 
 
+def reason(error: Exception) -> str:
+    """What went wrong, without the name of the file."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 @contextlib.contextmanager
 def writing(place: Path) -> Iterator[None]:
     """Turns an OSError in the block into an `InputError`: `place` cannot be written, and why."""
     try:
         yield
     except OSError as error:
-        raise InputError(f"{place} cannot be written: {error.strerror or error}") from error
+        raise InputError(f"{place} cannot be written: {reason(error)}") from error

@@ -21,7 +21,7 @@ import numpy as np
 
 from data.clips import Clip
 from data.folder import SPLITS
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, reason
 from tpsm_jax.media.video_reader import VIDEO_SUFFIXES, FrameSource, open_video
 from tpsm_jax.runtime.safe_names import safe_name
 
@@ -185,7 +185,7 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, str]]]:
                     )
                 yield reader.line_num, row
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot read the table of boxes {table}: {error}") from None
+        raise InputError(f"cannot read the table of boxes {table}: {reason(error)}") from None
 
 
 def _clip(row: dict[str, str], videos: Path, files: dict[str, Path], where: str) -> BoxClip:

@@ -26,7 +26,7 @@ from data.prepare.layout import (
     clips_file,
     frames_file,
 )
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, reason
 from tpsm_jax.media.picture_opening import UNREADABLE, quiet_pillow
 from tpsm_jax.runtime.json_files import parse_json
 from tpsm_jax.runtime.safe_names import safe_name
@@ -100,7 +100,7 @@ class PreparedClip(Clip):
             # A damaged index may ask for 4 GiB.
             data = os.pread(file.descriptor, min(length, file.size), offset)
         except (OSError, OverflowError) as error:
-            raise InputError(f"cannot read {self._describe(index)}: {error}") from None
+            raise InputError(f"cannot read {self._describe(index)}: {reason(error)}") from None
         if zlib.crc32(data) != crc32 or len(data) != length:
             raise InputError(
                 f"{self._describe(index)} is not what was written there: the file or its index is "
@@ -246,7 +246,7 @@ def _load_json(path: Path, missing: str) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"{missing}: make it with python -m data.prepare") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
+        raise InputError(f"cannot read {path}: {reason(error)}") from None
     if not isinstance(loaded, dict):
         raise InputError(f"{path} is not what data.prepare writes")
     return loaded

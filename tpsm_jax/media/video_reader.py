@@ -215,9 +215,7 @@ def _timed_frames(
             try:
                 pixels = convert(frame)
             except FAILURES as error:
-                raise InputError(
-                    f"{path} has a frame that PyAV cannot convert: {error}"
-                ) from None
+                raise InputError(f"{path} has a frame that PyAV cannot convert: {error}") from None
             yield time, pixels
 
 

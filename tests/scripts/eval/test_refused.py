@@ -16,7 +16,11 @@ def test_what_cannot_be_evaluated(run, inputs, tmp_path):
     refused(run(tmp_path / "o1", "--pairs", pairs), "'nobody'", "not among the 3 test clips")
     pairs.write_text("from,to\na,b\n")
     refused(run(tmp_path / "o2", "--pairs", pairs), "no column 'source'", "theirs: 'from', 'to'")
-    refused(run(tmp_path / "o3", "--pairs", tmp_path / "no.csv"), "cannot read the pairs")
+    refused(
+        run(tmp_path / "o3", "--pairs", tmp_path / "no.csv"),
+        "the pairs",
+        "no.csv: No such file or directory",
+    )
     (tmp_path / "empty/train").mkdir(parents=True)
     (tmp_path / "empty/test").mkdir()
     refused(run(tmp_path / "o4", data=tmp_path / "empty"), "test holds no clip")
