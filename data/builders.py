@@ -10,12 +10,19 @@ builder.download_and_prepare()  # nothing is downloaded
 """
 
 import dataclasses
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from data.clips import Clip
-from data.prepare.encoding import DEFAULT_QUALITY, BrokenClip, Encoding, encode_clips
+from data.prepare.encoding import (
+    DEFAULT_QUALITY,
+    BrokenClip,
+    Encoding,
+    encode_clips,
+    squeezed_line,
+)
 from data.prepare.features import VERSION, clip_example, clip_features, import_tfds
 from data.prepare.sources import KINDS, draw_puppet_clips, find_folder_clips
 from tpsm_jax.errors import InputError
@@ -78,10 +85,14 @@ class ClipsBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # 
     def _generate_examples(self, clips: list[Clip]) -> Iterator[tuple[str, dict[str, Any]]]:
         config, size = self._config(), self._size()
         encoding = Encoding(config.format, config.quality, (size, size) if size else None)
+        squeezed = 0
         for made in encode_clips(clips, encoding):
             if isinstance(made, BrokenClip):
                 raise InputError(f"the clip {made.clip.name} is broken: {made.reason}")
+            squeezed += made.is_squeezed
             yield made.clip.name, clip_example(made)
+        if squeezed:
+            print(f"warning: {squeezed_line(squeezed, len(clips), encoding)}", file=sys.stderr)
 
     def _config(self) -> ClipsConfig:
         return self.builder_config or ClipsConfig()

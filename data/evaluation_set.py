@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from data.clips import Clip, clip_suffixes
-from data.fitting import fit
+from data.fitting import fitted_frames
 from data.loader import open_clips
 from data.notes import check_motion
 from data.roots import RootOptions, root_kind
@@ -238,16 +238,7 @@ def _reader(
     clip: Clip, config: ConfigDict, resize: bool, warn: SqueezeWarning
 ) -> Callable[[], Iterator[np.ndarray]]:
     height, width = config.image_size
-    name = f"frames such as those of {clip.name}"
-
-    def frames() -> Iterator[np.ndarray]:
-        for frame in clip.frames():
-            # Frames that keep their size lose their proportions where pixels are not square.
-            size = (height, width) if resize else frame.shape[:2]
-            warn({name: frame.shape}, size, {name: clip.pixel_aspect})
-            yield fit(frame, (height, width)) if resize else frame
-
-    return frames
+    return partial(fitted_frames, clip, (height, width) if resize else None, warn)
 
 
 def _frame_rate(clip: Clip) -> float:

@@ -1,8 +1,12 @@
 """Frames at the size that the model takes."""
 
+from collections.abc import Iterator
+
 import numpy as np
 
+from data.clips import Clip
 from tpsm_jax.media.images import resize, to_uint8
+from tpsm_jax.media.proportions import SqueezeWarning
 
 
 def fit(frame: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
@@ -21,3 +25,21 @@ def fit(frame: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
     if frame.shape[:2] == (height, width):
         return frame
     return to_uint8(resize(frame, height, width))
+
+
+def fitted_frames(
+    clip: Clip, image_size: tuple[int, int] | None, warn: SqueezeWarning
+) -> Iterator[np.ndarray]:
+    """Yields all frames of a clip, at a size or at their own.
+
+    Args:
+      clip: the clip.
+      image_size: (height, width), or None for the frames' own size.
+      warn: says that frames lose their proportions; at their own size, too, if pixels are not
+        square.
+    """
+    name = f"frames such as those of {clip.name}"
+    for frame in clip.frames():
+        size = image_size or frame.shape[:2]
+        warn({name: frame.shape}, size, {name: clip.pixel_aspect})
+        yield frame if image_size is None else fit(frame, image_size)

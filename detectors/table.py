@@ -27,13 +27,14 @@ import numpy as np
 from tqdm import tqdm
 
 from data.clips import Clip, open_clip
-from data.fitting import fit
+from data.fitting import fitted_frames
 from data.notes import passed_over
 from data.roots import FOLDER, RootOptions, root_kind
 from data.wide_pictures import WidePictures
 from detectors.interface import Detection, Detector, make_detector
 from tpsm_jax.cli import ArgumentParser, local_path, run_script
 from tpsm_jax.errors import InputError
+from tpsm_jax.media.proportions import SqueezeWarning
 from tpsm_jax.media.video_reader import without_suffix
 from tpsm_jax.runtime.atomic_files import replaced
 
@@ -115,13 +116,13 @@ def write_rows(
       InputError: no clip could be read.
       ValueError: the detector's arrays have other shapes than it says.
     """
-    broken, empty = [], []
+    broken, empty, warn = [], [], SqueezeWarning()
     frames = frames_found = points_found = 0
     with tqdm(unit="frame", mininterval=0.5) as progress:
         for position, clip in enumerate(clips, 1):
             progress.set_description(f"clip {position}/{len(clips)}")
             try:
-                values = list(_values(clip, detector, size, progress))
+                values = list(_values(fitted_frames(clip, size, warn), detector, progress))
             except InputError as error:
                 broken.append(clip.name)
                 progress.write(f"left out: {error}", file=sys.stderr)
@@ -202,11 +203,10 @@ def parse_shape(text: str) -> tuple[int, int]:
 
 
 def _values(
-    clip: Clip, detector: Detector, size: tuple[int, int] | None, progress: tqdm
+    frames: Iterator[np.ndarray], detector: Detector, progress: tqdm
 ) -> Iterator[list | None]:
     """Each frame's entry of the table."""
-    for frame in clip.frames():
-        frame = frame if size is None else fit(frame, size)
+    for frame in frames:
         detection = detector.detect(np.ascontiguousarray(frame))
         yield None if detection is None else _value(detection, detector)
         progress.update()

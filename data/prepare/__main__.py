@@ -19,7 +19,7 @@ import sys
 
 from data.clips import Clip
 from data.prepare import is_prepared
-from data.prepare.encoding import DEFAULT_QUALITY, FORMATS, Encoding
+from data.prepare.encoding import DEFAULT_QUALITY, FORMATS, Encoding, squeezed_line
 from data.prepare.finish import count_squeezed, finish, write_report
 from data.prepare.layout import BROKEN, UNFINISHED
 from data.prepare.settings import Settings, begin, only_run
@@ -81,19 +81,7 @@ def _prepare(
             "mend them and run again with --retry_broken"
         )
     if squeezed := count_squeezed(shards):
-        of_all = f"{squeezed} of {sum(settings.splits.values())} clips had"
-        if encoding.size:
-            height, width = encoding.size
-            line = (
-                f"{of_all} other proportions than {width} x {height}, and were squeezed to that: "
-                "crop them first to keep shapes"
-            )
-        else:
-            line = (
-                f"{of_all} pixels that are not square, and were squeezed to the size that they are "
-                "stored at: make pixels square first to keep shapes"
-            )
-        _warn([line])
+        _warn([squeezed_line(squeezed, sum(settings.splits.values()), encoding)])
     finish(args.output, settings, shards)
     left_out = f", without {broken} broken ones, named in {report}" if broken else ""
     count = sum(settings.splits.values()) - broken

@@ -53,6 +53,21 @@ class Encoding:
         return file.getvalue()
 
 
+def squeezed_line(squeezed: int, count: int, encoding: Encoding) -> str:
+    """Says how many of `count` clips lost their proportions when they were encoded."""
+    of_all = f"{squeezed} of {count} clips had"
+    if encoding.size is None:
+        return (
+            f"{of_all} pixels that are not square, and were squeezed to the size that they are "
+            "stored at: make pixels square first to keep shapes"
+        )
+    height, width = encoding.size
+    return (
+        f"{of_all} other proportions than {width} x {height}, and were squeezed to that: crop "
+        "them first to keep shapes"
+    )
+
+
 @dataclasses.dataclass
 class EncodedClip:
     """A clip with encoded frames.

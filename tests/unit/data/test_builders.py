@@ -10,6 +10,7 @@ from data.pipeline import import_tensorflow
 from data.prepare import PreparedClip, open_prepared
 from data.prepare.sources import KINDS
 from tests.helpers.prepare_files import prepare, write_noise_clip, write_noise_set
+from tests.unit.data.test_squeezed import write_wide_clips
 
 import_tensorflow()
 import tensorflow_datasets as tfds  # noqa: E402
@@ -33,6 +34,18 @@ def test_there_is_one_for_each_data_set() -> None:
     }
     assert set(named) == set(KINDS)
     assert KINDS["ted"].size == 384
+
+
+@pytest.mark.slow
+def test_a_builder_says_what_it_squeezes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_wide_clips(tmp_path / "raw")
+    config = builders.ClipsConfig(input=str(tmp_path / "raw"), size=16)
+    builders.Clips(config=config, data_dir=str(tmp_path / "tfds")).download_and_prepare()
+    assert capsys.readouterr().err.count(
+        "warning: 2 of 2 clips had other proportions than 16 x 16, and were squeezed to that"
+    ) == len(("train", "test"))
 
 
 @pytest.mark.slow

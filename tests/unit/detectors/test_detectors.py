@@ -141,6 +141,15 @@ def test_frames_at_the_size_of_the_model(clips: Path, make: Make) -> None:
     assert sizes == [[16, 16]] * 5
 
 
+def test_frames_that_lose_their_proportions_are_said_once(
+    clips: Path, make: Make, capsys: pytest.CaptureFixture
+) -> None:
+    assert make(f"{__name__}:Labels", "--resize", "--frame_shape", "16,32") == 0
+    assert capsys.readouterr().err.count("warning: squeezed to 32 x 16: frames such as") == 1
+    assert make(f"{__name__}:Labels") == 0
+    assert "squeezed" not in capsys.readouterr().err
+
+
 def test_wide_pictures_of_oblong_frames(clips: Path, make: Make) -> None:
     assert make(f"{__name__}:Labels", "--frame_shape", "8,16") == 0
     assert [row["file_name"] for row in read(clips)].count("a.mp4.png") == 3
