@@ -1,6 +1,7 @@
 """A source picture moved by a driving clip: a stream of frames in, a stream of frames out."""
 
-from collections.abc import Callable, Iterable, Iterator
+import functools
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -31,7 +32,7 @@ from tpsm_jax.models.interface import AnimationModel, Pose
 from tpsm_jax.models.registry import check_image_size, family_of, picture_size
 from tpsm_jax.runtime.kept_programs import KeptPrograms
 from tpsm_jax.runtime.memory import check_pictures_fit
-from tpsm_jax.runtime.program_memory import check_program_fits
+from tpsm_jax.runtime.program_memory import FirstCalls
 
 
 class BestFrame(NamedTuple):
@@ -87,7 +88,7 @@ class Animator:
         check_pictures_fit(self.batch_size, *self.size, change="size or batch_size")
         self.mode = mode
         self._model = model
-        self._checked: set[Callable[..., Any]] = set()
+        self._first_calls = FirstCalls()
         self._output_dtype = output_dtype
         self._call = (
             KeptPrograms(model, traced_for=backend) if keep_programs else self._call_directly
@@ -195,9 +196,8 @@ class Animator:
         return self._call(find_keypoints, self._variables, batch)
 
     def _call_directly(self, function: Any, *arguments: Any, **static: Any) -> Any:
-        if function not in self._checked:
-            check_program_fits(function.lower(self._model, *arguments, **static))
-            self._checked.add(function)
+        lower = functools.partial(function.lower, self._model, *arguments, **static)
+        self._first_calls.check(function, lower)
         return function(self._model, *arguments, **static)
 
     def _resized(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

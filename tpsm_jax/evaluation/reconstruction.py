@@ -19,7 +19,7 @@ from tpsm_jax.models.interface import AnimationModel, Pose
 from tpsm_jax.models.registry import check_image_size
 from tpsm_jax.ops.pixels import to_float, to_uint8
 from tpsm_jax.parallel.sharding import batch_sharding, make_mesh, replicated
-from tpsm_jax.runtime.program_memory import check_program_fits
+from tpsm_jax.runtime.program_memory import FirstCalls
 
 RECONSTRUCTION = "reconstruction"  # in addition to the animation modes, see `Reconstructor`
 
@@ -84,7 +84,7 @@ class Reconstructor:
         self._first = mesh.devices.flat[0]
         self._batch_sharding, self._replicated = batch_sharding(mesh), replicated(mesh)
         self._variables = jax.device_put(variables, self._replicated)
-        self._checked: set[Callable[..., Any]] = set()
+        self._first_calls = FirstCalls()
         self._encode = functools.partial(_encode, self._model, self._variables)
         self._drive = functools.partial(
             _drive, self._model, self._variables, mesh=mesh, mode=mode, find=not l1_only
@@ -172,10 +172,9 @@ class Reconstructor:
 
     def _run(self, program: functools.partial[Any], *arguments: Any) -> Any:
         """Calls a jitted function, at the first call only if it fits into memory."""
-        if program.func not in self._checked:
-            lower = program.func.lower  # type: ignore[attr-defined]
-            check_program_fits(lower(*program.args, *arguments, **program.keywords))
-            self._checked.add(program.func)
+        lower = program.func.lower  # type: ignore[attr-defined]
+        lower = functools.partial(lower, *program.args, *arguments, **program.keywords)
+        self._first_calls.check(program.func, lower)
         return program(*arguments)
 
 

@@ -68,7 +68,7 @@ class KeptPrograms:
                 kept = _keep_traced(path, program, arguments)
                 if kept is not None:
                     program, lower = kept, kept.lower
-            check_program_fits(lower(*arguments))
+            check_program_fits(functools.partial(lower, *arguments))
             self._programs[signature] = program
         return self._programs[signature](*arguments)
 

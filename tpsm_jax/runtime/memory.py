@@ -1,9 +1,9 @@
 """Memory: what can be foreseen not to fit, and which errors mean that there was too little."""
 
 import errno
-import os
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.runtime.host_memory import total_memory
 
 REMEDIES = (
     "take a smaller --batch_size, a smaller --size, or --dtype bfloat16; in "
@@ -45,8 +45,8 @@ def check_pictures_fit(count: int, height: int, width: int, *, change: str) -> N
       InputError: they take more than this machine has.
     """
     needed = count * height * width * 3 * 4
-    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > there > 0:
+    there = total_memory()
+    if needed > there:
         raise InputError(
             f"{count} pictures of {height} x {width} take {needed / 2**30:.0f} GiB, and this "
             f"machine has {there / 2**30:.0f}: take a smaller {change}"

@@ -1,22 +1,36 @@
-"""The memory that a compiled program takes, and what the host has."""
+"""Programs that the memory of a CPU's host cannot hold are refused before they run."""
 
-import os
-from pathlib import Path
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import jax
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.runtime.host_memory import free_memory
 from tpsm_jax.runtime.memory import REMEDIES
 
 
-def check_program_fits(lowered: Any) -> None:
+class FirstCalls:
+    """Checks each of several programs once, before its first call."""
+
+    def __init__(self) -> None:
+        """Has checked none."""
+        self._checked: set[Hashable] = set()
+
+    def check(self, key: Hashable, lower: Callable[[], Any]) -> None:
+        """Calls `check_program_fits(lower)` if it is the first call with this key."""
+        if key not in self._checked:
+            check_program_fits(lower)
+            self._checked.add(key)
+
+
+def check_program_fits(lower: Callable[[], Any]) -> None:
     """Compiles a program and refuses it where a CPU's memory cannot hold it.
 
     XLA's kernels end the process when the host has no more memory. On other devices it raises.
 
     Args:
-      lowered: what `jax.jit(...).lower(...)` returned. A call of the same function with the same
+      lower: returns what `jax.jit(...).lower(...)` does. A call of the same function with the same
         arguments takes the program that is compiled here.
 
     Raises:
@@ -24,7 +38,7 @@ def check_program_fits(lowered: Any) -> None:
     """
     if jax.default_backend() != "cpu":
         return
-    program = lowered.compile()
+    program = lower().compile()
     sizes = program.memory_analysis()
     if sizes is None:  # a program without a plan of its memory
         return
@@ -38,20 +52,3 @@ def check_program_fits(lowered: Any) -> None:
             f"this takes {needed / 2**30:.1f} GiB of memory, and {free / 2**30:.1f} are free: "
             f"{REMEDIES}"
         )
-
-
-def free_memory() -> int:
-    """Bytes of this host that a process may still take, swap included; at most its container's."""
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        kibibytes = {name: int(rest.split()[0]) for name, rest in (x.split(":") for x in lines)}
-        limits = [1024 * (kibibytes["MemAvailable"] + kibibytes["SwapFree"])]
-    except (OSError, KeyError, ValueError):  # not Linux
-        pass
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            limits.append(int(Path(path).read_text()))
-        except (OSError, ValueError):  # no container, or "max": one without a limit
-            continue
-    return min(limits)

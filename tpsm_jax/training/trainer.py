@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from tpsm_jax.models.interface import Variables, without_losses
 from tpsm_jax.parallel.sharding import batch_sharding, replicated, state_shardings
-from tpsm_jax.runtime.program_memory import check_program_fits
+from tpsm_jax.runtime.program_memory import FirstCalls
 from tpsm_jax.runtime.quick_compile import quick_compiler_options
 from tpsm_jax.training.augment import float_pictures
 from tpsm_jax.training.state import TrainState
@@ -70,7 +70,7 @@ class Trainer:
         self.shardings = state_shardings(self._shapes, mesh, state_sharding)
         self._constants = jax.device_put(constants, replicated(mesh))
         self._step = self._compile()
-        self._checked: set[Any] = set()
+        self._first_calls = FirstCalls()
 
     def create_state(self) -> TrainState:
         """The state before the first step, on the devices of the mesh.
@@ -119,9 +119,8 @@ class Trainer:
           InputError: the step does not fit into memory.
         """
         phase = self.recipe.phase_of(step)
-        if phase not in self._checked:
-            check_program_fits(self._step.lower(state, batch, self._constants, phase))
-            self._checked.add(phase)
+        lower = functools.partial(self._step.lower, state, batch, self._constants, phase)
+        self._first_calls.check(phase, lower)
         return self._step(state, batch, self._constants, phase)
 
     def lower(self, batch: Any, phase: Any) -> Any:
