@@ -16,6 +16,7 @@ from tqdm import tqdm
 from data.puppets import FRAMES_PER_SECOND, clip_frames, split_identities
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.video_writer import FrameWriter
+from tpsm_jax.runtime import ctrl_c
 
 CLIPS_AN_IDENTITY = 2  # id sampling chooses among the clips of one identity
 SECTION = "puppets.json"
@@ -112,7 +113,8 @@ def draw_data_set(root: Path, *, clips: int, frames: int, size: int) -> None:
     except OSError as error:
         raise InputError(f"cannot draw puppets into {root}: {error.strerror}") from None
     try:
-        draw_clips(drawing, ("train", "test"), clips=clips, frames=frames, size=size)
+        with ctrl_c.raising():
+            draw_clips(drawing, ("train", "test"), clips=clips, frames=frames, size=size)
         (drawing / SECTION).write_text(section + "\n")
         drawing.chmod(0o755)  # mkdtemp's folders are for their owner alone
         os.rename(drawing, root)

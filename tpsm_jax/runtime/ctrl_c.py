@@ -1,6 +1,8 @@
 """Ctrl-C while a script still imports its modules."""
 
+import contextlib
 import signal
+from collections.abc import Iterator
 
 
 def end_quietly() -> None:
@@ -18,3 +20,14 @@ def raise_again() -> None:
     """Lets Ctrl-C raise `KeyboardInterrupt` after `end_quietly`."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def raising() -> Iterator[None]:
+    """Lets Ctrl-C raise `KeyboardInterrupt` within the block, which has something to clean up."""
+    before = signal.getsignal(signal.SIGINT)
+    raise_again()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -51,3 +51,18 @@ def test_ctrl_c_before_training(tmp_path):
     assert output_of(process) == ""
     assert process.returncode == -signal.SIGINT
     assert not workdir.exists()
+
+
+def test_ctrl_c_while_clips_are_drawn(tmp_path):
+    """The hidden folder that they are drawn into is removed."""
+    clips = tmp_path / "data" / "clips"
+    process = start_python(
+        "train.py", "--config", "configs/puppets64.py", "--workdir", str(tmp_path / "run"),
+        f"--config.dataset.path={clips}", "--config.dataset_params.puppets.clips=100000",
+    )  # fmt: skip
+    wait_until(lambda: list(tmp_path.glob("data/.clips.*/train/*")))
+    os.kill(process.pid, signal.SIGINT)
+    assert "interrupted; nothing was left half-written" in output_of(process)
+    assert process.returncode == 128 + signal.SIGINT
+    assert list((tmp_path / "data").iterdir()) == []
+    assert not (tmp_path / "run").exists()
