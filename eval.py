@@ -32,14 +32,15 @@ from data.evaluation_set import (
     split_note,
 )
 from data.loader import clip_notes, open_clips
+from data.roots import refuse_among_clips
 from tpsm_jax.cli import (
     ArgumentParser,
     add_batch_size_flag,
     add_cache_flag,
     add_step_flag,
+    folder_to_write,
     local_path,
     local_path_text,
-    output_folder,
     positive,
     run_script,
 )
@@ -54,7 +55,6 @@ from tpsm_jax.evaluation.report import write_report
 from tpsm_jax.evaluation.run import Settings, evaluate, load_checkpoints
 from tpsm_jax.evaluation.summary import print_summary
 from tpsm_jax.parallel.distributed import initialize, on_every_process, on_first_process
-from tpsm_jax.runtime.apart import refuse_within
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 from tpsm_jax.runtime.malloc import keep_freed_memory
 
@@ -62,8 +62,8 @@ from tpsm_jax.runtime.malloc import keep_freed_memory
 def main() -> None:
     """Parses the flags, evaluates, and shows the table."""
     args = parse_arguments()
-    refuse_within(args.output, "--output", args.data, "--data")
     initialize()
+    on_every_process(lambda: refuse_among_clips(args.output, "--output", Path(args.data), "--data"))
     use_compilation_cache(args.compilation_cache)
     keep_freed_memory()
     start = time.perf_counter()
@@ -155,7 +155,7 @@ def parse_arguments() -> argparse.Namespace:
         type=local_path_text,
         help="a prepared data set, or a folder of clips with test/",
     )
-    add("--output", required=True, type=output_folder, help="folder to write")
+    add("--output", required=True, type=folder_to_write, help="folder to write")
     add_step_flag(parser)
     add("--no_ema", action="store_true", help="the weights themselves, not their average")
     add_batch_size_flag(parser)

@@ -21,8 +21,9 @@ from ml_collections import ConfigDict
 
 from data.evaluation_set import clips_for_test
 from data.loader import open_dataset
+from data.roots import refuse_among_clips
 from tpsm_jax.checkpoints.converted import load_checkpoint, stored_config
-from tpsm_jax.cli import ArgumentParser, add_cache_flag, local_path, output_folder, run_script
+from tpsm_jax.cli import ArgumentParser, add_cache_flag, folder_to_write, local_path, run_script
 from tpsm_jax.config import apply_overrides, expand_paths, read_config, validate
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.in_training import InTrainingEvaluation
@@ -51,7 +52,7 @@ def main() -> None:
         config.model_params = on_every_process(lambda: stored_config(args.init)).model_params
     mesh = make_mesh()
     validate(config, args.stage, mesh.size)
-    check_apart(args.workdir, config)
+    on_every_process(lambda: check_apart(args.workdir, config))
     on_every_process(lambda: check_weights(config, args.stage))
 
     params = config.train_params if args.stage == "model" else config.train_avd_params
@@ -110,11 +111,10 @@ def main() -> None:
 def check_apart(workdir: Path, config: ConfigDict) -> None:
     """Raises: InputError: the run would lie among the clips, or they in its folder."""
     dataset = config.dataset
-    fields = [("path", path) for path in (dataset.path,) if path]
-    fields += [("mix_paths", path) for path in dataset.mix_paths or ()]
+    fields = [("path", dataset.path), *(("mix_paths", path) for path in dataset.mix_paths)]
     for field, path in fields:
         name = f"config.dataset.{field}"
-        refuse_within(workdir, "--workdir", path, name)
+        refuse_among_clips(workdir, "--workdir", Path(path), name)
         refuse_within(path, name, workdir, "--workdir", "which holds the run and nothing else")
 
 
@@ -126,7 +126,7 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
     add(
         "--workdir",
         required=True,
-        type=output_folder,
+        type=folder_to_write,
         help="folder of the run, to make or to resume",
     )
     add(
@@ -148,4 +148,4 @@ def parse_arguments() -> tuple[argparse.Namespace, list[str]]:
 if __name__ == "__main__":
     prepare_gpu()
     prepare_cpu()  # which may start this script again, so not within `main`
-    run_script(main, cleans_up=False)  # there is nothing to clean up before the loop
+    run_script(main, cleans_up=False)  # the loop does, and `open_dataset` where it draws clips

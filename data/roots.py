@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from data.clips import Clip
-from data.folder import find_clips, split_folder, split_note
+from data.folder import SPLITS, find_clips, split_folder, split_note
 from data.notes import passed_over, single_frames
 from data.prepare import is_prepared, open_prepared
 from data.puppets.data_set import draw_data_set
 from tpsm_jax.errors import InputError
+from tpsm_jax.runtime.apart import refuse_within
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,3 +104,22 @@ ROOT_KINDS = (PREPARED, PUPPETS, FOLDER)
 def root_kind(path: Path, options: RootOptions) -> RootKind:
     """The kind of place that a path is; a folder of clips if it is no other."""
     return next(kind for kind in ROOT_KINDS if kind.is_at(path, options))
+
+
+def refuse_among_clips(place: Path, name: str, root: Path, root_name: str) -> None:
+    """Refuses to write among the clips of a data set: the next listing would count it as one.
+
+    Args:
+      place: path of an output.
+      name: its flag, for the error.
+      root: path of a data set, where there may be nothing yet.
+      root_name: its flag or field.
+
+    Raises:
+      InputError: the output is within the folder whose entries are clips, or is that folder.
+    """
+    if is_prepared(root):
+        return  # it lists its clips in a file
+    splits = [root / split for split in SPLITS if (root / split).is_dir()]
+    for folder in splits or [root]:
+        refuse_within(place, name, folder, root_name)

@@ -66,7 +66,7 @@ def local_path(text: str) -> Path:
     return Path(local_path_text(text))
 
 
-def output_folder(text: str) -> Path:
+def folder_to_write(text: str) -> Path:
     """Parses the value of a flag that is a folder to write; of a link, what it leads to."""
     try:
         return through_links(local_path(text))

@@ -27,7 +27,7 @@ from data.prepare.shards import Shard, plan_shards
 from data.prepare.sources import KINDS, draw_puppet_clips, find_folder_clips
 from data.prepare.workers import drop_shards_with_broken_clips, write_shards
 from data.roots import FOLDER
-from tpsm_jax.cli import ArgumentParser, local_path, output_folder, run_script
+from tpsm_jax.cli import ArgumentParser, folder_to_write, local_path, run_script
 from tpsm_jax.errors import InputError
 from tpsm_jax.runtime.apart import refuse_within
 
@@ -105,7 +105,7 @@ def parse_arguments() -> argparse.Namespace:
     titles = "; ".join(f"{name}: {kind.title}" for name, kind in KINDS.items())
     add("--dataset", choices=tuple(KINDS), required=True, help=titles)
     add("--input", type=local_path, help="folder of clips, or with --boxes of raw videos")
-    add("--output", type=output_folder, required=True, help="folder of the prepared data set")
+    add("--output", type=folder_to_write, required=True, help="folder of the prepared data set")
     add("--size", type=int, help="side of frames in pixels; the data set's own if not given")
     add("--format", choices=FORMATS, default="jpeg", help="encoding of a frame; png is lossless")
     add("--quality", type=int, default=DEFAULT_QUALITY, help="JPEG quality, 1 to 100 (%(default)s)")

@@ -11,7 +11,7 @@ import contextlib
 
 from data.puppets import FRAMES_PER_SECOND
 from data.puppets.data_set import draw_clips
-from tpsm_jax.cli import ArgumentParser, output_folder, run_script
+from tpsm_jax.cli import ArgumentParser, folder_to_write, run_script
 from tpsm_jax.runtime.run_lock import only_writer
 
 
@@ -38,7 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = ArgumentParser(__doc__)
     parser.prog = "python -m data.puppets"
     add = parser.add_argument
-    add("--output", type=output_folder, required=True, help="folder to write the clips to")
+    add("--output", type=folder_to_write, required=True, help="folder to write the clips to")
     add("--clips", type=int, default=100, help="how many (of the training split if both are drawn)")
     add("--frames", type=int, default=50, help=f"a clip, at {FRAMES_PER_SECOND} a second")
     add("--size", type=int, default=256, help="side in pixels")

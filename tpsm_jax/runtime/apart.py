@@ -1,5 +1,6 @@
 """What a command writes and the data that it reads, kept out of each other."""
 
+import os
 from pathlib import Path
 
 from tpsm_jax.errors import InputError
@@ -22,5 +23,6 @@ def refuse_within(
     Raises:
       InputError: it is.
     """
-    if Path(place).resolve().is_relative_to(Path(outer).resolve()):
+    # Path.resolve fails where a link leads in a circle.
+    if Path(os.path.realpath(place)).is_relative_to(os.path.realpath(outer)):
         raise InputError(f"{name} {place} is within {outer_name} {outer}, {why}: give another")

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, reason
 
 
 def through_links(place: Path) -> Path:
@@ -53,7 +53,7 @@ def replaced(place: Path) -> Iterator[Path]:
         os.replace(partial, target)
     except OSError as error:
         # The error of a full disk names no file.
-        raise OSError(error.errno, error.strerror, str(place)) from error
+        raise OSError(error.errno, reason(error), str(place)) from error
     finally:
         partial.unlink(missing_ok=True)
 

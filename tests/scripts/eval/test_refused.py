@@ -39,14 +39,17 @@ def test_what_cannot_be_evaluated(run, inputs, tmp_path):
     assert not [path for path in tmp_path.glob("o*") if list(path.rglob("*.png"))]
 
 
-@pytest.mark.parametrize("place", ["", "eval", "test/eval", "link/eval"])
+@pytest.mark.parametrize("place", ["test", "test/eval", "link/eval"])
 def test_an_output_within_the_data_is_refused(run, inputs, tmp_path, place):
     shutil.copytree(inputs / "clips", tmp_path / "clips")
     (tmp_path / "clips/link").symlink_to("test")
+    (tmp_path / "circle").symlink_to("circle")
+    refused(run(tmp_path / "out", data=tmp_path / "circle"), "there is no folder of clips")
+    (tmp_path / "circle").unlink()
     before = sorted(tmp_path.rglob("*"))
     output = tmp_path / "clips" / place
     refused(run(output, data=tmp_path / "clips"), f"--output {output} is within --data")
-    (tmp_path / "other").symlink_to(tmp_path / "clips")
+    (tmp_path / "other").symlink_to(tmp_path / "clips/test")
     refused(run(tmp_path / "other/x", data=tmp_path / "clips"), "other/x is within --data")
     (tmp_path / "other").unlink()
     assert sorted(tmp_path.rglob("*")) == before

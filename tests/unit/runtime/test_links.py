@@ -11,14 +11,13 @@ import pytest
 from data.puppets.data_set import draw_clips
 from detectors.table import table_file
 from tests.helpers.prepare_files import prepare, write_noise_set
-from tpsm_jax.checkpoints.files import output_folder as checkpoint_folder
-from tpsm_jax.checkpoints.files import replaced_part
+from tpsm_jax.checkpoints.files import output_folder, replaced_part
 from tpsm_jax.checkpoints.torch.writer import write_torch_file
-from tpsm_jax.cli import output_folder
-from tpsm_jax.errors import InputError
+from tpsm_jax.cli import folder_to_write
+from tpsm_jax.errors import InputError, one_line
 from tpsm_jax.evaluation.wide_picture import WidePicture
 from tpsm_jax.media.video_writer import FrameWriter
-from tpsm_jax.runtime.atomic_files import replace_text
+from tpsm_jax.runtime.atomic_files import replace_text, replaced
 from tpsm_jax.runtime.run_lock import only_writer
 
 FRAMES = np.zeros((2, 32, 48, 3), np.uint8)
@@ -98,14 +97,14 @@ def test_a_folder_is_made_where_a_link_leads(
     write_noise_set(tmp_path / "raw", train=1, test=1, frames=1)
 
     def fill(link: Path) -> None:
-        with replaced_part(checkpoint_folder(link)) as partial:
+        with replaced_part(output_folder(link)) as partial:
             (partial / "config.json").touch()
 
     ways: dict[str, Callable[[Path], object]] = {
         "frames": lambda link: write_frames(f"{link}/", 2),  # type: ignore[arg-type]
         "checkpoint": fill,
         "puppets": lambda link: draw_clips(
-            output_folder(str(link)), ("test",), clips=1, frames=1, size=16
+            folder_to_write(str(link)), ("test",), clips=1, frames=1, size=16
         ),
         "prepared": lambda link: prepare(monkeypatch, tmp_path / "raw", link),
     }
@@ -121,4 +120,12 @@ def test_a_folder_is_made_where_a_link_leads(
 def test_a_folder_that_leads_in_a_circle_is_no_value_of_a_flag(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("a")
     with pytest.raises(argparse.ArgumentTypeError, match="leads in a circle"):
-        output_folder(str(tmp_path / "a"))
+        folder_to_write(str(tmp_path / "a"))
+
+
+def test_an_error_without_a_number_keeps_its_words(tmp_path):
+    """Pillow's encoders raise such ones."""
+    with pytest.raises(OSError) as found, replaced(tmp_path / "x.png"):
+        raise OSError("encoder error -2")
+    assert one_line(found.value) == f"{tmp_path}/x.png: encoder error -2"
+    assert list(tmp_path.iterdir()) == []

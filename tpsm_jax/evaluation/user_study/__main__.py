@@ -9,7 +9,7 @@ back the file that it saves. `count` adds those up.
 
 from pathlib import Path
 
-from tpsm_jax.cli import ArgumentParser, local_path, output_folder, run_script
+from tpsm_jax.cli import ArgumentParser, folder_to_write, local_path, run_script
 from tpsm_jax.evaluation.user_study.page import make_page
 
 
@@ -22,7 +22,7 @@ def main() -> None:
     make.add_argument(
         "b", type=local_path, metavar="B_DIR", help="clips of the other, by the same names"
     )
-    make.add_argument("--output", type=output_folder, required=True, help="folder for index.html")
+    make.add_argument("--output", type=folder_to_write, required=True, help="folder for index.html")
     make.add_argument(
         "--names", nargs=2, metavar=("A", "B"), help="names of the methods, for the count"
     )
