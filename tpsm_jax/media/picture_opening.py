@@ -39,6 +39,7 @@ _ANIMATED_FORMATS = ("AVIF", "GIF", "PNG", "WEBP")
 _ONE_PICTURE = ("HEIF", "MPO", "PSD")
 # TIFF's tags that mark a page as a small copy or a mask of another one.
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
+_COPY = 0b101  # bits of the first: reduced and mask; the bit between them is a page of a document
 
 # Some of Pillow's errors are logged before they are raised. They are said once, by us.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -117,7 +118,8 @@ def check_single(image: Image.Image, path: str | Path) -> None:
     """
     what = ""
     if image.format == "TIFF":
-        what = "it has several pages" if _has_pages(image) else ""
+        is_document = getattr(image, "is_animated", False) and _has_pages(path)
+        what = "it has several pages" if is_document else ""
     elif image.format == "JPEG":
         what = "it is a video, motion JPEG" if is_jpeg_stream(path) else ""
     elif image.format not in _ONE_PICTURE and getattr(image, "is_animated", False):
@@ -144,19 +146,17 @@ def _check_pixels(image: Image.Image, largest: int, advice: str = "") -> None:
         raise ValueError(f"{size} pixels are more than {largest}{advice}")
 
 
-def _has_pages(image: Image.Image) -> bool:
-    if not getattr(image, "is_animated", False):
-        return False
-    page = 0
-    try:
-        while True:
-            page += 1
-            image.seek(page)
-            tags = image.tag_v2  # type: ignore[attr-defined]
-            is_copy = tags.get(_NEW_SUBFILE_TYPE, 0) or tags.get(_SUBFILE_TYPE, 1) == 2
-            if not is_copy:
-                return True
-    except EOFError:
-        return False
-    finally:
-        image.seek(0)
+def _has_pages(path: str | Path) -> bool:
+    # A page that cannot be read leaves Pillow's image half changed, so this one is its own.
+    with Image.open(path, formats=("TIFF",)) as image:
+        page = 0
+        try:
+            while True:
+                page += 1
+                image.seek(page)
+                tags = image.tag_v2  # type: ignore[attr-defined]
+                is_copy = tags.get(_NEW_SUBFILE_TYPE, 0) & _COPY or tags.get(_SUBFILE_TYPE, 1) == 2
+                if not is_copy:
+                    return True
+        except UNREADABLE:  # there is none, or the pointer to it is damaged
+            return False
