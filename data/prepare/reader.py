@@ -27,7 +27,8 @@ from data.prepare.layout import (
     frames_file,
 )
 from tpsm_jax.errors import InputError, reason
-from tpsm_jax.media.picture_opening import UNREADABLE, quiet_pillow
+from tpsm_jax.media.picture_opening import UNREADABLE
+from tpsm_jax.media.pillow_warnings import quiet_pillow
 from tpsm_jax.runtime.json_files import parse_json
 from tpsm_jax.runtime.safe_names import safe_name
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from tpsm_jax.media.pillow_warnings import quiet_pillow
+
 SUFFIXES = (".mjpeg", ".mjpg")
 _START = b"\xff\xd8\xff"
 # The end of one picture, what recorders pad it with, and the beginning of the next one.
@@ -44,6 +46,7 @@ def is_jpeg_stream(path: str | Path) -> bool:
 
 def _size(data: bytes) -> tuple[int, int] | None:
     """(width, height) of a JPEG of its own, None for what is a part of one or cannot be read."""
+    quiet_pillow()
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
             return None if "mp" in image.info else image.size

@@ -1,15 +1,13 @@
-"""Pictures opened with Pillow: of what size, without its warnings, one or several in a file."""
+"""Pictures opened with Pillow: of what size, one or several in a file."""
 
-import logging
-import re
 import struct
-import warnings
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from tpsm_jax.media.heic import is_heic, teach_pillow_heic
 from tpsm_jax.media.jpeg_stream import is_jpeg_stream
+from tpsm_jax.media.pillow_warnings import quiet_pillow
 
 # Pillow raises any of these on broken files, depending on the format.
 UNREADABLE = (
@@ -40,20 +38,6 @@ _ONE_PICTURE = ("HEIF", "MPO", "PSD")
 # TIFF's tags that mark a page as a small copy or a mask of another one.
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
 _COPY = 0b101  # bits of the first: reduced and mask; the bit between them is a page of a document
-
-# Some of Pillow's errors are logged before they are raised. They are said once, by us.
-logging.getLogger("PIL").addHandler(logging.NullHandler())
-
-
-def quiet_pillow() -> None:
-    """Hides the warnings that Pillow's own modules give, from now on.
-
-    They are about damaged metadata, which is ignored, and pictures of more than half the limit. A
-    filter is global, and `warnings.catch_warnings` is for one thread alone, so it stays.
-    """
-    hidden = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
-    if warnings.filters[:1] != [hidden]:
-        warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def open_picture(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Image:
