@@ -3,10 +3,10 @@
 import struct
 from pathlib import Path
 
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from tpsm_jax.media.heic import is_heic, teach_pillow_heic
-from tpsm_jax.media.jpeg_stream import is_jpeg_stream
+from tpsm_jax.media.jpeg_stream import is_open_jpeg_stream
 from tpsm_jax.media.pillow_warnings import quiet_pillow
 
 # Pillow raises any of these on broken files, depending on the format.
@@ -105,7 +105,9 @@ def check_single(image: Image.Image, path: str | Path) -> None:
         is_document = getattr(image, "is_animated", False) and _has_pages(path)
         what = "it has several pages" if is_document else ""
     elif image.format == "JPEG":
-        what = "it is a video, motion JPEG" if is_jpeg_stream(path) else ""
+        assert isinstance(image, ImageFile.ImageFile)
+        assert image.fp is not None  # it is closed once the picture is decoded
+        what = "it is a video, motion JPEG" if is_open_jpeg_stream(image.fp, path) else ""
     elif image.format not in _ONE_PICTURE and getattr(image, "is_animated", False):
         what = "it is animated"
     if what:
