@@ -206,7 +206,7 @@ def _check_other_names(listing: Path) -> None:
         files = [str(shard["file"]) for shard in listed["shards"]]
         clips = [str(entry["name"]) for entry in listed["clips"]]
     except (OSError, ValueError, TypeError, KeyError):
-        return  # whoever reads that split is told
+        return  # reading that split reports it
     for name in files:
         safe_name(name, f"a record file in {listing}")
     for name in clips:
