@@ -38,8 +38,6 @@ def test_readers_agree(tmp_path: Path, name: str, options: tuple[str, ...], aspe
     assert clip.pixel_aspect == pytest.approx(aspect)
     strip = StripClip(path, WidePictures((64, 64), False))
     assert strip.pixel_aspect == pytest.approx(aspect)
-    box = BoxClip(path, "a.mp4", Box(0, 9, 0, 0, 10, 10, 25.0, 96, 64))
-    assert box.pixel_aspect == pytest.approx(aspect)
     if name != "a.gif":  # whose colors are rounded by its palette
         np.testing.assert_array_equal(list(clip.frames()), decode(path))  # as they are stored
 
