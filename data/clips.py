@@ -192,21 +192,26 @@ class VideoClip(Clip):
         self._index_is_read = False
         self._index: FrameIndex | None = None
         self._opened: tuple[FrameSource, int] | None = None
+        self._pixel_aspect: float | None = None
 
     @property
     def frame_rate(self) -> float:
-        return open_video(self.path).fps
+        return self._open().fps
 
-    @functools.cached_property
+    @property
     def pixel_aspect(self) -> float:
-        return open_video(self.path).pixel_aspect
+        if self._pixel_aspect is None:
+            return self._open().pixel_aspect
+        return self._pixel_aspect
 
     def frames(self) -> Iterator[np.ndarray]:
-        return iter(open_video(self.path, whole=True))
+        return iter(self._open(whole=True))
 
     def pair(self, first: float, second: float) -> Frames:
         if not self._index_is_read:
             self._index = FrameIndex.of(self.path)
+            if self._index is not None and self._index.pixel_aspect == 1:
+                self._pixel_aspect = 1.0  # of others, only a frame tells whether it is turned
             self._index_is_read = True
         if self._index is not None:
             earlier, later = ordered(first, second, self._index.count)
@@ -215,9 +220,14 @@ class VideoClip(Clip):
                 return found[earlier], found[later]
         return self._pair_from_start(first, second)
 
+    def _open(self, *, whole: bool = False) -> FrameSource:
+        video = open_video(self.path, whole=whole)
+        self._pixel_aspect = video.pixel_aspect
+        return video
+
     def _pair_from_start(self, first: float, second: float) -> Frames:
         if self._opened is None:
-            video = open_video(self.path)
+            video = self._open()
             self._opened = video, sum(1 for _ in video)
         video, count = self._opened
         earlier, later = ordered(first, second, count)

@@ -44,12 +44,13 @@ def clips_for_test(
       squeeze_warning: warns of frames that lose their proportions so; a new one if None.
 
     Returns:
-      At least one clip.
+      One for each clip.
 
     Raises:
       InputError: no clips can be found, or all of them are single frames.
     """
-    clips = clips or open_clips(config)
+    if clips is None:
+        clips = open_clips(config)
     check_motion(Path(config.dataset.path), clips)
     warn = squeeze_warning or SqueezeWarning()
     if limit is not None and limit < len(clips):
@@ -87,7 +88,9 @@ def pairs_of_clips(
       InputError: there is no clip of such a name or more than one, or two pairs would write the
         same files.
     """
-    named = _Named(clips or open_clips(config), config.dataset.path)
+    if clips is None:
+        clips = open_clips(config)
+    named = _Named(clips, config.dataset.path)
     found: dict[str, tuple[Clip, Clip]] = {}
     warn = SqueezeWarning()
     for pair in pairs:
@@ -177,11 +180,12 @@ def random_pairs(
       (source, driving).
 
     Raises:
-      InputError: there is only one clip.
+      InputError: there are fewer than two clips.
     """
-    clips = clips or open_clips(config)
+    if clips is None:
+        clips = open_clips(config)
     if len(clips) < 2:
-        raise InputError(f"{config.dataset.path} has one test clip: a pair needs two")
+        raise InputError(f"{config.dataset.path} has fewer than two test clips: a pair needs two")
     several = len({clip.identity for clip in clips}) > 1
     rng = np.random.default_rng(seed)
     pairs: dict[tuple[str, str], None] = {}

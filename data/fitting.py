@@ -27,6 +27,22 @@ def fit(frame: np.ndarray, image_size: tuple[int, int]) -> np.ndarray:
     return to_uint8(resize(frame, height, width))
 
 
+def warn_if_squeezed(
+    clip: Clip, frame: np.ndarray, size: tuple[int, ...], warn: SqueezeWarning
+) -> None:
+    """Warns of a frame that loses its proportions, unless that was said of another one.
+
+    Args:
+      clip: where the frame is from.
+      frame: [H, W, 3], as it is stored.
+      size: (height, width) that it is resized to, or its own.
+      warn: prints the warning.
+    """
+    if not warn.is_said:  # the file may have to be opened for the shape of its pixels
+        name = f"frames such as those of {clip.name}"
+        warn({name: frame.shape}, size, {name: clip.pixel_aspect})
+
+
 def fitted_frames(
     clip: Clip, image_size: tuple[int, int] | None, warn: SqueezeWarning
 ) -> Iterator[np.ndarray]:
@@ -38,8 +54,6 @@ def fitted_frames(
       warn: says that frames lose their proportions; at their own size, too, if pixels are not
         square.
     """
-    name = f"frames such as those of {clip.name}"
     for frame in clip.frames():
-        size = image_size or frame.shape[:2]
-        warn({name: frame.shape}, size, {name: clip.pixel_aspect})
+        warn_if_squeezed(clip, frame, image_size or frame.shape[:2], warn)
         yield frame if image_size is None else fit(frame, image_size)

@@ -241,16 +241,15 @@ def open_clips(config: ConfigDict, split: str = "test") -> list[Clip]:
     return _open_path(config, Path(config.dataset.path), split, for_evaluation=True)[1]
 
 
-def clip_notes(config: ConfigDict, clips: Sequence[Clip], split: str = "test") -> list[str]:
-    """Lines that warn of clips and files of a split that are not as they should be.
+def clip_notes(config: ConfigDict, clips: Sequence[Clip]) -> list[str]:
+    """Lines that warn of test clips and files among them that are not as they should be.
 
     Args:
       config: the same fields are read as by `open_dataset`.
       clips: what `open_clips` returned.
-      split: 'test' or 'train'.
     """
     path = Path(config.dataset.path)
-    return _kind_of(config, path, for_evaluation=True)[0].notes(path, split, clips)
+    return _kind_of(config, path, for_evaluation=True)[0].notes(path, "test", clips)
 
 
 def group_by_identity(clips: list[Clip]) -> list[list[Clip]]:

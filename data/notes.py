@@ -67,6 +67,8 @@ def check_motion(place: Path, clips: Sequence[Clip]) -> None:
     Raises:
       InputError: all of them are pictures of a single frame each.
     """
+    if not clips:
+        return
     if all(isinstance(clip, StripClip) for clip in clips) and _count_single(clips) == len(clips):
         raise InputError(
             f"all {len(clips)} clips of {place} have a single frame: a video's frames go into a "

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.clips import Clip
-from data.fitting import fit
+from data.fitting import fit, warn_if_squeezed
 from data.resize_crop import ResizeCrop
 from data.sampling import SampleDraws
 from tpsm_jax.media.proportions import SqueezeWarning
@@ -65,8 +65,7 @@ class SampleReader:
           InputError: the clip cannot be read.
         """
         pair = clip.pair(*draws.frames)
-        name = f"frames such as those of {clip.name}"
-        self.squeeze_warning({name: pair[0].shape}, self.image_size, {name: clip.pixel_aspect})
+        warn_if_squeezed(clip, pair[0], self.image_size, self.squeeze_warning)
         earlier, later = (fit(frame, self.image_size) for frame in pair)
         if self.resize_crop is not None:
             earlier, later = self.resize_crop(np.stack([earlier, later]), draws)

@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 
 from tpsm_jax.errors import InputError
-from tpsm_jax.media.container import FAILURES, as_fraction, open_container
+from tpsm_jax.media.container import FAILURES, as_fraction, open_container, read_pixel_aspect
 from tpsm_jax.media.rgb_converter import RgbConverter
 
 _REORDERED = 16  # the most frames by which a codec shows one later than it decodes it
@@ -33,12 +33,14 @@ class FrameIndex:
       start: time of the first frame, in the video's own unit.
       step: time between frames, in that unit.
       keyframes: [k] int32, rising, the frames that depend on no other; the first is frame 0.
+      pixel_aspect: the width of a pixel over its height as stored, before frames are turned.
     """
 
     count: int
     start: int
     step: float
     keyframes: np.ndarray
+    pixel_aspect: float
 
     @classmethod
     def of(cls, path: Path) -> Self | None:
@@ -57,6 +59,7 @@ class FrameIndex:
                 if not rate or not unit:
                     return None
                 step = float(1 / (rate * unit))
+                pixel_aspect = read_pixel_aspect(stream)
                 for packet in container.demux(stream):
                     if not packet.size:  # the last packet is empty; it ends the decoder
                         continue
@@ -76,7 +79,7 @@ class FrameIndex:
         keyframes = np.sort(numbers[np.array(is_key, bool)])
         if len(keyframes) == 0 or keyframes[0] != 0:
             return None
-        return cls(len(times), start, step, keyframes)
+        return cls(len(times), start, step, keyframes, pixel_aspect)
 
     def number(self, time: int) -> int:
         """The number of the frame at a time in the video's own unit."""

@@ -98,10 +98,6 @@ class BoxClip(Clip):
     def identity(self) -> str:
         return self.name.removesuffix(".mp4").split("#")[0]
 
-    @property
-    def pixel_aspect(self) -> float:
-        return open_video(self.path).pixel_aspect
-
     def expected_frames(self, fps: float) -> int:
         """The number of frames in a video of `fps` frames per second that is long enough."""
         first, last = (math.ceil(at * fps / self.box.fps) for at in (self.box.start, self.box.end))

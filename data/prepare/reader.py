@@ -27,7 +27,8 @@ from data.prepare.layout import (
     frames_file,
 )
 from tpsm_jax.errors import InputError, reason
-from tpsm_jax.media.picture_opening import UNREADABLE, quiet_pillow
+from tpsm_jax.media.picture_opening import UNREADABLE
+from tpsm_jax.media.pillow_warnings import quiet_pillow
 from tpsm_jax.runtime.json_files import parse_json
 from tpsm_jax.runtime.safe_names import safe_name
 
@@ -205,7 +206,7 @@ def _check_other_names(listing: Path) -> None:
         files = [str(shard["file"]) for shard in listed["shards"]]
         clips = [str(entry["name"]) for entry in listed["clips"]]
     except (OSError, ValueError, TypeError, KeyError):
-        return  # whoever reads that split is told
+        return  # reading that split reports it
     for name in files:
         safe_name(name, f"a record file in {listing}")
     for name in clips:

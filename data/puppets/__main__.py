@@ -10,7 +10,7 @@ import argparse
 import contextlib
 
 from data.puppets import FRAMES_PER_SECOND
-from data.puppets.data_set import draw_clips
+from data.puppets.data_set import check_numbers, draw_clips
 from tpsm_jax.cli import ArgumentParser, folder_to_write, run_script
 from tpsm_jax.runtime.run_lock import only_writer
 
@@ -18,6 +18,7 @@ from tpsm_jax.runtime.run_lock import only_writer
 def main() -> None:
     """Parses the flags and draws the clips."""
     args = parse_arguments()
+    check_numbers(args.clips, args.frames, args.size)  # before the locks, which make the folder
     splits = [args.split] if args.split else ["train", "test"]
     with contextlib.ExitStack() as locks:
         for split in splits:

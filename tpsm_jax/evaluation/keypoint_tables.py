@@ -36,7 +36,7 @@ from tpsm_jax.runtime.json_files import parse_json
 # (clip, frame number) -> key points [N, 2] or an embedding [D], float64; None if nothing was found.
 Frames = dict[tuple[str, int], np.ndarray | None]
 
-NAMES = ("akd", "mkr", "aed")  # of the numbers that tables give
+DETECTOR_METRICS = ("akd", "mkr", "aed")  # names of the metrics that tables give
 _NOT_FOUND = -1.0
 _TOO_LARGE = 1e100  # its square is still a number
 
@@ -81,8 +81,9 @@ class Scores(NamedTuple):
     missing_in_result: int
 
     def numbers(self) -> dict[str, float]:
-        """Name, of `NAMES`, -> value, of those that a frame gives."""
-        return {name: value for name in NAMES if (value := getattr(self, name)) is not None}
+        """Values by name, of those of `DETECTOR_METRICS` that a frame gives."""
+        values = {name: getattr(self, name) for name in DETECTOR_METRICS}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def compare_tables(truth: Table, result: Table) -> Scores:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tpsm_jax.evaluation.keypoint_tables import NAMES
+from tpsm_jax.evaluation.keypoint_tables import DETECTOR_METRICS
 from tpsm_jax.evaluation.measures import MEASURES
 from tpsm_jax.evaluation.output import METRICS, REPORT
 from tpsm_jax.evaluation.published import PUBLISHED
@@ -53,7 +53,7 @@ def make_table(metrics: Mapping[str, Any]) -> Table:
         cells = [row.metrics.get(name, "") for name in names]
         rows.append([f"{row.method} (published: {row.source})", *cells])
     notes = _detections(models)
-    if set(NAMES) & set(names):
+    if set(DETECTOR_METRICS) & set(names):
         notes.append(_ONE_DETECTOR)
     return Table(["", *map(_title, names)], rows, names, notes)
 

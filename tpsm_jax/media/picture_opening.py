@@ -1,15 +1,13 @@
-"""Pictures opened with Pillow: of what size, without its warnings, one or several in a file."""
+"""Pictures opened with Pillow: of what size, one or several in a file."""
 
-import logging
-import re
 import struct
-import warnings
 from pathlib import Path
 
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from tpsm_jax.media.heic import is_heic, teach_pillow_heic
-from tpsm_jax.media.jpeg_stream import is_jpeg_stream
+from tpsm_jax.media.jpeg_stream import is_open_jpeg_stream
+from tpsm_jax.media.pillow_warnings import quiet_pillow
 
 # Pillow raises any of these on broken files, depending on the format.
 UNREADABLE = (
@@ -39,20 +37,7 @@ _ANIMATED_FORMATS = ("AVIF", "GIF", "PNG", "WEBP")
 _ONE_PICTURE = ("HEIF", "MPO", "PSD")
 # TIFF's tags that mark a page as a small copy or a mask of another one.
 _NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
-
-# Some of Pillow's errors are logged before they are raised. They are said once, by us.
-logging.getLogger("PIL").addHandler(logging.NullHandler())
-
-
-def quiet_pillow() -> None:
-    """Hides the warnings that Pillow's own modules give, from now on.
-
-    They are about damaged metadata, which is ignored, and pictures of more than half the limit. A
-    filter is global, and `warnings.catch_warnings` is for one thread alone, so it stays.
-    """
-    hidden = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
-    if warnings.filters[:1] != [hidden]:
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+_COPY = 0b101  # bits of the first: reduced and mask; the bit between them is a page of a document
 
 
 def open_picture(path: str | Path, formats: tuple[str, ...] | None = None) -> Image.Image:
@@ -117,9 +102,12 @@ def check_single(image: Image.Image, path: str | Path) -> None:
     """
     what = ""
     if image.format == "TIFF":
-        what = "it has several pages" if _has_pages(image) else ""
+        is_document = getattr(image, "is_animated", False) and _has_pages(path)
+        what = "it has several pages" if is_document else ""
     elif image.format == "JPEG":
-        what = "it is a video, motion JPEG" if is_jpeg_stream(path) else ""
+        assert isinstance(image, ImageFile.ImageFile)
+        assert image.fp is not None  # it is closed once the picture is decoded
+        what = "it is a video, motion JPEG" if is_open_jpeg_stream(image.fp, path) else ""
     elif image.format not in _ONE_PICTURE and getattr(image, "is_animated", False):
         what = "it is animated"
     if what:
@@ -144,19 +132,17 @@ def _check_pixels(image: Image.Image, largest: int, advice: str = "") -> None:
         raise ValueError(f"{size} pixels are more than {largest}{advice}")
 
 
-def _has_pages(image: Image.Image) -> bool:
-    if not getattr(image, "is_animated", False):
-        return False
-    page = 0
-    try:
-        while True:
-            page += 1
-            image.seek(page)
-            tags = image.tag_v2  # type: ignore[attr-defined]
-            is_copy = tags.get(_NEW_SUBFILE_TYPE, 0) or tags.get(_SUBFILE_TYPE, 1) == 2
-            if not is_copy:
-                return True
-    except EOFError:
-        return False
-    finally:
-        image.seek(0)
+def _has_pages(path: str | Path) -> bool:
+    # A page that cannot be read leaves Pillow's image half changed, so this one is its own.
+    with Image.open(path, formats=("TIFF",)) as image:
+        page = 0
+        try:
+            while True:
+                page += 1
+                image.seek(page)
+                tags = image.tag_v2  # type: ignore[attr-defined]
+                is_copy = tags.get(_NEW_SUBFILE_TYPE, 0) & _COPY or tags.get(_SUBFILE_TYPE, 1) == 2
+                if not is_copy:
+                    return True
+        except UNREADABLE:  # there is none, or the pointer to it is damaged
+            return False

@@ -67,7 +67,12 @@ class SqueezeWarning:
 
     def __init__(self) -> None:
         """Has nothing to say yet."""
-        self._unsaid = threading.Lock()  # taken by whoever says it
+        self._said = threading.Lock()  # locked for good by the thread that says it
+
+    @property
+    def is_said(self) -> bool:
+        """Whether it was printed, so that a further call does nothing."""
+        return self._said.locked()
 
     def __call__(
         self,
@@ -77,5 +82,5 @@ class SqueezeWarning:
     ) -> None:
         """Takes the arguments of `squeeze_line`."""
         line = squeeze_line(shapes, size, pixel_aspects)
-        if line and self._unsaid.acquire(blocking=False):
+        if line and self._said.acquire(blocking=False):
             tqdm.write(f"warning: {line}", file=sys.stderr)

@@ -90,12 +90,14 @@ def test_a_gif_is_decoded_to_the_later_frame_and_counted_once(
     clip, opened = VideoClip(tmp_path / "a.gif"), []
 
     class Video:
+        pixel_aspect = 1.0
+
         def __iter__(self):  # noqa: ANN204
             for index in range(10):
                 opened.append(index)
                 yield frame(0, index)
 
-    monkeypatch.setattr(data.clips, "open_video", lambda path: Video())
+    monkeypatch.setattr(data.clips, "open_video", lambda path, whole: Video())
     assert [label(picture)[1] for picture in clip.pair(0.3, 0.0)] == [0, 3]
     assert opened == [*range(10), *range(4)]
     opened.clear()

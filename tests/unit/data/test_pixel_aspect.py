@@ -1,22 +1,29 @@
 """Pixels that are not square: readers hand out the same frames and say how they are shown."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import data.clips
 from data.clips import StripClip, VideoClip
 from data.evaluation_set import clips_for_test
+from data.fitting import fitted_frames
 from data.loader import open_dataset
 from data.prepare.boxes import Box, BoxClip
 from data.prepare.encoding import Encoding, encode_clips
+from data.sample_reader import SampleReader
+from data.sampling import SampleDraws
 from data.wide_pictures import WidePictures
 from tests.helpers.clip_files import small_config
 from tests.helpers.prepare_files import prepare, write_noise_clip
 from tests.helpers.videos import X264, decode, encode, ffmpeg
-from tpsm_jax.media.video_reader import open_video
+from tpsm_jax.media.proportions import SqueezeWarning
+from tpsm_jax.media.video_reader import FrameSource, open_video
 
 WIDE = (*X264, "-vf", "scale=32:32,setsar=16/9", "-pix_fmt", "yuv444p")
+DRAWS = SampleDraws(0.5, (0.1, 0.9), 0.5, (0.5, 0.5))
 AT_32 = "(32 x 32, shown as 57 x 32); crop to the same proportions first to keep shapes"
 
 
@@ -38,8 +45,6 @@ def test_readers_agree(tmp_path: Path, name: str, options: tuple[str, ...], aspe
     assert clip.pixel_aspect == pytest.approx(aspect)
     strip = StripClip(path, WidePictures((64, 64), False))
     assert strip.pixel_aspect == pytest.approx(aspect)
-    box = BoxClip(path, "a.mp4", Box(0, 9, 0, 0, 10, 10, 25.0, 96, 64))
-    assert box.pixel_aspect == pytest.approx(aspect)
     if name != "a.gif":  # whose colors are rounded by its palette
         np.testing.assert_array_equal(list(clip.frames()), decode(path))  # as they are stored
 
@@ -50,6 +55,63 @@ def test_it_is_turned_with_the_frames(tmp_path: Path) -> None:
         turned = tmp_path / f"{turn}.mp4"
         ffmpeg("-display_rotation", turn, "-i", whole, "-c", "copy", turned)
         assert open_video(turned).pixel_aspect == pytest.approx(expected)
+        clip = VideoClip(turned)
+        clip.pair(0.0, 0.5)
+        assert clip.pixel_aspect == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ((*X264, "-vf", "setsar=1"), 0),  # a plain video: the container says enough
+        ((*X264, "-vf", "setsar=1,select=not(eq(mod(n\\,5)\\,1))", "-fps_mode", "vfr"), 1),
+        ((*X264, "-vf", "setsar=3/2"), 1),  # they may be turned
+    ],
+)
+def test_samples_open_no_video_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...], count: int
+) -> None:
+    clip = VideoClip(encode(tmp_path / "a.mp4", *options, count=20))
+    opened = counted_opening(monkeypatch)
+    reader = SampleReader((64, 144 if "3/2" in options[-1] else 96))
+    for _ in range(3):
+        reader(clip, DRAWS)
+    assert len(opened) == count
+    assert not reader.squeeze_warning.is_said
+
+
+def test_nothing_is_opened_for_it_once_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = [encode(tmp_path / name, *WIDE, count=3) for name in ("a.mp4", "b.mp4")]
+    opened = counted_opening(monkeypatch)
+    reader = SampleReader((32, 32))
+    for path in paths:
+        reader(VideoClip(path), DRAWS)
+    assert opened == paths[:1]
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("options", [X264, WIDE])
+def test_a_clip_whose_frames_are_read_is_opened_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    clip = VideoClip(encode(tmp_path / "a.mp4", *options, count=3))
+    opened = counted_opening(monkeypatch)
+    assert len(list(fitted_frames(clip, (64, 96), SqueezeWarning()))) == 3
+    assert opened == [clip.path]
+
+
+def counted_opening(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The list of paths that clips open as videos from now on."""
+    opened = []
+
+    def counting(path: Path, **options: Any) -> FrameSource:
+        opened.append(path)
+        return open_video(path, **options)
+
+    monkeypatch.setattr(data.clips, "open_video", counting)
+    return opened
 
 
 @pytest.fixture

@@ -99,6 +99,17 @@ def test_puppets_that_cannot_be_drawn_are_reported(tmp_path: Path) -> None:
         open_dataset(config)
 
 
+@pytest.mark.parametrize("flag", ["--clips", "--frames", "--size"])
+def test_a_wrong_number_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flag: str
+) -> None:
+    output = tmp_path / "new" / "puppets"
+    monkeypatch.setattr(sys, "argv", ["puppets", "--output", str(output), flag, "0"])
+    with pytest.raises(InputError, match="clips and frames start at 1, size at 16 pixels"):
+        main()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_split_that_another_run_draws_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,15 @@ def test_random_pairs_are_all_there_are_at_most(tmp_path):
     assert all(source[0] != driving[0] for source, driving in pairs)
 
 
+def test_an_empty_list_of_clips_is_not_read_from_disk_again(tmp_path):
+    config = config_of(tmp_path, "a", "b")
+    assert clips_for_test(config, []) == []
+    with pytest.raises(InputError, match="'a', which is not among the 0 test clips"):
+        pairs_of_clips(config, [("a", "b")], [])
+    with pytest.raises(InputError, match="has fewer than two test clips"):
+        random_pairs(config, 1, seed=1, clips=[])
+
+
 def test_wide_pictures_of_another_height_are_cut_in_the_proportions_of_frame_shape(tmp_path):
     config = config_of(tmp_path, "a")
     config.dataset_params.frame_shape = (2 * SIZE, 4 * SIZE, 3)

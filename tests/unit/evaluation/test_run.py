@@ -167,7 +167,7 @@ def test_clips_are_found_without_opening_them(tmp_path, monkeypatch):
     (tmp_path / "test/video.mp4").touch()
     opened = []
 
-    def open_video(path):
+    def open_video(path, **options):
         opened.append(path.name)
         raise InputError("no video")
 

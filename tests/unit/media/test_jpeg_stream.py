@@ -1,6 +1,9 @@
 """A raw stream of motion JPEG is a clip of all its frames, for any reader, by any name."""
 
+import builtins
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +13,9 @@ from data.clips import Clip, open_clip
 from data.wide_pictures import WidePictures
 from tests.helpers.videos import decode, encode
 from tpsm_jax.errors import InputError
+from tpsm_jax.media import jpeg_stream
 from tpsm_jax.media.images import read_image
-from tpsm_jax.media.jpeg_stream import is_jpeg_stream
+from tpsm_jax.media.jpeg_stream import is_jpeg_stream, is_open_jpeg_stream
 from tpsm_jax.media.video_reader import open_video
 
 COUNT = 10
@@ -21,6 +25,12 @@ def clip_at(path: Path) -> Clip:
     clip = open_clip(path, WidePictures((64, 96), False))
     assert clip is not None
     return clip
+
+
+def encoded(mode: str = "RGB") -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, (32, 32)).save(file, "JPEG")
+    return file.getvalue()
 
 
 @pytest.fixture
@@ -70,3 +80,62 @@ def test_a_picture_with_a_picture_of_its_size_in_its_notes(tmp_path: Path) -> No
     Image.new("RGB", (96, 64)).save(tmp_path / "a.jpg", comment=notes)
     assert notes in (tmp_path / "a.jpg").read_bytes()
     assert not is_jpeg_stream(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("pictures", "expected"),
+    [
+        ((encoded(), encoded()), False),  # a copy
+        ((encoded(), encoded("L"), encoded("L")), False),  # maps of brightness
+        ((encoded(), encoded("L"), encoded(), encoded()), True),
+        ((encoded("L"), encoded("L"), encoded("L")), True),
+    ],
+)
+def test_a_stream_is_three_pictures_alike(
+    tmp_path: Path, pictures: tuple[bytes, ...], expected: bool
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"".join(pictures))
+    assert is_jpeg_stream(tmp_path / "a.jpg") == expected
+    if not expected:
+        assert read_image(tmp_path / "a.jpg").shape == (32, 32, 3)
+        assert len(list(open_video(tmp_path / "a.jpg"))) == 1
+
+
+def test_borders_are_found_wherever_blocks_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = encoded()
+    for padding in (0, 1, 64):
+        data = (picture + bytes(padding)) * 3
+        for block in range(69, 200):
+            monkeypatch.setattr(jpeg_stream, "_BLOCK", block)
+            assert is_open_jpeg_stream(io.BytesIO(data), "a.jpg")
+    assert not is_open_jpeg_stream(io.BytesIO((picture + bytes(65)) * 3), "a.jpg")
+
+
+def test_a_file_that_shrinks_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Shrinking(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            data = super().read(size)
+            if len(data) > 3:
+                self.truncate(90)
+            return data
+
+    monkeypatch.setattr(jpeg_stream, "_BLOCK", 80)
+    assert not is_open_jpeg_stream(Shrinking(encoded() * 3), "a.jpg")
+
+
+def test_a_picture_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (96, 64), "red").save(tmp_path / "a.jpg", quality=100, comment=encoded() * 2)
+    opened, original = [], open
+
+    def counting(file: Any, *options: Any, **more: Any) -> Any:
+        opened.append(file)
+        return original(file, *options, **more)
+
+    monkeypatch.setattr(builtins, "open", counting)
+    picture = read_image(tmp_path / "a.jpg")
+    assert opened.count(tmp_path / "a.jpg") + opened.count(str(tmp_path / "a.jpg")) == 1
+    np.testing.assert_allclose(picture, np.full((64, 96, 3), (255, 0, 0)), atol=2)
+    with open(tmp_path / "a.jpg", "rb") as file:
+        file.seek(7)
+        assert not is_open_jpeg_stream(file, "a.jpg")
+        assert file.tell() == 7

@@ -12,6 +12,7 @@ from PIL import Image
 from data.clips import VideoClip
 from tests.unit.media.test_large_canvases import chunk
 from tpsm_jax.media.images import read_header, read_image, read_wide_picture
+from tpsm_jax.media.jpeg_stream import is_jpeg_stream
 from tpsm_jax.media.video_reader import open_video
 
 RGB = Image.fromarray(np.arange(12 * 16 * 3, dtype=np.uint8).reshape(12, 16, 3))
@@ -34,6 +35,11 @@ def write_palette(path: Path) -> None:
 
 def write_large(path: Path) -> None:
     RGB.resize((48, 40)).save(path, "PNG")  # more than half of what Pillow takes, see below
+
+
+def write_stream(path: Path) -> None:
+    RGB.resize((48, 40)).save(path, "JPEG")
+    path.write_bytes(3 * path.read_bytes())
 
 
 READERS: list[Callable[[Path], object]] = [
@@ -61,6 +67,15 @@ def test_nothing_is_said(
             warnings.simplefilter("error")
             read(tmp_path / "a")
     assert capfd.readouterr() == ("", "")
+
+
+def test_nothing_is_said_of_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_stream(tmp_path / "a")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1500)
+    for read in (is_jpeg_stream, lambda path: list(open_video(path))):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert read(tmp_path / "a")
 
 
 def test_warnings_of_others_are_shown(tmp_path: Path) -> None:

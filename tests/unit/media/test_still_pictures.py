@@ -1,6 +1,7 @@
 """Still pictures as clips: one frame, upright, for any reader."""
 
 import io
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,10 +64,13 @@ def test_the_largest_of_the_sizes_of_an_icon(tmp_path: Path) -> None:
     assert read_image(tmp_path / "a.ico").shape == (32, 32, 3)
 
 
-def test_pages_are_refused_by_all_readers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tags", [{}, {254: 0}, {254: 2}, {254: 2, 255: 3}])
+def test_pages_are_refused_by_all_readers(tmp_path: Path, tags: dict[int, int]) -> None:
     path = tmp_path / "a.tiff"
     first, *others = levels()
-    first.save(path, save_all=True, append_images=others)
+    for page in (first, *others):
+        page.encoderinfo = {"tiffinfo": tags}  # NewSubfileType 2: a page of a document
+    first.save(path, save_all=True, append_images=others, tiffinfo=tags)
     clip = StripClip(path, WidePictures((16, 16), False))
     readers: list[Callable[[], object]] = [
         lambda: open_video(path),
@@ -78,6 +82,22 @@ def test_pages_are_refused_by_all_readers(tmp_path: Path) -> None:
     for read in readers:
         with pytest.raises(InputError, match=r"a\.tiff: it has several pages, and one picture is"):
             read()
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+@pytest.mark.parametrize("pointer", [4, 9999, 2**32 - 1])
+def test_a_damaged_pointer_to_a_page_is_no_page(
+    tmp_path: Path, pointer: int, compression: str
+) -> None:
+    path = tmp_path / "a.tiff"
+    levels()[0].save(path, compression=compression)
+    data = bytearray(path.read_bytes())
+    (directory,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, directory)
+    struct.pack_into("<I", data, directory + 2 + 12 * count, pointer)
+    path.write_bytes(data)
+    for picture in (read_image(path), *open_video(path)):
+        np.testing.assert_array_equal(picture, np.full((16, 16, 3), 40))
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png"])
