@@ -21,6 +21,9 @@ from tpsm_jax.media.rgb import Color, rgb_array
 # Pillow would take some videos for pictures, such as mpg.
 _FORMATS = ("GIF", "WEBP", "PNG", "AVIF", "JPEG", "BMP", "TIFF", "PPM", "JPEG2000")
 
+# Browsers show frames of this many milliseconds or less for a tenth of a second.
+_TOO_SHORT = 10
+
 
 def is_picture(path: Path) -> bool:
     """Whether a file is a picture by its content, animated or not.
@@ -67,8 +70,8 @@ def read_durations(path: Path, whole: bool) -> list[int]:
                     check_canvas(frame)  # frames may go beyond the size that a gif declares
                 frame.load()  # Pillow knows a frame's duration only once it is decoded
                 if index >= _first(image):
-                    # A duration of zero means "as you like"; browsers take a tenth of a second.
-                    found.append(frame.info.get("duration") or 100)
+                    duration = frame.info.get("duration", 0)
+                    found.append(duration if duration > _TOO_SHORT else 100)
     except UNREADABLE as error:
         if whole or not found:
             reason = str(error) or repr(error)

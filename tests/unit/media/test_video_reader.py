@@ -95,7 +95,7 @@ def test_a_gif_with_its_own_durations_and_transparency(tmp_path):
         tmp_path / "clip.gif",
         save_all=True,
         append_images=images[1:],
-        duration=[50, 150, 100, 0, 100],  # 0 is taken for a tenth of a second, as browsers do
+        duration=[50, 150, 100, 0, 10],  # the last two count as a tenth of a second, as in browsers
         transparency=0,
         disposal=2,
     )
