@@ -16,6 +16,10 @@ Variables = dict[str, Any]  # {"params": {network: ...}, "batch_stats": {network
 Pose = Any
 Stage = Literal["model", "avd"]
 
+# The longest side of pictures, in pixels: videos are H.264 up to this one, and compiling takes
+# memory that grows with the square of a side, for the matrices that resize.
+LONGEST_SIDE = 2**14
+
 
 @dataclasses.dataclass(frozen=True)
 class Network:
@@ -171,7 +175,13 @@ def without_losses(model: AnimationModel, outputs: Mapping[str, Any]) -> dict[st
 
 
 def check_divides(size: tuple[int, ...], step: int) -> None:
-    """Raises `InputError` unless both sides, (height, width), are positive multiples of `step`."""
+    """Checks the sides of pictures, (height, width).
+
+    Raises:
+      InputError: one is no positive multiple of `step`, or longer than `LONGEST_SIDE`.
+    """
+    if max(size) > LONGEST_SIDE:
+        raise InputError(f"pictures of {size[0]}x{size[1]}: no side may exceed {LONGEST_SIDE}")
     if any(side < step or side % step for side in size):
         raise InputError(
             f"pictures of {size[0]}x{size[1]} (height x width) do not fit the networks: "

@@ -15,6 +15,7 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.models.registry import (
     FAMILIES,
     build_model,
+    check_image_size,
     family_of,
     init_variables,
     picture_size,
@@ -42,6 +43,13 @@ def test_the_size_of_pictures():
 def test_a_config_without_a_size_of_pictures(size):
     with pytest.raises(InputError, match="has no image_size"):
         picture_size({"image_size": size})
+
+
+@pytest.mark.parametrize("size", [(32, 2**14 + 32), (2**16, 64)])
+def test_pictures_with_a_side_beyond_all_bounds(size):
+    check_image_size(model_params(), 32, 2**14)
+    with pytest.raises(InputError, match="no side may exceed 16384"):
+        check_image_size(model_params(), *size)
 
 
 @pytest.mark.parametrize("look_up", [family_of, build_model, variable_shapes, layout_of])
