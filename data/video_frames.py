@@ -5,8 +5,8 @@ clip, most of that work is wasted. Here the file's packets are read once, undeco
 frame. Then only the frames that a wanted one may depend on are decoded, and only the wanted ones
 are converted to RGB. Number, order and pixels are those of `open_video`.
 
-This works for a plain video: constant frame rate, nothing missing. Functions here return None for
-any other, which is then read from the start.
+This works for a plain video: constant frame rate, nothing missing, each frame with its own time.
+Functions here return None for any other, which is then read from the start.
 """
 
 import dataclasses
@@ -20,8 +20,7 @@ import numpy as np
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.container import FAILURES, as_fraction, open_container, read_pixel_aspect
 from tpsm_jax.media.rgb_converter import RgbConverter
-
-_REORDERED = 16  # the most frames by which a codec shows one later than it decodes it
+from tpsm_jax.media.video_timing import REORDERED, may_be_shuffled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +66,8 @@ class FrameIndex:
                         return None
                     times.append(packet.pts)
                     is_key.append(packet.is_keyframe)
+                if may_be_shuffled(stream, iter(times)):
+                    return None
         except (InputError, *FAILURES):
             return None
         if not times:
@@ -151,7 +152,7 @@ def _packets_from(container: Any, stream: Any, index: FrameIndex, keyframe: int)
     """Yields the packets from a keyframe's on."""
     time = round(index.start + keyframe * index.step)
     # Formats without a table of keyframes, such as ts, are searched by the time of decoding.
-    for back in (0, _REORDERED):
+    for back in (0, REORDERED):
         stream.codec_context.flush_buffers()
         container.seek(round(time - back * index.step), stream=stream)
         is_there = False
@@ -159,7 +160,7 @@ def _packets_from(container: Any, stream: Any, index: FrameIndex, keyframe: int)
             is_there = is_there or _is_frame(packet, keyframe, index)
             if is_there:
                 yield packet
-            elif packet.pts is None or index.number(packet.pts) > keyframe + _REORDERED:
+            elif packet.pts is None or index.number(packet.pts) > keyframe + REORDERED:
                 break
         if is_there:
             return
