@@ -57,6 +57,8 @@ class FrameIndex:
                 rate, unit = as_fraction(stream.guessed_rate), as_fraction(stream.time_base)
                 if not rate or not unit:
                     return None
+                if stream.codec_context.pix_fmt == "pal8":  # a palette comes once, at the start
+                    return None
                 step = float(1 / (rate * unit))
                 pixel_aspect = read_pixel_aspect(stream)
                 for packet in container.demux(stream):
@@ -142,6 +144,7 @@ def _decode(
             frames += decoder.decode(None)  # drain the decoder
         for frame in frames:
             is_good = frame.pts is not None and not frame.is_corrupt
+            is_good = is_good and frame.format.name != "pal8"  # its palette may be an earlier one
             if is_good and index.number(frame.pts) in wanted:
                 found[index.number(frame.pts)] = convert(frame)
         if not missing:
