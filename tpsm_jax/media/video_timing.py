@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -28,8 +28,8 @@ _ROUNDED = 0.001  # containers round times to milliseconds
 def read_timing(path: Path, container: Any, stream: Any) -> Timing:
     """Finds a video's frame rate from the numbers of its container.
 
-    Where these leave open whether the rate is steady, all packets are read, undecoded, from a
-    container of its own.
+    Where these leave open how many frames there are or whether the rate is steady, all packets are
+    read, undecoded, from a container of its own.
 
     Args:
       path: the file.
@@ -37,30 +37,37 @@ def read_timing(path: Path, container: Any, stream: Any) -> Timing:
       stream: its video.
     """
     mean, base = as_fraction(stream.average_rate), as_fraction(stream.base_rate)
-    with closing(_packet_times(path)) as packets:  # type: ignore[type-var]  # a generator
-        shuffled = may_be_shuffled(stream, (shown for shown, _ in packets))
-    is_sure = base and (mean is None or abs(mean / base - 1) < _SAME_RATE) and not shuffled
-    if base and is_sure and base < _FASTEST:
-        fps = float(base)
-        return Timing(fps, True, _declared_count(container, stream, fps), shuffled)
+    with closing(_packet_times(path)) as first:  # type: ignore[type-var]  # a generator
+        shuffled = may_be_shuffled(stream, (packet.shown for packet in first))
+    is_sure = base and base < _FASTEST and (mean is None or abs(mean / base - 1) < _SAME_RATE)
+    sure = float(base) if base and is_sure else None
+    # Matroska and others store a rate, but not the number of frames: some may be left out.
+    if sure and _stored_count(container, stream) and not shuffled:
+        return Timing(sure, True, _declared_count(container, stream, sure))
+    packets = list(_packet_times(path))
     unit = float(as_fraction(stream.time_base) or Fraction(1, 1000))
-    shown, decoded = _both_times(path)
-    times = np.sort(shown) * unit
+    times = np.sort([packet.shown for packet in packets]) * unit
     span = float(times[-1] - times[0]) if len(times) > 1 else 0.0
     fps = (len(times) - 1) / span if span > 0 else math.inf
     if fps > _FASTEST:  # there is one frame, or times make no sense
         fps = float(mean or base or DEFAULT_FPS)
         fps = fps if fps <= _FASTEST else DEFAULT_FPS
         return Timing(fps, True, _declared_count(container, stream, fps), shuffled)
+    if sure and _is_avi(container) and stream.frames <= 1.05 * len(times) + 1:
+        # AVI has an empty place or two also where frames are steady, as next to sound.
+        return Timing(sure, True, len(times), shuffled)
     # FFmpeg makes up times where a container has none; those of decoding are the better ones.
-    for each in (times, decoded * unit) if shuffled else (times,):
-        for steady in (base, mean, Fraction(fps).limit_denominator(1001)):
-            if steady and len(each) == len(times) and is_grid((each - each[0]) * float(steady)):
-                return Timing(float(steady), True, len(times), shuffled)
-    declared = _declared_count(container, stream, fps) or 0
-    # Of a file that was cut short, the container still declares the whole length.
-    count = declared if declared > 1.05 * len(times) + 1 else len(times)
-    return Timing(fps, False, count, shuffled)
+    decoded = np.array([each.decoded for each in packets if each.decoded is not None]) * unit
+    clocks = [times, *([decoded] if shuffled and len(decoded) == len(times) else [])]
+    rates = [float(rate) for rate in (base, mean, Fraction(fps).limit_denominator(1001)) if rate]
+    for clock, rate in itertools.product(clocks, rates):
+        count = _announced(container, stream, rate, packets, unit)
+        # Where a file was cut short, frames are missing among the last that are there.
+        end = len(times) - REORDERED if sure and count > len(times) else 0
+        places = (clock - clock[0]) * rate
+        if is_grid(places[:end] if end > 1 else places):
+            return Timing(rate, True, count, shuffled)
+    return Timing(fps, False, _announced(container, stream, fps, packets, unit), shuffled)
 
 
 def may_be_shuffled(stream: Any, times: Iterator[int]) -> bool:
@@ -125,24 +132,47 @@ def timed(frames: Iterator[Any], timing: Timing) -> Iterator[tuple[float, Any]]:
         yield time, waiting.popleft()
 
 
-def _packet_times(path: Path) -> Iterator[tuple[int, int | None]]:
-    """Yields when each frame is shown and decoded, in the order of the file."""
+class _Packet(NamedTuple):
+    """When a frame is shown, for how long, and when it is decoded, in the video's own unit."""
+
+    shown: int
+    duration: int
+    decoded: int | None
+
+
+def _packet_times(path: Path) -> Iterator[_Packet]:
+    """Yields the times of each frame in the order of the file."""
     with open_container(path) as (container, stream), contextlib.suppress(*FAILURES):
         for packet in container.demux(stream):
             if packet.size and packet.pts is not None:
-                yield packet.pts, packet.dts
+                yield _Packet(packet.pts, packet.duration or 0, packet.dts)
 
 
-def _both_times(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Reads [n] times of display and [m] of decoding, in the order of the file."""
-    pairs = list(_packet_times(path))
-    shown = np.fromiter((each for each, _ in pairs), np.int64, len(pairs))
-    return shown, np.array([each for _, each in pairs if each is not None], np.int64)
+def _announced(container: Any, stream: Any, fps: float, packets: list[_Packet], unit: float) -> int:
+    """The number of frames that there are, or that there were before the file was cut short."""
+    count = len(packets)
+    start = min(packet.shown for packet in packets)
+    end = max(packet.shown + packet.duration for packet in packets)
+    seconds = _declared_seconds(container, stream)
+    if seconds is not None and (end - start) * unit > 0.95 * seconds:
+        return count
+    declared = _declared_count(container, stream, fps) or 0
+    return declared if declared > 1.05 * count + 1 else count
+
+
+def _stored_count(container: Any, stream: Any) -> int:
+    """The number of frames that the container stores, or 0; AVI counts empty places too."""
+    return 0 if _is_avi(container) else stream.frames
+
+
+def _is_avi(container: Any) -> bool:
+    return container.format.name == "avi"
 
 
 def _declared_count(container: Any, stream: Any, fps: float) -> int | None:
     """The number of frames by the video's own length, which differs from that of its sound."""
-    counts = [stream.frames] if stream.frames else []
+    stored = _stored_count(container, stream)
+    counts = [stored] if stored else []
     if (seconds := _declared_seconds(container, stream)) is not None:
         counts = counts or [round(seconds * fps)]
     if container.duration:  # also where a list of edits leaves some frames out
