@@ -104,18 +104,24 @@ def timed(frames: Iterator[Any], timing: Timing) -> Iterator[tuple[float, Any]]:
 
     Yields:
       Seconds on the clock of the file, rising, and the frame. Where times may be shuffled, they
-      are sorted, and 16 frames are read ahead.
+      are sorted, and 16 frames are read ahead. Where times jump back, as in files appended to one
+      another, frames go on at the video's rate.
     """
     step, depth = 1 / timing.fps, REORDERED if timing.may_be_shuffled else 0
     nearest = step / 2 if timing.may_be_shuffled and timing.is_steady else 0.0
     waiting: deque[Any] = deque()
     times: list[float] = []
     first = last = latest = None
+    shift = 0.0
     for frame in itertools.chain(frames, itertools.repeat(None, depth)):
         if frame is not None:
             time = frame.time  # None in files that store no times
             if time is None or not math.isfinite(time):
-                time = 0.0 if latest is None else latest + step
+                time = 0.0 if latest is None else latest + step - shift
+            time += shift
+            if latest is not None and time < latest - (REORDERED + 1) * step:
+                shift += latest + step - time
+                time = latest + step
             latest = time if latest is None else max(latest, time)
             waiting.append(frame)
             heapq.heappush(times, time)
@@ -141,11 +147,23 @@ class _Packet(NamedTuple):
 
 
 def _packet_times(path: Path) -> Iterator[_Packet]:
-    """Yields the times of each frame in the order of the file."""
+    """Yields the times of each frame in the order of the file, without jumps back."""
     with open_container(path) as (container, stream), contextlib.suppress(*FAILURES):
+        rate, unit = as_fraction(stream.guessed_rate), as_fraction(stream.time_base)
+        step = round(1 / (rate * unit)) if rate and unit else 0
+        shift, latest, decoded = 0, None, None
         for packet in container.demux(stream):
-            if packet.size and packet.pts is not None:
-                yield _Packet(packet.pts, packet.duration or 0, packet.dts)
+            if not packet.size or packet.pts is None:
+                continue
+            if packet.dts is not None:
+                # Where one file was appended to another, the time of decoding begins again.
+                if latest is not None and decoded is not None and packet.dts < decoded:
+                    shift = latest + step - packet.pts
+                decoded = packet.dts
+            shown = packet.pts + shift
+            latest = shown if latest is None else max(latest, shown)
+            moved = None if packet.dts is None else packet.dts + shift
+            yield _Packet(shown, packet.duration or 0, moved)
 
 
 def _announced(container: Any, stream: Any, fps: float, packets: list[_Packet], unit: float) -> int:

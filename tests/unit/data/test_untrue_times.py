@@ -9,6 +9,7 @@ import pytest
 from data.clips import VideoClip
 from tests.helpers.videos import COUNT, X264, encode, ffmpeg, make_clip
 from tests.unit.data.test_video_readers_agree import check
+from tpsm_jax.errors import InputError
 from tpsm_jax.media.video_reader import open_video
 
 # Packets get the times at which they are decoded.
@@ -18,6 +19,10 @@ UNTRUE = ("-c", "copy", "-bsf:v", "setts=pts=DTS")
 def check_steady(path: Path, count: int = COUNT) -> None:
     """All readers give the same frames, 25 a second."""
     check(path, False)
+    check_times(path, count)
+
+
+def check_times(path: Path, count: int) -> None:
     clip = open_video(path)
     assert clip.fps == 25
     times = [time for time, _ in clip.timed()]
@@ -59,3 +64,50 @@ def test_a_size_that_changes_where_times_are_untrue(tmp_path: Path) -> None:
     for number in range(50):
         _, found = clip.pair((number + 0.5) / 50, 0.0)
         np.testing.assert_array_equal(found, frames[number])
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder", "count"),
+    [
+        ("a.mpg", ("-c:v", "mpeg2video"), COUNT),
+        ("b.mpg", ("-c:v", "mpeg2video", "-bf", "2"), COUNT),
+        ("short.mpg", ("-c:v", "mpeg2video", "-bf", "2"), 8),
+    ],
+)
+def test_files_appended_to_one_another(
+    tmp_path: Path, name: str, encoder: tuple[str, ...], count: int
+) -> None:
+    path = encode(tmp_path / name, *encoder, count=count)
+    path.write_bytes(3 * path.read_bytes())
+    check_steady(path, 3 * count)
+    assert open_video(path).frame_count == 3 * count
+
+
+@pytest.mark.parametrize("more", [(), UNTRUE[2:]], ids=["true", "untrue"])
+def test_transport_streams_appended_to_one_another(tmp_path: Path, more: tuple[str, ...]) -> None:
+    path = encode(tmp_path / "a.ts", *X264, *more)
+    expected = 3 * list(open_video(path))
+    path.write_bytes(3 * path.read_bytes())
+    # Their packets are numbered, and where numbers are missing a packet may be.
+    with pytest.raises(InputError, match="a packet is incomplete"):
+        list(open_video(path, whole=True))
+    np.testing.assert_array_equal(list(open_video(path)), expected)
+    check_times(path, 3 * COUNT)
+    count, clip = 3 * COUNT, VideoClip(path)
+    for number in range(0, count, 7):
+        _, found = clip.pair((number + 0.5) / count, 0.0)
+        np.testing.assert_array_equal(found, expected[number])
+
+
+def test_files_of_odd_times_appended_to_one_another(tmp_path: Path) -> None:
+    odd = ("-vf", r"select=not(eq(mod(n\,5)\,1))", "-fps_mode", "vfr")
+    path = encode(tmp_path / "a.ts", *X264, *odd)
+    one = [time for time, _ in open_video(path).timed()]
+    path.write_bytes(2 * path.read_bytes())
+    clip = open_video(path)
+    times = [time for time, _ in clip.timed()]
+    assert clip.fps == pytest.approx(20, rel=0.03)
+    assert clip.frame_count == len(times) == 2 * COUNT
+    np.testing.assert_allclose(np.diff(times[:COUNT]), np.diff(one), atol=1e-6)
+    np.testing.assert_allclose(np.diff(times[COUNT:]), np.diff(one), atol=1e-6)
+    assert 0.03 < times[COUNT] - times[COUNT - 1] < 0.06
