@@ -10,6 +10,7 @@ Functions here return None for any other, which is then read from the start.
 """
 
 import dataclasses
+import itertools
 from array import array
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -43,7 +44,7 @@ class FrameIndex:
 
     @classmethod
     def of(cls, path: Path) -> Self | None:
-        """Reads the packets of a video without decoding any.
+        """Reads the packets of a video; frames are decoded only if their times are in doubt.
 
         Args:
           path: the file.
@@ -68,7 +69,7 @@ class FrameIndex:
                         return None
                     times.append(packet.pts)
                     is_key.append(packet.is_keyframe)
-                if may_be_shuffled(stream, iter(times)):
+                if may_be_shuffled(stream, iter(times)) and not _have_own_times(path):
                     return None
         except (InputError, *FAILURES):
             return None
@@ -91,6 +92,14 @@ class FrameIndex:
     def keyframe(self, number: int) -> int:
         """The last keyframe at or before a frame."""
         return int(self.keyframes[np.searchsorted(self.keyframes, number, "right") - 1])
+
+
+def _have_own_times(path: Path) -> bool:
+    """Whether the times of decoded frames rise; they are decoded up to where they do not."""
+    with open_container(path) as (container, stream):
+        times = (frame.pts for frame in container.decode(stream))
+        rise = ((None not in pair) and pair[0] < pair[1] for pair in itertools.pairwise(times))
+        return all(rise)
 
 
 def read_frames(

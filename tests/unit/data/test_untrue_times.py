@@ -53,6 +53,11 @@ def test_frames_that_could_be_reordered_and_are_not_keep_their_times(tmp_path: P
     np.testing.assert_allclose(times, expected, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["a.mpg", "a.mkv", "a.mxf"])
+def test_frames_in_the_order_of_decoding_with_their_own_times(tmp_path: Path, name: str) -> None:
+    check(encode(tmp_path / name, "-c:v", "mpeg2video"), True)
+
+
 def test_a_size_that_changes_where_times_are_untrue(tmp_path: Path) -> None:
     for name, size in (("a.ts", "96x64"), ("b.ts", "128x96")):
         make_clip(tmp_path / name, size=size, rate=25, extra=X264)
