@@ -5,11 +5,12 @@ clip, most of that work is wasted. Here the file's packets are read once, undeco
 frame. Then only the frames that a wanted one may depend on are decoded, and only the wanted ones
 are converted to RGB. Number, order and pixels are those of `open_video`.
 
-This works for a plain video: constant frame rate, nothing missing. Functions here return None for
-any other, which is then read from the start.
+This works for a plain video: constant frame rate, nothing missing, each frame with its own time.
+Functions here return None for any other, which is then read from the start.
 """
 
 import dataclasses
+import itertools
 from array import array
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -20,8 +21,7 @@ import numpy as np
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.container import FAILURES, as_fraction, open_container, read_pixel_aspect
 from tpsm_jax.media.rgb_converter import RgbConverter
-
-_REORDERED = 16  # the most frames by which a codec shows one later than it decodes it
+from tpsm_jax.media.video_timing import REORDERED, may_be_shuffled
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class FrameIndex:
 
     @classmethod
     def of(cls, path: Path) -> Self | None:
-        """Reads the packets of a video without decoding any.
+        """Reads the packets of a video; frames are decoded only if their times are in doubt.
 
         Args:
           path: the file.
@@ -58,6 +58,8 @@ class FrameIndex:
                 rate, unit = as_fraction(stream.guessed_rate), as_fraction(stream.time_base)
                 if not rate or not unit:
                     return None
+                if stream.codec_context.pix_fmt == "pal8":  # a palette comes once, at the start
+                    return None
                 step = float(1 / (rate * unit))
                 pixel_aspect = read_pixel_aspect(stream)
                 for packet in container.demux(stream):
@@ -67,6 +69,8 @@ class FrameIndex:
                         return None
                     times.append(packet.pts)
                     is_key.append(packet.is_keyframe)
+                if may_be_shuffled(stream, iter(times)) and not _have_own_times(path):
+                    return None
         except (InputError, *FAILURES):
             return None
         if not times:
@@ -88,6 +92,14 @@ class FrameIndex:
     def keyframe(self, number: int) -> int:
         """The last keyframe at or before a frame."""
         return int(self.keyframes[np.searchsorted(self.keyframes, number, "right") - 1])
+
+
+def _have_own_times(path: Path) -> bool:
+    """Whether the times of decoded frames rise; they are decoded up to where they do not."""
+    with open_container(path) as (container, stream):
+        times = (frame.pts for frame in container.decode(stream))
+        rise = ((None not in pair) and pair[0] < pair[1] for pair in itertools.pairwise(times))
+        return all(rise)
 
 
 def read_frames(
@@ -141,6 +153,7 @@ def _decode(
             frames += decoder.decode(None)  # drain the decoder
         for frame in frames:
             is_good = frame.pts is not None and not frame.is_corrupt
+            is_good = is_good and frame.format.name != "pal8"  # its palette may be an earlier one
             if is_good and index.number(frame.pts) in wanted:
                 found[index.number(frame.pts)] = convert(frame)
         if not missing:
@@ -151,7 +164,7 @@ def _packets_from(container: Any, stream: Any, index: FrameIndex, keyframe: int)
     """Yields the packets from a keyframe's on."""
     time = round(index.start + keyframe * index.step)
     # Formats without a table of keyframes, such as ts, are searched by the time of decoding.
-    for back in (0, _REORDERED):
+    for back in (0, REORDERED):
         stream.codec_context.flush_buffers()
         container.seek(round(time - back * index.step), stream=stream)
         is_there = False
@@ -159,7 +172,7 @@ def _packets_from(container: Any, stream: Any, index: FrameIndex, keyframe: int)
             is_there = is_there or _is_frame(packet, keyframe, index)
             if is_there:
                 yield packet
-            elif packet.pts is None or index.number(packet.pts) > keyframe + _REORDERED:
+            elif packet.pts is None or index.number(packet.pts) > keyframe + REORDERED:
                 break
         if is_there:
             return

@@ -6,7 +6,6 @@ each frame's own time. `data.video_frames` picks single frames out of the same s
 """
 
 import dataclasses
-import math
 import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing
@@ -27,11 +26,11 @@ from tpsm_jax.media.container import (
     audio_codec,
     open_container,
     read_pixel_aspect,
-    read_timing,
 )
 from tpsm_jax.media.picture_folder import PICTURE_SUFFIXES, picture_files, read_pictures
 from tpsm_jax.media.rgb import Color
 from tpsm_jax.media.rgb_converter import RgbConverter
+from tpsm_jax.media.video_timing import read_timing, timed
 
 # By these names clips are found in folders. A file is read by its content, whatever its name.
 VIDEO_SUFFIXES = frozenset(
@@ -39,8 +38,6 @@ VIDEO_SUFFIXES = frozenset(
 )
 # ffmpeg reports these for a stream cut out of a longer one, though all frames are there.
 _HARMLESS = re.compile("mmco: unref short failure|co located POCs unavailable")
-
-_ROUNDED = 0.001  # containers round times to milliseconds
 
 TimedFrames = Iterator[tuple[float, np.ndarray]]
 
@@ -200,18 +197,9 @@ def _timed_frames(
     path: Path, timing: Timing, whole: bool, convert: RgbConverter | None = None
 ) -> TimedFrames:
     """Yields the seconds of each frame on the clock of the file, and the frame."""
-    convert, first, last = convert or RgbConverter(), None, None
+    convert = convert or RgbConverter()
     with closing(_decoded(path, whole)) as frames:  # type: ignore[type-var]
-        for frame in frames:
-            time = frame.time  # None in files that store no times
-            if time is None or not math.isfinite(time):
-                time = 0.0 if last is None else last + 1 / timing.fps
-            if first is None:
-                first = time
-            steady = first + round((time - first) * timing.fps) / timing.fps
-            if timing.is_steady and abs(time - steady) <= _ROUNDED:
-                time = steady
-            last = time
+        for time, frame in timed(frames, timing):
             try:
                 pixels = convert(frame)
             except FAILURES as error:

@@ -83,6 +83,22 @@ def test_a_video_that_is_not_plain_is_read_from_the_start(
     assert_same_frames(path, list(open_video(path)))
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("raw.avi", ("-c:v", "rawvideo", "-pix_fmt", "pal8")),
+        ("raw.mov", ("-c:v", "rawvideo", "-pix_fmt", "pal8")),
+        ("smc.mov", ("-c:v", "smc", "-pix_fmt", "pal8")),
+        ("gray.mov", ("-c:v", "qtrle", "-pix_fmt", "gray")),
+    ],
+)  # fmt: skip
+def test_a_palette_is_not_lost(tmp_path: Path, name: str, options: tuple[str, ...]) -> None:
+    path = encode(tmp_path / name, *options)
+    frames = list(open_video(path))
+    assert np.mean(frames) > 30
+    assert_same_frames(path, frames)
+
+
 @pytest.mark.parametrize("kept", [0.35, 0.8])
 def test_of_a_video_that_breaks_off_the_part_before_counts(tmp_path: Path, kept: float) -> None:
     path = encode(tmp_path / "a.mp4", *X264, "-movflags", "+faststart")

@@ -27,6 +27,23 @@ def test_the_rate_of_a_browsers_recording(tmp_path):
     assert frames[-1][0] == pytest.approx(1.98, abs=1e-3)
 
 
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.ts", "a.avi", "a.mp4"])
+def test_frames_that_were_left_out_are_not_announced(tmp_path, name):
+    codec = {"a.webm": "libvpx", "a.avi": "mpeg4"}.get(name, "libx264")
+    sparse = ("-vf", "fps=5,fps=25,mpdecimate", "-fps_mode", "vfr", "-c:v", codec)
+    clip = open_video(encode(tmp_path / name, *sparse, count=10))
+    assert (clip.fps, clip.frame_count) == (5, 10)
+    np.testing.assert_allclose([time for time, _ in clip.timed()], np.arange(10) / 5, atol=1e-3)
+
+
+def test_frames_that_were_cut_off_are_announced(tmp_path):
+    path = encode(tmp_path / "a.mkv", *X264, count=100)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    clip = open_video(path)
+    assert (clip.fps, clip.frame_count) == (25, 100)
+    assert len(list(clip)) < 60
+
+
 def test_a_title_is_no_frame_rate(tmp_path):
     title = "Stream #0:0: Video: my clip at 7 fps, 3 tbr, Audio: none"
     path = make_clip(tmp_path / "clip.mkv", extra=["-metadata", f"title={title}"])
