@@ -16,6 +16,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from data.sampling import ordered
 from data.video_frames import FrameIndex, read_frames
 from data.wide_pictures import WidePictures, is_moving
 from tpsm_jax.errors import InputError
@@ -154,12 +155,12 @@ class FolderClip(Clip):
             return False
 
     def frames(self) -> Iterator[np.ndarray]:
-        return (read_image(self._file(name)) for name in self._names())
+        return (read_image(self.path / name) for name in self._names())
 
     def pair(self, first: float, second: float) -> Frames:
         names = self._names()
         earlier, later = (names[index] for index in ordered(first, second, len(names)))
-        return read_image(self._file(earlier)), read_image(self._file(later))
+        return read_image(self.path / earlier), read_image(self.path / later)
 
     def _names(self) -> list[str]:
         # Listed every time: 0.5 ms for 1,000 frames, while two pictures take 3.5 ms. The names of a
@@ -171,9 +172,6 @@ class FolderClip(Clip):
         if not names:
             raise InputError(f"the clip {self.path} is a folder without a picture")
         return names
-
-    def _file(self, name: str) -> str:
-        return os.path.join(self.path, name)
 
 
 class VideoClip(Clip):
@@ -200,9 +198,7 @@ class VideoClip(Clip):
 
     @property
     def pixel_aspect(self) -> float:
-        if self._pixel_aspect is None:
-            return self._open().pixel_aspect
-        return self._pixel_aspect
+        return self._pixel_aspect or self._open().pixel_aspect
 
     def frames(self) -> Iterator[np.ndarray]:
         return iter(self._open(whole=True))
@@ -302,8 +298,3 @@ def open_clip(path: Path, wide_pictures: WidePictures) -> Clip | None:
         if kind.is_at(path):
             return kind.from_path(path, wide_pictures)
     return None
-
-
-def ordered(first: float, second: float, count: int) -> list[int]:
-    """Two numbers in [0, 1) as frame numbers below `count`, the smaller first."""
-    return sorted((int(first * count), int(second * count)))

@@ -106,3 +106,8 @@ def _uniforms(seed: int, purpose: int, number: int, count: int) -> np.ndarray:
     # The counter's upper words hold the number, so streams begin 2**128 values apart.
     bits = np.random.Philox(key=seed | purpose << 64, counter=number << 128)
     return (bits.random_raw(count) >> np.uint64(11)) * 2.0**-53
+
+
+def ordered(first: float, second: float, count: int) -> list[int]:
+    """Two numbers in [0, 1) as frame numbers below `count`, the smaller first."""
+    return sorted((int(first * count), int(second * count)))

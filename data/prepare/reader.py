@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data.clips import Clip, Frames, ordered
+from data.clips import Clip, Frames
 from data.folder import SPLITS
 from data.prepare.layout import (
     FORMAT_VERSION,
@@ -26,6 +26,7 @@ from data.prepare.layout import (
     clips_file,
     frames_file,
 )
+from data.sampling import ordered
 from tpsm_jax.errors import InputError, reason
 from tpsm_jax.media.picture_opening import UNREADABLE
 from tpsm_jax.media.pillow_warnings import quiet_pillow

@@ -20,8 +20,8 @@ from tpsm_jax.runtime import ctrl_c
 
 CLIPS_AN_IDENTITY = 2  # id sampling chooses among the clips of one identity
 SECTION = "puppets.json"
-MOST = 10**6  # clips, or frames of a clip
-LARGEST = 8192  # pixels of a side
+MAX_COUNT = 10**6  # clips, or frames of a clip
+MAX_SIZE = 8192  # pixels of a side
 
 
 def choose_clips(split: str, count: int) -> list[tuple[int, int]]:
@@ -43,8 +43,8 @@ def check_numbers(clips: int, frames: int, size: int) -> None:
     """
     if clips < 1 or frames < 1 or size < 16:
         raise InputError("puppets: clips and frames start at 1, size at 16 pixels")
-    if clips > MOST or frames > MOST or size > LARGEST:
-        raise InputError(f"puppets: clips and frames end at {MOST}, size at {LARGEST} pixels")
+    if clips > MAX_COUNT or frames > MAX_COUNT or size > MAX_SIZE:
+        raise InputError(f"puppets: clips and frames end at {MAX_COUNT}, size at {MAX_SIZE} pixels")
 
 
 def draw_clips(
