@@ -40,7 +40,7 @@ def is_jpeg_stream(path: str | Path) -> bool:
 
 
 def is_open_jpeg_stream(file: IO[bytes], path: str | Path) -> bool:
-    """Says of an open file what `is_jpeg_stream` says, and leaves its position as it was.
+    """Whether an open file is a raw stream of motion JPEG; keeps its position.
 
     Args:
       file: the file. It is read in blocks, not mapped: a mapped file that shrinks meanwhile ends
@@ -89,7 +89,7 @@ def _starts(file: IO[bytes]) -> Iterator[int]:
 
 
 def _look(file: IO[bytes], start: int) -> _Look | None:
-    """What a JPEG of its own looks like, None for what is a part of one or cannot be read."""
+    """Size and mode of the JPEG at `start`; None if it is part of an MPO or cannot be read."""
     file.seek(start)
     data = file.read(_HEADER)
     quiet_pillow()

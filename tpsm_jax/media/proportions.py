@@ -67,7 +67,7 @@ class SqueezeWarning:
 
     def __init__(self) -> None:
         """Has nothing to say yet."""
-        self._said = threading.Lock()  # locked for good by the thread that says it
+        self._said = threading.Lock()  # locked once the warning is printed, never released
 
     @property
     def is_said(self) -> bool:

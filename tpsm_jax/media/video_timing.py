@@ -28,8 +28,8 @@ _ROUNDED = 0.001  # containers round times to milliseconds
 def read_timing(path: Path, container: Any, stream: Any) -> Timing:
     """Finds a video's frame rate from the numbers of its container.
 
-    Where these leave open how many frames there are or whether the rate is steady, all packets are
-    read, undecoded, from a container of its own.
+    Where it stores no number of frames, its rates differ, or times are in doubt, all packets are
+    read, undecoded, from a container of their own.
 
     Args:
       path: the file.
@@ -50,16 +50,16 @@ def read_timing(path: Path, container: Any, stream: Any) -> Timing:
     span = float(times[-1] - times[0]) if len(times) > 1 else 0.0
     fps = (len(times) - 1) / span if span > 0 else math.inf
     if fps > _FASTEST:  # there is one frame, or times make no sense
-        fps = float(mean or base or DEFAULT_FPS)
+        fps = sure or float(mean or base or DEFAULT_FPS)
         fps = fps if fps <= _FASTEST else DEFAULT_FPS
         return Timing(fps, True, _declared_count(container, stream, fps), shuffled)
-    if sure and _is_avi(container) and stream.frames <= 1.05 * len(times) + 1:
-        # AVI has an empty place or two also where frames are steady, as next to sound.
-        return Timing(sure, True, len(times), shuffled)
     # FFmpeg makes up times where a container has none; those of decoding are the better ones.
     decoded = np.array([each.decoded for each in packets if each.decoded is not None]) * unit
     clocks = [times, *([decoded] if shuffled and len(decoded) == len(times) else [])]
     rates = [float(rate) for rate in (base, mean, Fraction(fps).limit_denominator(1001)) if rate]
+    for clock in clocks:
+        if sure and _has_few_gaps((clock - clock[0]) * sure):
+            return Timing(sure, True, _announced(container, stream, sure, packets, unit), shuffled)
     for clock, rate in itertools.product(clocks, rates):
         count = _announced(container, stream, rate, packets, unit)
         # Where a file was cut short, frames are missing among the last that are there.
@@ -95,6 +95,19 @@ def is_grid(places: np.ndarray) -> bool:
     return bool(np.all(np.abs(places - np.arange(len(places))) < _UNSTEADY))
 
 
+def _has_few_gaps(places: np.ndarray) -> bool:
+    """Whether frames are shown at a steady rate, but for places that stay empty.
+
+    Broadcasts lose some, and AVI has an empty one or two next to sound.
+
+    Args:
+      places: as `is_grid` takes them.
+    """
+    numbers = np.rint(places)
+    is_near = np.all(np.abs(places - numbers) < _UNSTEADY) and np.all(np.diff(numbers) > 0)
+    return bool(is_near) and numbers[-1] <= 1.05 * len(numbers)
+
+
 def timed(frames: Iterator[Any], timing: Timing) -> Iterator[tuple[float, Any]]:
     """Gives frames their times.
 
@@ -104,8 +117,8 @@ def timed(frames: Iterator[Any], timing: Timing) -> Iterator[tuple[float, Any]]:
 
     Yields:
       Seconds on the clock of the file, rising, and the frame. Where times may be shuffled, they
-      are sorted, and 16 frames are read ahead. Where times jump back, as in files appended to one
-      another, frames go on at the video's rate.
+      are sorted, and 16 frames are kept in memory for it. Where times jump back, as in files
+      appended to one another, frames go on at the video's rate.
     """
     step, depth = 1 / timing.fps, REORDERED if timing.may_be_shuffled else 0
     nearest = step / 2 if timing.may_be_shuffled and timing.is_steady else 0.0
@@ -129,7 +142,7 @@ def timed(frames: Iterator[Any], timing: Timing) -> Iterator[tuple[float, Any]]:
             continue
         time = heapq.heappop(times)
         first = time if first is None else first
-        steady = first + round((time - first) * timing.fps) * step
+        steady = first + round((time - first) * timing.fps) / timing.fps
         if timing.is_steady and abs(time - steady) <= _ROUNDED:
             time = steady
         if last is not None and time <= last + nearest:
@@ -153,7 +166,7 @@ def _packet_times(path: Path) -> Iterator[_Packet]:
         step = round(1 / (rate * unit)) if rate and unit else 0
         shift, latest, decoded = 0, None, None
         for packet in container.demux(stream):
-            if not packet.size or packet.pts is None:
+            if not packet.size or packet.pts is None or _is_hidden(packet, stream):
                 continue
             if packet.dts is not None:
                 # Where one file was appended to another, the time of decoding begins again.
@@ -164,6 +177,11 @@ def _packet_times(path: Path) -> Iterator[_Packet]:
             latest = shown if latest is None else max(latest, shown)
             moved = None if packet.dts is None else packet.dts + shift
             yield _Packet(shown, packet.duration or 0, moved)
+
+
+def _is_hidden(packet: Any, stream: Any) -> bool:
+    """Whether a packet of VP8 is a picture that others are made from and that is not shown."""
+    return stream.codec_context.name == "vp8" and not memoryview(packet)[0] & 0x10
 
 
 def _announced(container: Any, stream: Any, fps: float, packets: list[_Packet], unit: float) -> int:

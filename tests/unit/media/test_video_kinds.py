@@ -246,3 +246,27 @@ def test_nothing_is_printed_about_a_damaged_clip(tmp_path, capfd):
         with pytest.raises(InputError, match="damaged"):
             list(open_video(path, whole=True))
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.ts", "a.avi", "a.webm"])
+def test_a_frame_that_is_missing_does_not_change_the_rate(tmp_path, name):
+    inputs = ("-f", "lavfi", "-i", "testsrc=size=80x48:rate=25:duration=3.2", "-an")
+    codec = ("-c:v", "libvpx" if name == "a.webm" else "libx264")
+    gap = ("-vf", "select=not(eq(n\\,40))", "-fps_mode", "passthrough")
+    ffmpeg(*inputs, *codec, *gap, tmp_path / name)
+    clip = open_video(tmp_path / name)
+    assert (clip.fps, clip.frame_count) == (25, 79)
+    assert len(list(clip)) == 79
+
+
+def test_pictures_that_vp8_does_not_show_are_no_frames(tmp_path):
+    inputs = ("-f", "lavfi", "-i", "testsrc=size=80x48:rate=25:duration=4.8")
+    hidden = ("-c:v", "libvpx", "-auto-alt-ref", "1", "-lag-in-frames", "16", "-b:v", "200k")
+    for number in (1, 2):
+        passes = ("-pass", number, "-passlogfile", tmp_path / "log")
+        ffmpeg(*inputs, *hidden, *passes, tmp_path / "a.webm")
+    clip = open_video(tmp_path / "a.webm")
+    with av.open(str(tmp_path / "a.webm")) as container:
+        assert sum(packet.size > 0 for packet in container.demux(video=0)) > 120
+    assert (clip.fps, clip.frame_count) == (25, 120)
+    assert len(list(clip)) == 120
