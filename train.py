@@ -113,6 +113,8 @@ def check_apart(workdir: Path, config: ConfigDict) -> None:
     dataset = config.dataset
     fields = [("path", dataset.path), *(("mix_paths", path) for path in dataset.mix_paths)]
     for field, path in fields:
+        if not path:  # opening the data set says what to set
+            continue
         name = f"config.dataset.{field}"
         refuse_among_clips(workdir, "--workdir", Path(path), name)
         refuse_within(path, name, workdir, "--workdir", "which holds the run and nothing else")

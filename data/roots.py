@@ -120,6 +120,6 @@ def refuse_among_clips(place: Path, name: str, root: Path, root_name: str) -> No
     """
     if is_prepared(root):
         return  # it lists its clips in a file
-    splits = [root / split for split in SPLITS if (root / split).is_dir()]
-    for folder in splits or [root]:
+    splits = [root / split for split in SPLITS]
+    for folder in splits if any(map(Path.is_dir, splits)) else [root]:
         refuse_within(place, name, folder, root_name)

@@ -112,14 +112,14 @@ def draw_data_set(root: Path, *, clips: int, frames: int, size: int) -> None:
         drawing = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
     except OSError as error:
         raise InputError(f"cannot draw puppets into {root}: {error.strerror}") from None
-    try:
-        with ctrl_c.raising():
+    with ctrl_c.raising():
+        try:
             draw_clips(drawing, ("train", "test"), clips=clips, frames=frames, size=size)
-        (drawing / SECTION).write_text(section + "\n")
-        drawing.chmod(0o755)  # mkdtemp's folders are for their owner alone
-        os.rename(drawing, root)
-    except OSError:
-        if not root.is_dir():  # otherwise another process was faster
-            raise
-    finally:
-        shutil.rmtree(drawing, ignore_errors=True)
+            (drawing / SECTION).write_text(section + "\n")
+            drawing.chmod(0o755)  # mkdtemp's folders are for their owner alone
+            os.rename(drawing, root)
+        except OSError:
+            if not root.is_dir():  # otherwise another process was faster
+                raise
+        finally:
+            shutil.rmtree(drawing, ignore_errors=True)

@@ -5,6 +5,7 @@ import os
 import re
 import resource
 import sys
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -131,6 +132,13 @@ def test_a_run_and_its_clips_lie_apart(folder, tmp_path, monkeypatch, field, cli
     arguments = command(folder, tmp_path / workdir, *options[: 1 if field == "path" else 2])
     assert_refused(words.format(root=tmp_path, field=field), monkeypatch, *arguments)
     assert os.listdir(tmp_path) == ["link"]
+
+
+def test_a_data_set_that_is_not_named(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = command(folder, Path("run"), "--config.dataset.path=")
+    assert_refused("set --config.dataset.path", monkeypatch, *arguments)
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("missing", ["--config", "--workdir"])

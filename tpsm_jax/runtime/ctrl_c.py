@@ -1,7 +1,8 @@
-"""Ctrl-C while a script still imports its modules."""
+"""What Ctrl-C does where a script has nothing to clean up: while it imports, before training."""
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
 
 
@@ -25,9 +26,12 @@ def raise_again() -> None:
 @contextlib.contextmanager
 def raising() -> Iterator[None]:
     """Lets Ctrl-C raise `KeyboardInterrupt` within the block, which has something to clean up."""
-    before = signal.getsignal(signal.SIGINT)
-    raise_again()
+    quiet = signal.getsignal(signal.SIGINT) is signal.SIG_DFL
+    quiet = quiet and threading.current_thread() is threading.main_thread()
+    if quiet:
+        raise_again()
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        if quiet:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)

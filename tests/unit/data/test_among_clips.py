@@ -34,6 +34,11 @@ def test_of_a_split_data_set_only_the_splits_hold_clips(split: Path) -> None:
     assert not refuses(split.parent / "run", split)
 
 
+def test_a_split_that_is_missing_is_closed_too(split: Path) -> None:
+    (split / "train").rmdir()
+    assert refuses(split / "train", split)
+
+
 def test_of_any_other_folder_all_entries_are_clips(tmp_path: Path) -> None:
     assert refuses(tmp_path / "clips" / "run", tmp_path / "clips")  # whether it is there or not
     (tmp_path / "clips").mkdir()

@@ -46,6 +46,21 @@ def test_a_container(system):
     assert free_memory(system) == (6 - 3 + 1 + 1) * GIB  # with swap, without what can be dropped
 
 
+def test_swap_that_a_container_may_not_take(system):
+    group = system / "sys/fs/cgroup"
+    limit_v2(group, str(6 * GIB))
+    write(group / "memory.swap.max", "0")
+    write(group / "memory.swap.current", "0")
+    assert free_memory(system) == (6 - 3 + 1) * GIB
+    write(group / "memory.swap.max", "max")
+    assert free_memory(system) == (6 - 3 + 1 + 1) * GIB
+
+
+def test_a_system_without_control_groups(system):
+    (system / "proc/self/cgroup").unlink()
+    assert free_memory(system) == 9 * GIB
+
+
 def test_the_tightest_of_nested_groups_counts(system):
     write(system / "proc/self/cgroup", "0::/slurm/job/step\n")
     limit_v2(system / "sys/fs/cgroup/slurm/job/step", "max")
@@ -61,6 +76,10 @@ def test_control_groups_of_version_1(system):
     write(root / "memory.usage_in_bytes", str(2 * GIB))
     write(root / "memory.stat", "total_inactive_file 0\n")
     assert free_memory(system) == (4 - 2 + 1) * GIB
+    write(root / "memory.memsw.limit_in_bytes", str(4 * GIB))
+    write(root / "memory.memsw.usage_in_bytes", str(2 * GIB))
+    assert free_memory(system) == (4 - 2) * GIB
+    write(root / "memory.memsw.limit_in_bytes", "9223372036854771712")
     write(root / "memory.limit_in_bytes", "9223372036854771712")  # none
     assert free_memory(system) == 9 * GIB
 
@@ -90,7 +109,8 @@ def test_ulimit_counts():
 
 
 @pytest.mark.skipif(
-    not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="another malloc than a recent glibc's"
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallinfo2"),
+    reason="another malloc than a recent glibc's",
 )
 def test_what_malloc_keeps_is_free(system):
     write(system / "proc/meminfo", "MemAvailable: 0 kB\nSwapFree: 0 kB\n")
