@@ -12,12 +12,14 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from tpsm_jax.errors import InputError, one_line
 from tpsm_jax.runtime import ctrl_c, local_paths
 from tpsm_jax.runtime.atomic_files import through_links
 from tpsm_jax.runtime.memory import OUT_OF_MEMORY, is_out_of_memory
+
+_Value = TypeVar("_Value")
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -68,10 +70,7 @@ def local_path(text: str) -> Path:
 
 def folder_to_write(text: str) -> Path:
     """Parses the value of a flag that is a folder to write; of a link, what it leads to."""
-    try:
-        return through_links(local_path(text))
-    except InputError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+    return _parse_path(lambda path: through_links(local_path(path)), text)
 
 
 def local_path_text(text: str) -> str:
@@ -83,7 +82,7 @@ def _cache_folder(text: str) -> str:
     return _parse_path(local_paths.expand_home, text)  # JAX itself reads some URLs
 
 
-def _parse_path(parse: Callable[[str], str], text: str) -> str:
+def _parse_path(parse: Callable[[str], _Value], text: str) -> _Value:
     try:
         return parse(text)
     except InputError as error:

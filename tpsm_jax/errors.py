@@ -16,9 +16,9 @@ def one_line(error: InputError | OSError) -> str:
     return str(error)
 
 
-def reason(error: Exception) -> str:
+def reason(error: BaseException) -> str:
     """What went wrong, without the name of the file."""
-    return (isinstance(error, OSError) and error.strerror) or str(error)
+    return getattr(error, "strerror", None) or str(error)  # FFmpeg's errors have it, too
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ import uuid
 from pathlib import Path
 
 from data.prepare.layout import UNFINISHED
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, reason
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -24,7 +24,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
         os.replace(temporary, path)
     except OSError as error:
-        raise cannot_write(path, error.strerror or str(error)) from None
+        raise cannot_write(path, reason(error)) from None
     finally:
         temporary.unlink(missing_ok=True)
 

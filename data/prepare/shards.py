@@ -24,6 +24,7 @@ from data.prepare.disk import cannot_write, write_atomically
 from data.prepare.encoding import BrokenClip, Encoding, encode_clips
 from data.prepare.features import clip_example, clip_features
 from data.prepare.layout import FRAME, UNFINISHED, record_file
+from tpsm_jax.errors import reason
 from tpsm_jax.runtime.json_files import parse_json
 
 # VoxCeleb gets a few hundred files of a few hundred MB; a small data set a few per worker.
@@ -155,7 +156,7 @@ def write_shard(shard: Shard, encoding: Encoding, on_clip: Callable[[], None]) -
     except tf.errors.OpError as error:
         raise cannot_write(place, error.message) from None
     except OSError as error:
-        raise cannot_write(place, error.strerror or str(error)) from None
+        raise cannot_write(place, reason(error)) from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -10,7 +10,7 @@ from typing import Self
 
 import numpy as np
 
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, reason
 from tpsm_jax.runtime.atomic_files import through_links
 
 _BLOCK = 2**22  # bytes of rows gathered from the frames at a time, or one row
@@ -62,7 +62,7 @@ class WidePicture:
             self._partial.unlink(missing_ok=True)
 
     def _failure(self, error: OSError) -> InputError:
-        return InputError(f"cannot write {self._path}: {error.strerror or error}")
+        return InputError(f"cannot write {self._path}: {reason(error)}")
 
     def _encode(self) -> None:
         height, width, _ = self._shape

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, reason
 from tpsm_jax.media.reserved import reserve
 from tpsm_jax.runtime.atomic_files import through_links
 
@@ -69,7 +69,7 @@ class PictureFile:
             picture.save(self._temporary, format=self._format, **self._settings)
             os.replace(self._temporary, self._path)
         except OSError as error:
-            raise InputError(f"cannot write {self._path}: {error.strerror or error}") from None
+            raise InputError(f"cannot write {self._path}: {reason(error)}") from None
 
     def discard(self) -> None:
         """Removes what was not moved into place."""

@@ -3,7 +3,7 @@
 import uuid
 from pathlib import Path
 
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, reason
 
 
 def reserve(path: Path, suffix: str) -> Path:
@@ -23,6 +23,5 @@ def reserve(path: Path, suffix: str) -> Path:
         else:
             reserved.mkdir()
     except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"cannot write {path}: {reason} ({path.parent}/)") from None
+        raise InputError(f"cannot write {path}: {reason(error)} ({path.parent}/)") from None
     return reserved

@@ -101,7 +101,7 @@ def _has_few_gaps(places: np.ndarray) -> bool:
     Broadcasts lose some, and AVI has an empty one or two next to sound.
 
     Args:
-      places: as `is_grid` takes them.
+      places: [n] float, rising, times of the frames since the first, in units of the rate.
     """
     numbers = np.rint(places)
     is_near = np.all(np.abs(places - numbers) < _UNSTEADY) and np.all(np.diff(numbers) > 0)

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, reason
 from tpsm_jax.media.container import FAILURES
 from tpsm_jax.media.images import to_uint8
 from tpsm_jax.media.picture_file import SUFFIXES as PICTURES
@@ -193,7 +193,7 @@ class _VideoFile:
         """Adds the sound at the end, when the length to cut it to is known."""
         muxed = reserve(self._path, self._suffix)
         ways = [True, False] if audio.audio_codec in CODECS[self._suffix] else [False]
-        reason: object = ""
+        why: object = ""
         try:
             for copy in ways:
                 try:
@@ -206,15 +206,14 @@ class _VideoFile:
                     os.replace(muxed, self._temporary)
                     return
                 except (InputError, *FAILURES) as error:
-                    reason = " ".join(str(error).split())
-            message = f"the sound of {audio.path} was left out: {reason}"
+                    why = " ".join(str(error).split())
+            message = f"the sound of {audio.path} was left out: {why}"
             warnings.warn(message, stacklevel=4)
         finally:
             muxed.unlink(missing_ok=True)
 
     def _failure(self, error: BaseException) -> InputError:
-        reason = getattr(error, "strerror", None) or error
-        return InputError(f"PyAV could not write {self._path}: {reason}")
+        return InputError(f"PyAV could not write {self._path}: {reason(error)}")
 
     def discard(self) -> None:
         if self._encoder is not None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, reason
 from tpsm_jax.runtime.atomic_files import through_links
 from tpsm_jax.runtime.json_files import parse_json
 
@@ -76,8 +76,7 @@ def only_writer(output: str | Path, *, make_folder: bool = False) -> Iterator[No
             lock = place.parent / f".{place.name}{LOCK}"
             stack.enter_context(only_run(lock, f"writing {output}"))
         except OSError as error:
-            reason = error.strerror or error
-            raise InputError(f"cannot write {output}: {reason} ({place.parent}/)") from None
+            raise InputError(f"cannot write {output}: {reason(error)} ({place.parent}/)") from None
         yield
 
 
