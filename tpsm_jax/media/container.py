@@ -94,13 +94,14 @@ def open_container(path: Path) -> Iterator[tuple[Any, Any]]:
       InputError: it is no video of a format in `FORMATS`, or its frames have more than
         `MOVING_LARGEST` pixels.
     """
-    if path.exists() and not path.is_file():
+    is_there = path.exists()
+    if is_there and not path.is_file():
         raise InputError(f"{path} is no file")  # a pipe would be waited for without end
-    if path.exists() and is_heic(path):  # FFmpeg would give one of the tiles
+    if is_there and is_heic(path):  # FFmpeg would give one of the tiles
         raise InputError(f"{path} is a HEIC picture, and no video")
     try:
         # Of these FFmpeg would see a single picture.
-        named = {"format": "mjpeg"} if path.exists() and is_jpeg_stream(path) else {}
+        named = {"format": "mjpeg"} if is_there and is_jpeg_stream(path) else {}
         container = av.open(str(path.resolve()), options=_OPTIONS, **named, **_TEXT)
     except FAILURES as error:
         raise InputError(_refusal(path, error)) from None

@@ -3,10 +3,10 @@
 import struct
 from pathlib import Path
 
-from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from tpsm_jax.media.heic import is_heic, teach_pillow_heic
-from tpsm_jax.media.jpeg_stream import is_open_jpeg_stream
+from tpsm_jax.media.jpeg_stream import is_jpeg_stream, is_open_jpeg_stream
 from tpsm_jax.media.pillow_warnings import quiet_pillow
 
 # Pillow raises any of these on broken files, depending on the format.
@@ -94,7 +94,7 @@ def check_single(image: Image.Image, path: str | Path) -> None:
     in a TIFF are no more pictures.
 
     Args:
-      image: the picture, opened and not decoded.
+      image: the picture, opened.
       path: its file.
 
     Raises:
@@ -105,9 +105,9 @@ def check_single(image: Image.Image, path: str | Path) -> None:
         is_document = getattr(image, "is_animated", False) and _has_pages(path)
         what = "it has several pages" if is_document else ""
     elif image.format == "JPEG":
-        assert isinstance(image, ImageFile.ImageFile)
-        assert image.fp is not None  # it is closed once the picture is decoded
-        what = "it is a video, motion JPEG" if is_open_jpeg_stream(image.fp, path) else ""
+        file = getattr(image, "fp", None)  # closed once the picture is decoded
+        is_stream = is_open_jpeg_stream(file, path) if file else is_jpeg_stream(path)
+        what = "it is a video, motion JPEG" if is_stream else ""
     elif image.format not in _ONE_PICTURE and getattr(image, "is_animated", False):
         what = "it is animated"
     if what:

@@ -167,8 +167,8 @@ def _open_animated_picture(path: Path, whole: bool, alpha_background: Color | No
 def _open_file(path: Path, whole: bool) -> FrameSource:
     with open_container(path) as (container, stream):
         sound = audio_codec(container)
-        timing = read_timing(path, container, stream)
         pixel_aspect = read_pixel_aspect(stream)
+        timing = read_timing(container, stream)
 
     def read_timed() -> TimedFrames:
         with closing(_timed_frames(path, timing, whole)) as frames:  # type: ignore[type-var]

@@ -6,15 +6,13 @@ import itertools
 import math
 from collections import deque
 from collections.abc import Iterator
-from contextlib import closing
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import av
 import numpy as np
 
-from tpsm_jax.media.container import DEFAULT_FPS, FAILURES, Timing, as_fraction, open_container
+from tpsm_jax.media.container import DEFAULT_FPS, FAILURES, Timing, as_fraction
 
 REORDERED = 16  # the most frames by which a codec shows one later than it decodes it
 # Two rates are one if clips of a minute have the same number of frames.
@@ -25,26 +23,26 @@ _UNSTEADY = 0.3
 _ROUNDED = 0.001  # containers round times to milliseconds
 
 
-def read_timing(path: Path, container: Any, stream: Any) -> Timing:
-    """Finds a video's frame rate from the numbers of its container.
+def read_timing(container: Any, stream: Any) -> Timing:
+    """Finds a video's frame rate from the numbers of its container and its packets.
 
     Where it stores no number of frames, its rates differ, or times are in doubt, all packets are
-    read, undecoded, from a container of their own.
+    read, undecoded. Otherwise the first few are. Open the file again to read its frames.
 
     Args:
-      path: the file.
       container: what `open_container` yields.
       stream: its video.
     """
     mean, base = as_fraction(stream.average_rate), as_fraction(stream.base_rate)
-    with closing(_packet_times(path)) as first:  # type: ignore[type-var]  # a generator
-        shuffled = may_be_shuffled(stream, (packet.shown for packet in first))
+    first, reader = itertools.tee(_read_packets(container, stream))
+    shuffled = may_be_shuffled(stream, (packet.shown for packet in first))
+    del first  # else it would keep every packet
     is_sure = base and base < _FASTEST and (mean is None or abs(mean / base - 1) < _SAME_RATE)
     sure = float(base) if base and is_sure else None
     # Matroska and others store a rate, but not the number of frames: some may be left out.
     if sure and _stored_count(container, stream) and not shuffled:
         return Timing(sure, True, _declared_count(container, stream, sure))
-    packets = list(_packet_times(path))
+    packets = list(reader)
     unit = float(as_fraction(stream.time_base) or Fraction(1, 1000))
     times = np.sort([packet.shown for packet in packets]) * unit
     span = float(times[-1] - times[0]) if len(times) > 1 else 0.0
@@ -159,12 +157,12 @@ class _Packet(NamedTuple):
     decoded: int | None
 
 
-def _packet_times(path: Path) -> Iterator[_Packet]:
+def _read_packets(container: Any, stream: Any) -> Iterator[_Packet]:
     """Yields the times of each frame in the order of the file, without jumps back."""
-    with open_container(path) as (container, stream), contextlib.suppress(*FAILURES):
-        rate, unit = as_fraction(stream.guessed_rate), as_fraction(stream.time_base)
-        step = round(1 / (rate * unit)) if rate and unit else 0
-        shift, latest, decoded = 0, None, None
+    rate, unit = as_fraction(stream.guessed_rate), as_fraction(stream.time_base)
+    step = round(1 / (rate * unit)) if rate and unit else 0
+    shift, latest, decoded = 0, None, None
+    with contextlib.suppress(*FAILURES):
         for packet in container.demux(stream):
             if not packet.size or packet.pts is None or _is_hidden(packet, stream):
                 continue

@@ -16,6 +16,7 @@ from tpsm_jax.errors import InputError
 from tpsm_jax.media import jpeg_stream
 from tpsm_jax.media.images import read_image
 from tpsm_jax.media.jpeg_stream import is_jpeg_stream, is_open_jpeg_stream
+from tpsm_jax.media.picture_opening import check_single, open_picture
 from tpsm_jax.media.video_reader import open_video
 
 COUNT = 10
@@ -139,3 +140,15 @@ def test_a_picture_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         file.seek(7)
         assert not is_open_jpeg_stream(file, "a.jpg")
         assert file.tell() == 7
+
+
+def test_a_decoded_picture_can_be_checked(tmp_path: Path) -> None:
+    for name, count in (("a.jpg", 1), ("b.jpg", 3)):
+        (tmp_path / name).write_bytes(encoded() * count)
+        with open_picture(tmp_path / name) as picture:
+            picture.load()  # Pillow closes the file
+            if count == 1:
+                check_single(picture, tmp_path / name)
+            else:
+                with pytest.raises(ValueError, match="it is a video, motion JPEG"):
+                    check_single(picture, tmp_path / name)

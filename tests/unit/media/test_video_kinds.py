@@ -270,3 +270,12 @@ def test_pictures_that_vp8_does_not_show_are_no_frames(tmp_path):
         assert sum(packet.size > 0 for packet in container.demux(video=0)) > 120
     assert (clip.fps, clip.frame_count) == (25, 120)
     assert len(list(clip)) == 120
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_a_video_is_opened_twice(tmp_path, name, monkeypatch):
+    path = make_clip(tmp_path / name)
+    opened, original = [], av.open
+    monkeypatch.setattr(av, "open", lambda *a, **b: opened.append(a) or original(*a, **b))
+    open_video(path)
+    assert len(opened) == 2  # for its times, and for the first frame
