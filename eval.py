@@ -3,7 +3,11 @@ r"""Reconstructs the test clips of a data set, and writes numbers, files and a p
   python eval.py --checkpoint checkpoints/vox --data DIR --output runs/vox_eval
   python eval.py --checkpoint runs/a@best runs/b --data DIR --output runs/a_and_b
 
-With --pairs or --random_pairs it moves each clip's first frame by another clip instead.
+With --pairs or --random_pairs it moves each clip's first frame by another clip instead. Of puppets,
+which are drawn, the right result is known:
+
+  python eval.py --checkpoint runs/puppets128 --data puppets --truth cross --output runs/truth
+
 --detector face adds AKD and MKR, and may be given later, with --resume.
 """
 
@@ -32,6 +36,7 @@ from data.evaluation_set import (
     split_note,
 )
 from data.loader import clip_notes, open_clips
+from data.puppets.truth import CLIPS, MOST_CLIPS, SEEDS, puppet_clips, puppet_pairs
 from data.roots import refuse_among_clips
 from tpsm_jax.cli import (
     ArgumentParser,
@@ -54,34 +59,35 @@ from tpsm_jax.evaluation.reconstruction import RECONSTRUCTION
 from tpsm_jax.evaluation.report import write_report
 from tpsm_jax.evaluation.run import Settings, evaluate, load_checkpoints
 from tpsm_jax.evaluation.summary import print_summary
+from tpsm_jax.models.registry import picture_size
 from tpsm_jax.parallel.distributed import initialize, on_every_process, on_first_process
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 from tpsm_jax.runtime.malloc import keep_freed_memory
+
+PUPPETS = "puppets"  # the data that are drawn
 
 
 def main() -> None:
     """Parses the flags, evaluates, and shows the table."""
     args = parse_arguments()
     initialize()
-    on_every_process(lambda: refuse_among_clips(args.output, "--output", Path(args.data), "--data"))
+    if not args.draws:
+        data = Path(args.data)
+        on_every_process(lambda: refuse_among_clips(args.output, "--output", data, "--data"))
     use_compilation_cache(args.compilation_cache)
     keep_freed_memory()
     start = time.perf_counter()
     models = on_every_process(
         lambda: choose_checkpoints(args.checkpoint, step=args.step, ema=not args.no_ema)
     )
-    if jax.process_index() == 0 and (note := split_note(Path(args.data))):
+    if jax.process_index() == 0 and not args.draws and (note := split_note(Path(args.data))):
         print(note, file=sys.stderr)
     loaded = load_checkpoints(models)
-    config = data_config(loaded[0].config, args.data)
-    opened = on_every_process(lambda: open_clips(config))
-    clips = on_every_process(lambda: choose_clips(config, opened, args))
-    if jax.process_index() == 0:
-        for note in clip_notes(config, opened):
-            print(f"warning: {note}", file=sys.stderr)
+    clips = on_every_process(lambda: open_and_choose(loaded[0].config, args))
+    drives_others = args.pairs or args.random_pairs or args.truth
     settings = Settings(
         args.data,
-        mode=args.mode or ("relative" if args.pairs or args.random_pairs else RECONSTRUCTION),
+        mode=args.mode or ("relative" if drives_others else RECONSTRUCTION),
         batch_size=args.batch_size,
         dataset=args.dataset or "",
         vgg19=args.vgg19,
@@ -94,6 +100,20 @@ def main() -> None:
         on_first_process(lambda: write_report(args.output, metrics, clips, loaded))
     if jax.process_index() == 0:
         print_summary(metrics, args.output, time.perf_counter() - start)
+
+
+def open_and_choose(model_config: ConfigDict, args: argparse.Namespace) -> list[EvaluationClip]:
+    """The clips that the flags ask for, with warnings about the data set on stderr."""
+    if args.draws:
+        choose = puppet_pairs if args.truth else puppet_clips
+        return choose(args.clips or CLIPS, args.seed or 0, picture_size(model_config))
+    config = data_config(model_config, args.data)
+    opened = open_clips(config)
+    clips = choose_clips(config, opened, args)
+    if jax.process_index() == 0:
+        for note in clip_notes(config, opened):
+            print(f"warning: {note}", file=sys.stderr)
+    return clips
 
 
 def choose_clips(
@@ -128,7 +148,10 @@ def data_config(config: ConfigDict, data: str) -> ConfigDict:
 def options(args: argparse.Namespace) -> dict[str, Any]:
     """The flags that decide which clips there are, or what is done to them."""
     given: dict[str, Any] = {"resize": args.resize}
-    if args.pairs:
+    if args.draws:
+        given |= {"puppets": args.clips or CLIPS, "seed": args.seed or 0}
+        given |= {"truth": args.truth} if args.truth else {}
+    elif args.pairs:
         given["pairs"] = str(Path(args.pairs).resolve())
     elif args.random_pairs:
         given |= {"random_pairs": args.random_pairs, "seed": args.seed or 0}
@@ -153,13 +176,23 @@ def parse_arguments() -> argparse.Namespace:
         "--data",
         required=True,
         type=local_path_text,
-        help="a prepared data set, or a folder of clips with test/",
+        help="a prepared data set, a folder of clips with test/, or puppets, which are drawn",
     )
     add("--output", required=True, type=folder_to_write, help="folder to write")
     add_step_flag(parser)
     add("--no_ema", action="store_true", help="the weights themselves, not their average")
     add_batch_size_flag(parser)
-    add("--clips", type=positive, help="only so many of the test clips, spread over their names")
+    add(
+        "--clips",
+        type=positive,
+        help="only so many of the test clips, spread over their names; of puppets how many "
+        f"({CLIPS})",
+    )
+    add(
+        "--truth",
+        choices=("cross",),
+        help="with --data puppets: move each figure by another, and compare with the drawn truth",
+    )
     add("--resize", action="store_true", help="bring frames of another size to the checkpoint's")
     add("--resume", action="store_true", help="resume an evaluation that was interrupted")
     add("--dataset", choices=sorted(PUBLISHED), help="show published numbers for this data set too")
@@ -194,7 +227,7 @@ def parse_arguments() -> argparse.Namespace:
         help="with columns source and driving, names of test clips",
     )
     add("--random_pairs", type=positive, metavar="N", help="draw N pairs of test clips instead")
-    add("--seed", type=int, help="seed of --random_pairs, 0 or more (0)")
+    add("--seed", type=int, help="seed of --random_pairs or puppets, 0 or more (0)")
     add(
         "--mode",
         choices=("relative", "standard"),
@@ -202,16 +235,23 @@ def parse_arguments() -> argparse.Namespace:
     )
     add_cache_flag(parser)
     args = parser.parse_args()
+    args.draws = args.data == PUPPETS
     check_arguments(args)
     return args
 
 
 def check_arguments(args: argparse.Namespace) -> None:
     """Raises: InputError: flags that do not go together."""
-    if args.seed is not None and (args.random_pairs is None or args.seed < 0):
-        raise InputError("--seed is 0 or more, and for --random_pairs")
-    if args.mode and not (args.pairs or args.random_pairs):
-        raise InputError("--mode is for --pairs and --random_pairs: a clip drives itself as it is")
+    if args.draws:
+        check_drawn(args)
+    elif args.truth:
+        raise InputError("--truth is for --data puppets: of filmed clips the truth is not known")
+    if args.seed is not None and (not (args.random_pairs or args.draws) or args.seed < 0):
+        raise InputError("--seed is 0 or more, and for --random_pairs and --data puppets")
+    if args.mode and not (args.pairs or args.random_pairs or args.truth):
+        raise InputError(
+            "--mode is for --pairs, --random_pairs and --truth: a clip drives itself as it is"
+        )
     if args.pairs and args.random_pairs:
         raise InputError("give --pairs or --random_pairs, not both")
     if (args.tables or args.detector) and (args.pairs or args.random_pairs):
@@ -227,6 +267,22 @@ def check_arguments(args: argparse.Namespace) -> None:
                 raise InputError(f"there is no table {path}")
     if args.clips and (args.pairs or args.random_pairs):
         raise InputError("--clips is for reconstruction; the number of pairs is that of the pairs")
+
+
+def check_drawn(args: argparse.Namespace) -> None:
+    """Raises: InputError: flags that are not for drawn clips."""
+    if Path(PUPPETS).exists():
+        raise InputError(
+            f"--data {PUPPETS} is what is drawn, and here is something of that name: say "
+            f"./{PUPPETS} for that, or start in another folder"
+        )
+    for flag in ("pairs", "random_pairs", "resize", "dataset", "tables", "detector"):
+        if getattr(args, flag):
+            raise InputError(f"--{flag} is not for --data {PUPPETS}")
+    if (args.clips or 1) > MOST_CLIPS or (args.seed or 0) >= SEEDS:
+        raise InputError(
+            f"--data {PUPPETS} has at most {MOST_CLIPS} clips, and seeds below {SEEDS}"
+        )
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ No code reads these fields; they are here because the official files have them:
 `visualizer_params`, `checkpoint_freq` (see `checkpoint_every`) and MGif's `lambda_affine`.
 
 These fields are not in the official files: those outside the sections, the section `dataset`,
-`dataset_params.puppets`, and `family`, `kp_detector_params` and `bg_predictor_params` of
-`model_params`. With the values below, training does what the official code does.
+`dataset_params.puppets`, `train_params.loss_weights.keypoints`, and `family`, `kp_detector_params`
+and `bg_predictor_params` of `model_params`. With the values below, training does what the official
+code does.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -161,6 +162,7 @@ def _train_params() -> dict:
             "equivariance_value": 10,
             "warp_loss": 10,
             "bg": 10,
+            "keypoints": 0,  # distance of keypoints to landmarks of the data, see data/landmarks.py
         },
     }
 

@@ -70,6 +70,11 @@ class Clip(abc.ABC):
         return False
 
     @property
+    def frame_count(self) -> int | None:
+        """The number of frames, or None if it is not known before all of them are read."""
+        return None
+
+    @property
     def identity(self) -> str:
         """Who is seen: the name up to '#', without the suffix of a clip."""
         known = self.path.suffix.lower() in clip_suffixes()
@@ -154,6 +159,10 @@ class FolderClip(Clip):
         except OSError:
             return False
 
+    @property
+    def frame_count(self) -> int | None:
+        return len(self._names())
+
     def frames(self) -> Iterator[np.ndarray]:
         return (read_image(self.path / name) for name in self._names())
 
@@ -199,6 +208,12 @@ class VideoClip(Clip):
     @property
     def pixel_aspect(self) -> float:
         return self._pixel_aspect or self._open().pixel_aspect
+
+    @property
+    def frame_count(self) -> int | None:
+        if self._index is not None:
+            return self._index.count
+        return None if self._opened is None else self._opened[1]
 
     def frames(self) -> Iterator[np.ndarray]:
         return iter(self._open(whole=True))

@@ -18,6 +18,7 @@ from data.sample_reader import Sample, SampleReader
 from data.sampling import SampleOrder
 from data.skipping import BrokenClips
 from tpsm_jax.errors import InputError
+from tpsm_jax.models.keypoint_detector import POINTS_PER_TPS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -222,7 +223,8 @@ def open_dataset(config: ConfigDict, split: str = "train") -> ClipDataset:
         notes = tuple(kind.notes(path, split, clips))
         entries = group_by_identity(clips) if by_identity else [[clip] for clip in clips]
         parts.append(Part(path, kind.title, entries, by_identity, notes))
-    return ClipDataset(parts, weights, SampleReader(image_size, resize_crop))
+    landmarks = _landmarks(config) if split == "train" else 0
+    return ClipDataset(parts, weights, SampleReader(image_size, resize_crop, landmarks))
 
 
 def open_clips(config: ConfigDict, split: str = "test") -> list[Clip]:
@@ -290,6 +292,14 @@ def _kind_of(
         skip_broken=not for_evaluation and config.get("skip_broken", 0) > 0,
     )
     return root_kind(path, options), options
+
+
+def _landmarks(config: ConfigDict) -> int:
+    """The number of landmarks that training asks for: one for each keypoint, or none."""
+    weights = config.get("train_params", {}).get("loss_weights", {})
+    if not weights.get("keypoints", 0):
+        return 0
+    return POINTS_PER_TPS * config.model_params.common_params.num_tps
 
 
 def _image_size(config: ConfigDict) -> tuple[int, int]:

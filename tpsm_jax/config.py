@@ -165,6 +165,7 @@ def validate(config: ConfigDict, stage: Stage, devices: int) -> None:
     _check_dropout(config)
     _check_remat(config)
     _check_perceptual_features(config)
+    _check_landmarks(config)
     _check_end(config, config.train_params.num_epochs)
     if config.optimizer_params and not config.optimizer:
         raise InputError("optimizer_params are for an optimizer of optax: set optimizer, too")
@@ -247,6 +248,26 @@ def _check_perceptual_features(config: ConfigDict) -> None:
             f"train_params.loss_weights.perceptual has {len(weights)} weights, and "
             f"perceptual_features {kind!r} makes {expected}"
         )
+
+
+def _check_landmarks(config: ConfigDict) -> None:
+    """That what is done to pictures leaves their landmarks right."""
+    if not config.train_params.loss_weights.get("keypoints", 0):
+        return
+    params = config.dataset_params.augmentation_params or {}
+    asked = "with config.train_params.loss_weights.keypoints"
+    _require(
+        not (params.get("flip_param") or {}).get("horizontal_flip"),
+        "dataset_params.augmentation_params.flip_param.horizontal_flip",
+        True,
+        f"False {asked}: landmarks know left from right",
+    )
+    _require(
+        not (params.get("crop_param") or {}).get("size"),
+        "dataset_params.augmentation_params.crop_param.size",
+        "set",
+        f"None {asked}",
+    )
 
 
 def _check_unused_fields(config: ConfigDict) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "FRAMES_PER_SECOND",
     "clip_frames",
     "draw_clip",
+    "drawn_frames",
     "split_identities",
 ]
 
@@ -66,6 +67,21 @@ def clip_frames(
     Raises:
       ValueError: a number is negative, or a side is below 16.
     """
+    frames = drawn_frames(identity, motion, num_frames=num_frames, size=size)
+    return (picture for picture, _ in frames)
+
+
+def drawn_frames(
+    identity: int, motion: int, *, num_frames: int, size: int | tuple[int, int]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Draws a clip and the outline of its figure. Takes the arguments of `clip_frames`.
+
+    Yields:
+      [H, W, 3] uint8, RGB; and [H, W] bool, which pixels show the figure.
+
+    Raises:
+      ValueError: a number is negative, or a side is below 16.
+    """
     height, width = (size, size) if isinstance(size, int) else size
     if identity < 0 or motion < 0 or num_frames < 0:
         raise ValueError("identity, motion and num_frames are whole numbers from 0 up")
@@ -89,7 +105,7 @@ def draw_clip(
 
 def _draw(
     identity: int, motion: int, num_frames: int, height: int, width: int
-) -> Iterator[np.ndarray]:
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     look, move = appearance(identity), Motion(motion)
     scene = draw_background(identity, height, width)
     for index in range(num_frames):
@@ -97,4 +113,6 @@ def _draw(
         canvas = Canvas(height, width)
         draw_figure(canvas, look, pose)
         frame = view(scene, height, width, pose.camera).convert("RGBA")
-        yield np.asarray(Image.alpha_composite(frame, canvas.picture()).convert("RGB"))
+        figure = canvas.picture()
+        picture = np.asarray(Image.alpha_composite(frame, figure).convert("RGB"))
+        yield picture, np.asarray(figure)[..., 3] > 127

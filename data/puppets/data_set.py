@@ -1,6 +1,7 @@
 """Writes clips of puppets to disk, in the layout that training reads.
 
-ROOT/train/ and ROOT/test/ have a folder of PNG frames, or an mp4, per clip, named IDENTITY#MOTION.
+ROOT/train/ and ROOT/test/ have a folder of PNG frames, or an mp4, per clip, named IDENTITY#MOTION,
+and ROOT/landmarks/ the points of its parts.
 ROOT/puppets.json has the numbers of the config that the clips were drawn for, if there was one.
 """
 
@@ -11,9 +12,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
+from data.landmarks import landmarks_path
 from data.puppets import FRAMES_PER_SECOND, clip_frames, split_identities
+from data.puppets.landmarks import clip_landmarks
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.video_writer import FrameWriter
 from tpsm_jax.runtime import ctrl_c
@@ -78,6 +82,9 @@ def draw_clips(
         with FrameWriter(path, fps=FRAMES_PER_SECOND) as writer:
             for frame in clip_frames(identity, motion, num_frames=frames, size=size):
                 writer.write(frame)
+        landmarks = landmarks_path(Path(path))
+        landmarks.parent.mkdir(parents=True, exist_ok=True)
+        np.save(landmarks, clip_landmarks(identity, motion, num_frames=frames, size=size))
     return len(chosen)
 
 

@@ -37,7 +37,7 @@ def test_equals_the_official_reconstruction(name):
         results = []
         pixels = np.rint(frames * 255).astype(np.uint8)
         record = reconstructor.run(
-            pixels, sink=lambda _, batch, results=results: results.extend(batch)
+            pixels, sink=lambda _, batch, truth, results=results: results.extend(batch)
         )
         records.append(record._asdict())
         strip = cases.subsample(np.concatenate(results, axis=1), 60_000)

@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.evaluation.joints import TrueFrame
 from tpsm_jax.media.container import DEFAULT_FPS
 
 
@@ -20,12 +21,14 @@ class EvaluationClip(NamedTuple):
       frames: opens the driving clip and yields [H, W, 3] uint8 frames.
       frame_rate: returns the frames a second, for the videos that are written.
       source: opens the clip whose first frame is the source; None if that is the driving clip.
+      truth: opens what the results should be, where another clip drives and that is known.
     """
 
     name: str
     frames: Callable[[], Iterator[np.ndarray]]
     frame_rate: Callable[[], float] = lambda: DEFAULT_FPS
     source: Callable[[], Iterator[np.ndarray]] | None = None
+    truth: Callable[[], Iterator[TrueFrame]] | None = None
 
 
 class BrokenClipError(InputError):

@@ -58,6 +58,11 @@ MEASURES = {
     ),
     "akd": Measure("AKD", 3, False, "distance in pixels of the key points that a detector finds"),
     "mkr": Measure("MKR", 3, False, "share of the truth's key points that it misses in the result"),
+    "limbs": Measure(
+        "Limbs", 3, True, "share of wrists and ankles within a tenth of the side of the drawn truth"
+    ),
+    "joint_akd": Measure("Joints AKD", 2, False, "distance in pixels of joints from the truth's"),
+    "joint_mkr": Measure("Joints MKR", 3, False, "share of joints that the result does not show"),
     "aed": Measure("AED", 3, False, "squared distance of a detector's identity embeddings"),
 }  # fmt: skip
 

@@ -4,7 +4,7 @@ OUTPUT/run.json                 the settings, which must not change when it is r
 OUTPUT/metrics.json             all numbers; there once the run is done
 OUTPUT/report.html              the page to look at
 OUTPUT/MODEL/png/CLIP.png       results side by side, lossless
-OUTPUT/MODEL/video/CLIP.mp4     source | driving | result | difference
+OUTPUT/MODEL/video/CLIP.mp4     source | driving | result | difference, or truth
 OUTPUT/MODEL/clips/CLIP.json    the clip's numbers; the last of its files to be written
 OUTPUT/MODEL/sheets/CLIP.png    every step of the model, for the clips that the report shows
 OUTPUT/MODEL/tables/NAME.jsonl  what a detector found in the results; NAME.maker.json: which one
@@ -214,21 +214,26 @@ class ClipFiles:
         self._thread = ThreadPoolExecutor(1, "clip_files")
         self._waiting: deque[Future[None]] = deque()
 
-    def write(self, driving: np.ndarray, results: np.ndarray) -> None:
+    def write(
+        self, driving: np.ndarray, results: np.ndarray, truth: np.ndarray | None = None
+    ) -> None:
         """Queues [n, H, W, 3] uint8 each; waits while too many batches are queued."""
         if len(self._waiting) == _BATCHES_WAITING:
             self._waiting.popleft().result()
-        self._waiting.append(self._thread.submit(self._write, driving, results))
+        self._waiting.append(self._thread.submit(self._write, driving, results, truth))
 
-    def _write(self, driving: np.ndarray, results: np.ndarray) -> None:
+    def _write(self, driving: np.ndarray, results: np.ndarray, truth: np.ndarray | None) -> None:
         if self._source is None:
             self._source = driving[0]
         self._picture.write(results)
-        for frame, result in zip(driving, results, strict=True):
-            cells = side_by_side(self._source, frame, result)
-            # The difference between two figures means nothing.
-            kept = cells if self._with_difference else cells[:, : 3 * frame.shape[1]]
-            self._video.write(kept)
+        for index, (frame, result) in enumerate(zip(driving, results, strict=True)):
+            if truth is not None:
+                cells = np.concatenate([self._source, frame, result, truth[index]], axis=1)
+            else:
+                cells = side_by_side(self._source, frame, result)
+                if not self._with_difference:  # between two figures it means nothing
+                    cells = cells[:, : 3 * frame.shape[1]]
+            self._video.write(cells)
 
     def __enter__(self) -> Self:
         return self

@@ -2,7 +2,8 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,7 @@ from jax.sharding import PartitionSpec as P
 from tpsm_jax.animation.frames import frames_at_once, in_batches
 from tpsm_jax.animation.keypoints import pose_at, relative_motion
 from tpsm_jax.animation.programs import animate, encode_source, find_keypoints, reconstruct
+from tpsm_jax.evaluation.joints import TrueFrame, joint_numbers
 from tpsm_jax.evaluation.measures import BatchNumbers, ClipNumbers, measure
 from tpsm_jax.models.interface import AnimationModel, Pose
 from tpsm_jax.models.registry import check_image_size
@@ -23,8 +25,9 @@ from tpsm_jax.runtime.program_memory import FirstCalls
 
 RECONSTRUCTION = "reconstruction"  # in addition to the animation modes, see `Reconstructor`
 
-# Called with driving frames and results, [n, H, W, 3] uint8 each, in the order of the clip.
-Sink = Callable[[np.ndarray, np.ndarray], None]
+# Called with driving frames, results and what these should be, [n, H, W, 3] uint8 each, in the
+# order of the clip. Without a truth the last are the driving frames.
+Sink = Callable[[np.ndarray, np.ndarray, np.ndarray], None]
 
 
 class ClipResult(NamedTuple):
@@ -92,7 +95,6 @@ class Reconstructor:
         self._measure = functools.partial(
             measure,
             None if vgg19 is None else jax.device_put(vgg19, self._first),
-            with_truth=mode == RECONSTRUCTION,
             l1_only=l1_only,
         )
 
@@ -101,6 +103,7 @@ class Reconstructor:
         frames: Iterable[np.ndarray],
         *,
         source: np.ndarray | None = None,
+        truth: Iterable[TrueFrame] | None = None,
         sink: Sink | None = None,
     ) -> ClipResult:
         """Runs one clip, with a few batches of it in memory.
@@ -110,7 +113,8 @@ class Reconstructor:
         Args:
           frames: [H, W, 3] uint8 of the size of the checkpoint's pictures.
           source: [H, W, 3] uint8; the clip's first frame if None.
-          sink: gets driving frames and results, rounded to 8 bits.
+          truth: what each result should be, where `source` is another's and that is known.
+          sink: gets driving frames, results and truth, rounded to 8 bits.
 
         Returns:
           The numbers.
@@ -122,16 +126,21 @@ class Reconstructor:
         result, static = ClipNumbers(), ClipNumbers()
         encoded = still = before = None
         motion: tuple[Any, ...] = ()
+        true_frames: deque[TrueFrame] = deque()
+        if truth is not None:
+            frames = _with_truth(frames, truth, true_frames)
+        with_truth = truth is not None or self._mode == RECONSTRUCTION
 
         def compute(batch: np.ndarray) -> tuple[jax.Array, BatchNumbers]:
             nonlocal encoded, still, before, motion
+            batch, targets = batch[..., :3], batch[..., -3:]
             if encoded is None:
                 picture = batch[:1] if source is None else source[None]
                 placed = jax.device_put(picture, self._replicated)
                 encoded = self._run(self._encode, placed)
                 points = self._model.points(encoded["kp_source"])
                 still = jax.device_put({"source": encoded["source"], "points": points}, self._first)
-                before = batch[:1], still["source"]
+                before = targets[:1], still["source"]
                 if self._mode == "relative":
                     first = jax.device_put(batch[:1], self._replicated)
                     pose = _find_keypoints(self._model, self._variables, first)
@@ -140,20 +149,28 @@ class Reconstructor:
             placed = jax.device_put(batch, self._batch_sharding)
             outputs = self._run(self._drive, encoded, placed, motion)
             images = outputs.pop("images")
-            driving, outputs = jax.device_put((batch, outputs), self._first)
-            numbers, last = self._run(self._measure, still, driving, before, outputs)
+            placed, outputs = jax.device_put((targets, outputs), self._first)
+            measure = functools.partial(self._measure, with_truth=with_truth)
+            numbers, last = self._run(measure, still, placed, before, outputs)
             # Only the last batch of a clip is not full, and nothing comes after it.
-            before = batch[-1:], last
+            before = targets[-1:], last
             return images, numbers
 
         with contextlib.closing(in_batches(frames, self.batch_size, compute)) as batches:
             for batch, (images, numbers) in batches:
                 found = jax.device_get(numbers)
+                results = np.asarray(images)[: batch.used]
+                if truth is not None and source is not None:
+                    wanted = [true_frames.popleft() for _ in results]
+                    repeated = np.broadcast_to(source, results.shape)
+                    found["result"] |= joint_numbers(results, wanted)
+                    found["static"] |= joint_numbers(repeated, wanted)
                 result.add(found["result"], batch.used)
                 static.add(found["static"], batch.used)
                 if sink is not None:
-                    sink(batch.frames[: batch.used], np.asarray(images)[: batch.used])
-        of_static = static.means() if self._mode == RECONSTRUCTION else {}
+                    driving = batch.frames[: batch.used]
+                    sink(driving[..., :3], results, driving[..., -3:])
+        of_static = static.means() if with_truth else {}
         return ClipResult(result.frames, result.means(), of_static)
 
     def sheet(self, source: np.ndarray, driving: np.ndarray) -> dict[str, Any]:
@@ -176,6 +193,15 @@ class Reconstructor:
         lower = functools.partial(lower, *program.args, *arguments, **program.keywords)
         self._first_calls.check(program.func, lower)
         return program(*arguments)
+
+
+def _with_truth(
+    frames: Iterable[np.ndarray], truth: Iterable[TrueFrame], true_frames: deque[TrueFrame]
+) -> Iterator[np.ndarray]:
+    """Adds the true pictures to the frames as further channels, and all else to a queue."""
+    for frame, true in zip(frames, truth, strict=True):
+        true_frames.append(true)
+        yield np.concatenate([frame, true.picture], axis=-1)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -87,7 +87,8 @@ def write_report(
         for role, clip in shown:
             name = clip["name"]
             sheet = clip_file(folder, SHEETS, name) if name in counts else None
-            figures.append(_figure(role, clip, clip_file(folder, VIDEO, name), sheet))
+            cells = _cells(metrics)
+            figures.append(_figure(role, clip, cells, clip_file(folder, VIDEO, name), sheet))
         sections.append(f"<h2>{html.escape(model['name'])}</h2>" + "".join(figures))
     page = _page(metrics, "".join(sections))
     replace_text(output / REPORT, page)
@@ -145,16 +146,23 @@ def _draw_sheet(reconstructor: Reconstructor, clip: EvaluationClip, count: int, 
     replace_bytes(path, buffer.getvalue())
 
 
-def _figure(role: str, clip: Mapping[str, Any], video: Path, sheet: Path | None) -> str:
+def _cells(metrics: Mapping[str, Any]) -> list[str]:
+    """What is side by side in the videos, see `output.ClipFiles`."""
+    cells = ["source", "driving", "result"]
+    if metrics["mode"] == "reconstruction":
+        return [*cells, f"difference \u00d7 {DIFFERENCE_GAIN}"]
+    return [*cells, "truth"] if metrics["data"].get("truth") else cells
+
+
+def _figure(
+    role: str, clip: Mapping[str, Any], cells: Sequence[str], video: Path, sheet: Path | None
+) -> str:
     numbers = ", ".join(
         f"{MEASURES[name].title} {format_number(name, value)}"
         for name in MEASURES
         if (value := clip["metrics"].get(name)) is not None
     )
     name = html.escape(clip["name"])
-    cells = ["source", "driving", "result"]
-    if clip["static"]:  # there is a truth
-        cells.append(f"difference \u00d7 {DIFFERENCE_GAIN}")
     source = base64.b64encode(_small_video(video)).decode()
     play = "autoplay loop" if clip["frames"] > 1 else ""  # a loop of one frame loads forever
     parts = [
@@ -202,8 +210,12 @@ def _page(metrics: Mapping[str, Any], sections: str) -> str:
             "Each is reconstructed from its first frame and its own motion. Means are over all "
             "frames of all clips."
             if is_reconstruction
-            else "Each pair moves the first frame of one clip by another; there is no truth to "
-            "compare with."
+            else "Each pair moves the first frame of one clip by another; "
+            + (
+                "the result is compared with the drawn truth."
+                if metrics["data"].get("truth")
+                else "there is no truth to compare with."
+            )
         )
     )
     broken = "".join(

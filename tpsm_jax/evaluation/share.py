@@ -76,13 +76,13 @@ def _run_clip(
     with bar, contextlib.ExitStack() as stack:
         files = stack.enter_context(ClipFiles(folder, clip.name, clip.frame_rate(), source))
 
-        def write(driving: np.ndarray, results: np.ndarray) -> None:
-            files.write(driving, results)
+        def write(driving: np.ndarray, results: np.ndarray, targets: np.ndarray) -> None:
+            files.write(driving, results, None if clip.truth is None else targets)
             bar.update(len(results))
 
-        result = reconstructor.run(
-            checked_frames(clip.frames, clip.name, size), source=source, sink=write
-        )
+        truth = None if clip.truth is None else clip.truth()
+        frames = checked_frames(clip.frames, clip.name, size)
+        result = reconstructor.run(frames, source=source, truth=truth, sink=write)
         return stack.pop_all(), {"name": clip.name, **result._asdict()}
 
 

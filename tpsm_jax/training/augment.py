@@ -76,14 +76,22 @@ def augment_batch(
 
     Args:
       rng: key of this batch.
-      batch: source and driving, uint8 [B, H, W, 3].
+      batch: source and driving, uint8 [B, H, W, 3]; perhaps source_landmarks and
+        driving_landmarks, which are swapped with them. Nothing mirrors those.
       augmentation_params: parameters that `augment` takes.
 
     Returns:
       The batch, its uint8 arrays as float32 in [0, 1].
     """
     source, driving = augment(rng, batch["source"], batch["driving"], augmentation_params)
-    return float_pictures({**batch, "source": source, "driving": driving})
+    batch = {**batch, "source": source, "driving": driving}
+    if "source_landmarks" in batch:
+        flip_param = (augmentation_params or {}).get("flip_param") or {}
+        swap = _draw_swaps(rng, len(source), **flip_param)[:, None, None]
+        points = batch["source_landmarks"], batch["driving_landmarks"]
+        batch["source_landmarks"] = jnp.where(swap, points[1], points[0])
+        batch["driving_landmarks"] = jnp.where(swap, points[0], points[1])
+    return float_pictures(batch)
 
 
 def float_pictures(batch: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
@@ -127,11 +135,29 @@ def flip(
     Returns:
       [2, H, W, C]. Reference: `RandomFlip` in augmentation.py.
     """
-    heads = jax.random.bernoulli(rng, shape=(2,))
-    swap = heads[0] & time_flip
-    mirror = ~swap & heads[1] & horizontal_flip
+    swap, mirror = _draw_flip(rng, time_flip, horizontal_flip)
     pair = jnp.where(swap, pair[::-1], pair)
     return jnp.where(mirror, pair[:, :, ::-1], pair)
+
+
+def _draw_flip(
+    rng: jax.Array, time_flip: bool, horizontal_flip: bool
+) -> tuple[jax.Array, jax.Array]:
+    """Whether to swap the frames of a pair, and whether to mirror them."""
+    heads = jax.random.bernoulli(rng, shape=(2,))
+    swap = heads[0] & time_flip
+    return swap, ~swap & heads[1] & horizontal_flip
+
+
+def _draw_swaps(
+    rng: jax.Array, batch: int, *, time_flip: bool = False, horizontal_flip: bool = False
+) -> jax.Array:
+    """Which pairs of a batch `augment` swaps, [B] bool."""
+
+    def swaps(rng: jax.Array) -> jax.Array:
+        return _draw_flip(jax.random.split(rng)[0], time_flip, horizontal_flip)[0]
+
+    return jax.vmap(swaps)(jax.random.split(rng, batch))
 
 
 def draw_jitter(rng: jax.Array, jitter_param: Mapping[str, float]) -> JitterParams:

@@ -151,6 +151,7 @@ _MAY_LACK = (
     "model_params.",
     "dataset_params.augmentation_params.",
     "dataset_params.frame_shape",
+    "train_params.loss_weights.keypoints",
 )
 
 FIELDS: dict[str, Rule] = {
@@ -243,6 +244,7 @@ FIELDS: dict[str, Rule] = {
     "train_params.loss_weights.equivariance_value": _WEIGHT,
     "train_params.loss_weights.warp_loss": _WEIGHT,
     "train_params.loss_weights.bg": _WEIGHT,
+    "train_params.loss_weights.keypoints": _WEIGHT,
     "train_avd_params.num_epochs": _whole(0),
     "train_avd_params.num_repeats": _whole(1),
     "train_avd_params.batch_size": _whole(1),

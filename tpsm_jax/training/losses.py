@@ -71,6 +71,22 @@ def warp_loss(warped: Sequence[jax.Array], aims: Sequence[jax.Array]) -> jax.Arr
     )
 
 
+def landmark_loss(keypoints: jax.Array, landmarks: jax.Array) -> jax.Array:
+    """Mean absolute difference of keypoints and the places where they should be.
+
+    Args:
+      keypoints: [B, N, 2], (x, y) in [-1, 1].
+      landmarks: [B, N, 2]; NaN where a place is not known, which counts nothing.
+
+    Returns:
+      [] float32; 0 where nothing is known.
+    """
+    known = jnp.isfinite(landmarks)
+    # Replaced before the difference: the gradient of a NaN that is masked later is NaN.
+    difference = jnp.abs(keypoints - jnp.where(known, landmarks, 0))
+    return jnp.sum(difference * known) / jnp.maximum(jnp.sum(known), 1)
+
+
 def transform_frame(transform: ThinPlateSpline, images: jax.Array) -> jax.Array:
     """Pictures under random splines, mirrored at their borders.
 

@@ -144,7 +144,9 @@ def test_evaluation(mode):
     clip = [np.rint(frame * 255).astype(np.uint8) for frame in CLIP]
     source = None if mode == "reconstruction" else np.rint(SOURCE * 255).astype(np.uint8)
     seen = []
-    result = reconstructor.run(clip, source=source, sink=lambda _, results: seen.extend(results))
+    result = reconstructor.run(
+        clip, source=source, sink=lambda _, results, truth: seen.extend(results)
+    )
     frames = np.clip(expected(mode), 0, 1) * 255
     np.testing.assert_allclose(colors(seen), frames, atol=2)
     assert result.frames == len(CLIP)

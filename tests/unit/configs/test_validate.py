@@ -66,6 +66,22 @@ def test_what_cannot_be_trained_is_named(fields, match):
 
 @pytest.mark.parametrize(
     ("section", "field", "value"),
+    [("flip_param", "horizontal_flip", True), ("crop_param", "size", (32, 32))],
+)
+def test_what_would_make_landmarks_wrong(section, field, value):
+    config = tiny_config()
+    config.train_params.loss_weights.keypoints = 1
+    params = config.dataset_params.augmentation_params
+    params.flip_param.horizontal_flip = False
+    validate(config, "model", 1)
+    with config.unlocked():
+        params[section][field] = value
+    with pytest.raises(InputError, match=f"{section}.{field} is .* with config.train_params.loss"):
+        validate(config, "model", 1)
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
     [
         ("train_params", "scales", ()),
         ("train_params", "scales", (2.0,)),

@@ -50,9 +50,10 @@ def test_numbers_of_a_clip(checkpoint, count):
         change = np.abs(np.diff(truth)).mean()
         assert result.metrics["flicker"] == pytest.approx(change / 2, abs=5e-6)
         assert result.metrics["change_ratio"] == pytest.approx(0.5, abs=5e-6)
-    assert [driving[0, 0, 0] for driving, _ in seen] == list(values)
+    assert [driving[0, 0, 0] for driving, _, _ in seen] == list(values)
+    assert all(np.array_equal(driving, truth) for driving, _, truth in seen)
     np.testing.assert_array_equal(
-        [result[0, 0, 0] for _, result in seen],
+        [result[0, 0, 0] for _, result, _ in seen],
         np.rint(np.float32(values / 255) / 2 * 255),
     )
 
@@ -68,7 +69,7 @@ def test_standard_animation_of_another_source(checkpoint):
     reconstructor = Reconstructor(checkpoint, batch_size=BATCH, mode="standard")
     seen = []
     result = reconstructor.run(
-        gray(100, 200), source=source, sink=lambda _, results: seen.extend(results)
+        gray(100, 200), source=source, sink=lambda _, results, truth: seen.extend(results)
     )
     assert [list(frame[0, 0]) for frame in seen] == [[50, 50, 0], [100, 100, 0]]
     assert result.static == {}
@@ -100,7 +101,7 @@ def test_few_frames_are_in_memory(checkpoint):
             most = max(most, read - taken)
             yield np.full((SIZE, SIZE, 3), value, np.uint8)
 
-    def sink(driving, results):
+    def sink(driving, results, truth):
         nonlocal taken
         taken += len(driving)
 

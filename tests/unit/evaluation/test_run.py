@@ -189,10 +189,10 @@ class Repeater:
     def __init__(self, begins):
         self.begins = begins
 
-    def run(self, frames, *, source, sink):
+    def run(self, frames, *, source, truth, sink):
         self.begins()
         frames = np.stack(list(frames))
-        sink(frames, frames)
+        sink(frames, frames, frames)
         return ClipResult(len(frames), {"l1": 0.0}, {"l1": 0.0})
 
 

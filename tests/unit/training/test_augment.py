@@ -15,7 +15,15 @@ from PIL import Image
 from configs import mgif256
 from tests.helpers.paths import GOLDEN
 from tpsm_jax.errors import InputError
-from tpsm_jax.training.augment import OPERATIONS, JitterParams, augment, draw_jitter, flip, jitter
+from tpsm_jax.training.augment import (
+    OPERATIONS,
+    JitterParams,
+    augment,
+    augment_batch,
+    draw_jitter,
+    flip,
+    jitter,
+)
 
 ARRAYS = np.load(GOLDEN / "jitter.npz")
 FLIPS = {"flip_param": {"horizontal_flip": True, "time_flip": True}}
@@ -209,6 +217,20 @@ def test_sharded_over_devices_equals_one_device_without_communication():
         np.testing.assert_array_equal(out, want)
     collectives = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
     assert not any(name in compiled.as_text() for name in collectives)
+
+
+def test_landmarks_are_swapped_with_their_frames():
+    source, driving = noise(1, (64, 8, 8, 3)), noise(2, (64, 8, 8, 3))
+    points = np.random.default_rng(3).normal(size=(2, 64, 4, 2)).astype(np.float32)
+    batch = {"source": source, "driving": driving, "source_landmarks": points[0],
+             "driving_landmarks": points[1]}  # fmt: skip
+    found = augment_batch(jax.random.key(0), batch, {"flip_param": {"time_flip": True}})
+    swapped = np.all(np.abs(found["source"] * 255 - driving) < 0.1, axis=(1, 2, 3))
+    assert 16 < swapped.sum() < 48
+    for row in range(64):
+        order = [1, 0] if swapped[row] else [0, 1]
+        pair = [found["source_landmarks"][row], found["driving_landmarks"][row]]
+        np.testing.assert_array_equal(pair, points[order, row])
 
 
 @pytest.mark.parametrize("params", [None, {}, {"flip_param": None, "crop_param": {"size": (4, 4)}}])

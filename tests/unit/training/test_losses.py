@@ -15,6 +15,7 @@ from tpsm_jax.ops.coordinates import coordinate_grid
 from tpsm_jax.ops.thin_plate_spline import ThinPlateSpline, random_thin_plate_spline
 from tpsm_jax.training.losses import (
     PERCEPTUAL_FEATURES,
+    landmark_loss,
     make_features,
     perceptual_loss,
     random_vgg19,
@@ -102,7 +103,7 @@ def test_settings_are_read_under_the_official_names():
         "scales": [1, 0.5],
         "loss_weights": {"perceptual": [1, 2], "equivariance_value": 3, "warp_loss": 4, "bg": 5},
     }
-    assert LossSettings.of(params) == ((1, 0.5), (1, 2), 3, 4, 5)
+    assert LossSettings.of(params) == ((1, 0.5), (1, 2), 3, 4, 5, 0)
 
 
 def test_pixels_are_their_own_features():
@@ -188,3 +189,21 @@ def test_a_network_is_recomputed_where_the_config_says(plain_model, network):
     assert plain_model[0] == 0
     assert recomputed[0] > 0
     assert recomputed[1] > plain_model[1]
+
+
+def test_landmarks_that_are_not_known_count_nothing():
+    keypoints = jnp.array([[[0.5, 0.0], [0.0, 0.25]], [[1.0, 1.0], [-1.0, 0.0]]])
+    landmarks = jnp.array([[[0.0, 0.0], [0.0, jnp.nan]], [[1.0, 0.0], [jnp.nan, jnp.nan]]])
+    value, gradient = jax.value_and_grad(landmark_loss)(keypoints, landmarks)
+    assert value == pytest.approx((0.5 + 0 + 0 + 0 + 1) / 5)
+    np.testing.assert_allclose(gradient[0, 0, 0], 1 / 5)
+    np.testing.assert_array_equal(gradient[1, 1], [0, 0])
+    assert landmark_loss(keypoints, jnp.full_like(landmarks, jnp.nan)) == 0
+
+
+def test_the_weight_of_landmarks_may_be_missing_in_older_configs():
+    config = tiny_config()
+    del config.train_params.loss_weights["keypoints"]
+    assert LossSettings.of(config.train_params).keypoints == 0
+    config.train_params.loss_weights.keypoints = 3
+    assert LossSettings.of(config.train_params).keypoints == 3

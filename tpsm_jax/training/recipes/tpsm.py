@@ -23,7 +23,13 @@ from tpsm_jax.ops.thin_plate_spline import (
 )
 from tpsm_jax.training import schedule
 from tpsm_jax.training.augment import augment_batch
-from tpsm_jax.training.losses import Features, perceptual_loss, transform_frame, warp_loss
+from tpsm_jax.training.losses import (
+    Features,
+    landmark_loss,
+    perceptual_loss,
+    transform_frame,
+    warp_loss,
+)
 from tpsm_jax.training.schedule import Phase
 from tpsm_jax.training.step import Batch, Recipe
 
@@ -148,6 +154,7 @@ class LossSettings(NamedTuple):
       equivariance: weight of the equivariance loss.
       warp: weight of the warp loss.
       background: weight of the background loss.
+      keypoints: weight of the distance between keypoints and landmarks of the data.
     """
 
     scales: tuple[float, ...]
@@ -155,6 +162,7 @@ class LossSettings(NamedTuple):
     equivariance: float
     warp: float
     background: float
+    keypoints: float = 0
 
     @classmethod
     def of(cls, train_params: Mapping[str, Any]) -> "LossSettings":
@@ -166,6 +174,7 @@ class LossSettings(NamedTuple):
             equivariance=weights["equivariance_value"],
             warp=weights["warp_loss"],
             background=weights["bg"],
+            keypoints=weights.get("keypoints", 0),
         )
 
 
@@ -185,7 +194,8 @@ def tpsm_losses(
     Args:
       model: the model that `build_model` made.
       variables: {"params": ..., "batch_stats": ...}.
-      batch: source and driving, [B, H, W, 3] in [0, 1].
+      batch: source and driving, [B, H, W, 3] in [0, 1]; source_landmarks and driving_landmarks
+        [B, 5 K, 2] if their weight is not 0.
       draws: the batch's random numbers.
       settings: weights and scales.
       features: pictures [B, h, w, 3] -> feature maps, as many as there are perceptual weights.
@@ -218,6 +228,10 @@ def tpsm_losses(
         if settings.warp:
             aims = model.inpainting_network.encode_driving(driving, outputs["occlusion_map"])
             terms["warp_loss"] = settings.warp * warp_loss(outputs["warped_encoder_maps"], aims)
+        if settings.keypoints:
+            distance = landmark_loss(outputs["kp_source"], batch["source_landmarks"])
+            distance += landmark_loss(outputs["kp_driving"], batch["driving_landmarks"])
+            terms["keypoints"] = settings.keypoints * distance
         if outputs["bg_param"] is not None and settings.background:
             reverse = model.background(driving, source, train=train)
             there_and_back = jnp.matmul(

@@ -1,0 +1,56 @@
+r"""Puppets (cartoon figures) at 128 x 128: the model that the package ships.
+
+Paper: Zhao and Zhang, Thin-Plate Spline Motion Model for Image Animation, CVPR 2022
+  (arXiv 2203.14367).
+Data: `data/puppets` draws it into `dataset.path` the first time; nothing is downloaded.
+Model: narrow, with the paper's ten splines, motion estimated at half the picture's size.
+Loss: pixels at four scales replace VGG-19's features.
+Start: the keypoint detector of configs/puppets128_points.py, trained on drawn points. Here it is
+  trained further without them.
+
+  python train.py --config configs/puppets128_points.py --workdir runs/puppets128_points
+  python train.py --config configs/puppets128.py --workdir runs/puppets128 \
+    --config.init_from=runs/puppets128_points --config.init_networks="('kp_detector',)"
+"""
+
+from ml_collections import ConfigDict
+
+from configs.base import get_base_config
+
+
+def get_config() -> ConfigDict:
+    """The settings of the shipped model."""
+    config = get_base_config()
+    config.image_size = (128, 128)
+    config.checkpoint_every = 250
+    config.picture_every = 500
+    config.keep_checkpoints = 1
+    config.ema_decay = 0.998
+    config.perceptual_features = "pixels"
+
+    config.dataset.path = "runs/puppets128_clips"
+    data = config.dataset_params
+    data.puppets.clips, data.puppets.frames, data.puppets.size = 1000, 40, 128
+    data.id_sampling = False
+    data.augmentation_params.flip_param.horizontal_flip = False  # splines know left from right
+
+    model = config.model_params
+    model.kp_detector_params.width = 32
+    model.bg_predictor_params.width = 16
+    model.generator_params.block_expansion = 16
+    model.generator_params.max_features = 128
+    model.dense_motion_params.block_expansion = 32
+    model.dense_motion_params.max_features = 256
+    model.dense_motion_params.num_blocks = 4
+    model.dense_motion_params.scale_factor = 0.5  # arms are six pixels wide
+
+    train = config.train_params
+    train.batch_size = 8
+    train.num_repeats = 4  # 500 steps an epoch
+    train.num_epochs = 40
+    train.epoch_milestones = (30, 37)
+    train.lr_generator = 4.0e-4
+    train.dataloader_workers = 2
+    train.dropout_epoch = 0  # the splines have parts of their own from the start
+    train.loss_weights.perceptual = (50,)
+    return config

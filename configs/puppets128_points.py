@@ -1,0 +1,30 @@
+"""The keypoint detector of puppets128, trained alone on the drawn points of each body part.
+
+Paper: none; unsupervised training finds arms two pixels wide only after many more samples.
+Data: that of configs/puppets128.py, with the points that are drawn along with it.
+Expected: keypoints within 0.03 (two pixels) of the drawn points on average.
+
+  python train.py --config configs/puppets128_points.py --workdir runs/puppets128_points
+"""
+
+from ml_collections import ConfigDict
+
+from configs import puppets128
+
+
+def get_config() -> ConfigDict:
+    """The settings of the detector's training."""
+    config = puppets128.get_config()
+    config.freeze = ("dense_motion_network", "inpainting_network", "bg_predictor")
+    config.picture_every = 0
+    config.model_params.kp_detector_params.spread_points = True
+
+    train = config.train_params
+    train.batch_size = 16
+    train.num_epochs = 10  # 250 steps each
+    train.epoch_milestones = (7, 9)
+    train.lr_generator = 1.0e-3
+    train.loss_weights = ConfigDict(
+        {"perceptual": (0,), "equivariance_value": 0, "warp_loss": 0, "bg": 0, "keypoints": 10}
+    )
+    return config

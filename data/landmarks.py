@@ -1,0 +1,54 @@
+"""Points that are known in the frames of a clip, for the loss `keypoints`.
+
+A folder of clips ROOT/train/NAME has them in ROOT/landmarks/train/NAME.npy: [frames, N, 2] float32,
+(x, y) in [-1, 1] from the first pixel's middle to the last one's, NaN where a point is not known.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from data.clips import Clip
+from data.sampling import ordered
+from tpsm_jax.errors import InputError
+
+FOLDER = "landmarks"
+
+
+def landmarks_path(clip_path: Path) -> Path:
+    """The file with the landmarks of the clip at a path."""
+    split = clip_path.parent
+    return split.parent / FOLDER / split.name / f"{clip_path.name}.npy"
+
+
+def read_landmarks(clip: Clip, count: int, first: float, second: float) -> np.ndarray:
+    """The landmarks of the two frames that `Clip.pair` reads.
+
+    Args:
+      clip: the clip, of which `pair` has been read.
+      count: N, the points that the model wants.
+      first: in [0, 1), as for `Clip.pair`.
+      second: in [0, 1).
+
+    Returns:
+      [2, N, 2] float32, of the earlier and the later frame.
+
+    Raises:
+      InputError: there are none, not as many as wanted, or of another number of frames.
+    """
+    path = landmarks_path(clip.path)
+    advice = "or set config.train_params.loss_weights.keypoints to 0"
+    try:
+        points = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(
+            f"the loss keypoints needs landmarks, and {clip.name} has none: write {path}, {advice}"
+        ) from None
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path} holds no landmarks ({type(error).__name__}): mend it") from None
+    frames = clip.frame_count
+    wanted = ("frames" if frames is None else frames, count, 2)
+    if points.ndim != 3 or points.shape[1:] != wanted[1:] or frames not in (None, len(points)):
+        shape = " x ".join(map(str, wanted))
+        raise InputError(f"{path} has the shape {points.shape}, not {shape} of the clip's: mend it")
+    return np.array(points[ordered(first, second, len(points))], np.float32)

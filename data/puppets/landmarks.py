@@ -1,0 +1,105 @@
+"""Where the parts of a puppet are: five points on each, as the control points of a spline.
+
+A limb's points are the corners of a box around it and its middle, so that they move, turn and
+stretch with it and never lie on one line.
+"""
+
+import math
+
+import numpy as np
+
+from data.puppets.appearance import Appearance, appearance
+from data.puppets.canvas import Point, along, between
+from data.puppets.motion import FRAMES_PER_SECOND, Motion, Pose
+from data.puppets.skeleton import Skeleton, skeleton
+
+PARTS = (
+    *("head", "trunk", "left upper arm", "left forearm", "right upper arm", "right forearm"),
+    *("left thigh", "left shin", "right thigh", "right shin"),
+)
+POINTS_A_PART = 5
+JOINTS = (
+    *("head", "chest", "hips", "left elbow", "left wrist", "right elbow", "right wrist"),
+    *("left knee", "left ankle", "right knee", "right ankle"),
+)
+_HALF_WIDTH = 0.05  # of the box around a limb, in short sides of the picture
+
+
+def clip_landmarks(
+    identity: int, motion: int, *, num_frames: int, size: int | tuple[int, int]
+) -> np.ndarray:
+    """The points of all parts in each frame of the clip that `draw_clip` draws.
+
+    Args:
+      identity: the figure's number.
+      motion: the movement's number.
+      num_frames: length of the clip.
+      size: side in pixels, or (height, width).
+
+    Returns:
+      [num_frames, 50, 2] float32: (x, y) in [-1, 1] from the first pixel's middle to the last
+      one's, beyond it outside the picture. Part i of `PARTS` has points 5i to 5i+4.
+    """
+    look = appearance(identity)
+    poses = _poses(motion, num_frames)
+    return _in_picture([_parts(look, skeleton(look, pose)) for pose in poses], size)
+
+
+def clip_joints(
+    identity: int, motion: int, *, num_frames: int, size: int | tuple[int, int]
+) -> np.ndarray:
+    """The joints in each frame of the clip that `draw_clip` draws.
+
+    Args:
+      identity: the figure's number.
+      motion: the movement's number.
+      num_frames: length of the clip.
+      size: side in pixels, or (height, width).
+
+    Returns:
+      [num_frames, 11, 2] float32, as for `clip_landmarks`, in the order of `JOINTS`.
+    """
+    look = appearance(identity)
+    bones = [skeleton(look, pose) for pose in _poses(motion, num_frames)]
+    return _in_picture([_joints(each) for each in bones], size)
+
+
+def _poses(motion: int, num_frames: int) -> list[Pose]:
+    move = Motion(motion)
+    return [move(index / FRAMES_PER_SECOND) for index in range(num_frames)]
+
+
+def _joints(bones: Skeleton) -> list[Point]:
+    pairs = zip(bones.elbows, bones.hands, strict=True), zip(bones.knees, bones.feet, strict=True)
+    limbs = [joint for pair in pairs for limb in pair for joint in limb]
+    return [bones.head, bones.chest, bones.hips, *limbs]
+
+
+def _parts(look: Appearance, bones: Skeleton) -> list[Point]:
+    lean, tilt = math.pi - bones.lean, math.pi - bones.head_angle
+    parts = [
+        _box(along(bones.head, tilt, -look.head), along(bones.head, tilt, look.head), look.head),
+        _box(bones.hips, along(bones.hips, lean, look.trunk), 1.2 * look.shoulders),
+    ]
+    for shoulder, elbow, hand in zip(bones.shoulders, bones.elbows, bones.hands, strict=True):
+        parts += [_box(shoulder, elbow), _box(elbow, hand)]
+    for joint, knee, foot in zip(bones.hip_joints, bones.knees, bones.feet, strict=True):
+        parts += [_box(joint, knee), _box(knee, foot)]
+    return [point for part in parts for point in part]
+
+
+def _box(start: Point, end: Point, half_width: float = _HALF_WIDTH) -> list[Point]:
+    """The corners of a box from `start` to `end`, and its middle."""
+    dx, dy = end[0] - start[0], end[1] - start[1]
+    length = math.hypot(dx, dy)
+    nx, ny = -dy / length * half_width, dx / length * half_width
+    corners = [(x + side * nx, y + side * ny) for x, y in (start, end) for side in (-1, 1)]
+    return [*corners[:2], between(start, end, 0.5), *corners[2:]]
+
+
+def _in_picture(frames: list[list[Point]], size: int | tuple[int, int]) -> np.ndarray:
+    """Canvas units to [-1, 1] between the middles of the first and the last pixel."""
+    height, width = (size, size) if isinstance(size, int) else size
+    short = min(height, width)
+    points = np.array(frames, np.float64) * short + (width / 2, height - short)
+    return ((2 * points - 1) / (width - 1, height - 1) - 1 + 0.0).astype(np.float32)
