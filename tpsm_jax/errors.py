@@ -21,6 +21,14 @@ def reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or str(error)  # FFmpeg's errors have it, too
 
 
+def shown(text: object) -> str:
+    """Makes text from a file safe to print: short and on one line. Other objects: their type."""
+    if not isinstance(text, str):
+        return f"a {type(text).__name__}"
+    # A file may hold control characters of the terminal.
+    return ascii(text[:80])[1:-1] + ("..." if len(text) > 80 else "")
+
+
 @contextlib.contextmanager
 def writing(place: Path) -> Iterator[None]:
     """Turns an OSError in the block into an `InputError`: `place` cannot be written, and why."""

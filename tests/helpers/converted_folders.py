@@ -1,9 +1,11 @@
-"""Folders of checkpoints, written and compared."""
+"""Folders of checkpoints, written, harmed and compared."""
 
 import json
+import struct
 
 import jax
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
 from tests.helpers.small import model_params
 from tpsm_jax.checkpoints.orbax_io import save_tree
@@ -20,6 +22,29 @@ def contents(folder):
 def assert_equal(found, expected):
     assert jax.tree.structure(found) == jax.tree.structure(expected)
     jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def write_older(folder, variables, config, vgg19=None):
+    """A checkpoint as older versions wrote it, by Orbax."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(dict(config)))
+    save_tree(folder / "variables", variables)
+    if vgg19 is not None:
+        save_tree(folder / "vgg19", vgg19)
+    return folder
+
+
+def rewrite(path, change):
+    """Lets `change` replace a safetensors file's arrays, by name, as another program would."""
+    arrays = load_file(path)
+    save_file(change(arrays) or arrays, path)
+
+
+def write_tensors(path, header, data=b""):
+    """A safetensors file of a header, right or wrong."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+    return path
 
 
 def write_run(folder, variables, losses):

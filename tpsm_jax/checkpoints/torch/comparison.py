@@ -6,8 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from tpsm_jax.checkpoints.torch.keys import array_from_torch
-from tpsm_jax.checkpoints.torch.records import Opaque, shown
+from tpsm_jax.checkpoints.torch.records import Opaque
 from tpsm_jax.checkpoints.torch.states import State
+from tpsm_jax.errors import shown
 
 _NAMES_SHOWN = 3
 

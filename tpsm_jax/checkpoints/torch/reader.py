@@ -28,11 +28,10 @@ from tpsm_jax.checkpoints.torch.records import (
     StorageRecord,
     StorageType,
     TensorRecord,
-    shown,
 )
 from tpsm_jax.checkpoints.torch.safetensors_file import is_safetensors, read_safetensors
 from tpsm_jax.checkpoints.torch.unpickling import unpickle
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, shown
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001

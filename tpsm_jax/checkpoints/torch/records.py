@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, shown
 
 # Torch's name of a storage -> the type of its elements.
 STORAGE_DTYPES = {
@@ -108,14 +108,6 @@ class Function:
             return self._run(*args)
         except (TypeError, ValueError) as error:
             raise InputError(f"the pickle calls {self._name} with odd arguments") from error
-
-
-def shown(text: object) -> str:
-    """Makes text from a file safe to print: short and on one line. Other objects: their type."""
-    if not isinstance(text, str):
-        return f"a {type(text).__name__}"
-    # A file may hold control characters of the terminal.
-    return ascii(text[:80])[1:-1] + ("..." if len(text) > 80 else "")
 
 
 def _is_count(value: object) -> bool:

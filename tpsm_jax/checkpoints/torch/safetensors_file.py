@@ -1,22 +1,17 @@
-"""Reading `.safetensors` files by the safetensors library, which needs no PyTorch."""
+"""Reading `.safetensors` files of other programs, as if `torch.save` had written them."""
 
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes  # noqa: F401  teaches NumPy bfloat16
 import numpy as np
 
-from tpsm_jax.checkpoints.torch.records import Opaque, shown
-from tpsm_jax.errors import InputError
-
-_LENGTH = 8  # bytes that hold the length of the header
-# Checkpoints here have some hundred tensors, of a hundred bytes each in the header.
-_LARGEST_HEADER = 10 * 2**20
+from tpsm_jax.checkpoints.safetensors_io import open_tensors, read_tensor
+from tpsm_jax.checkpoints.torch.records import Opaque
 
 
 def is_safetensors(head: bytes) -> bool:
-    """Whether a file begins as a safetensors file: a length, and JSON."""
-    return head[_LENGTH : _LENGTH + 1] == b"{" and head[5:_LENGTH] == bytes(3)
+    """Whether a file begins as a safetensors file: a length of 8 bytes, and JSON."""
+    return head[8:9] == b"{" and head[5:8] == bytes(3)
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
@@ -30,31 +25,16 @@ def read_safetensors(path: Path) -> dict[str, Any]:
       take no more memory than the file is long, twice that for bfloat16.
 
     Raises:
-      InputError: if the library is not installed, or the file is cut short or corrupt.
+      InputError: if the file is cut short or corrupt.
     """
-    try:
-        from safetensors import SafetensorError, safe_open
-    except ImportError as error:
-        raise InputError(
-            "a safetensors file, which needs the safetensors library: pip install safetensors"
-        ) from error
-    with path.open("rb") as file:
-        if int.from_bytes(file.read(_LENGTH), "little") > _LARGEST_HEADER:
-            raise InputError("its header is longer than that of any checkpoint")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: _tensor(file, name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"the file is cut short or corrupt ({shown(str(error))})") from error
+    with open_tensors(path) as file:
+        return {name: _tensor(file, name) for name in file.keys()}  # noqa: SIM118
 
 
 def _tensor(file: Any, name: str) -> np.ndarray | Opaque:
-    try:
-        tensor = file.get_tensor(name)
-    except (TypeError, AttributeError):
+    tensor = read_tensor(file, name)
+    if tensor is None:
         return Opaque(f"tensor of type {file.get_slice(name).get_dtype()}")
-    except ValueError as error:
-        raise InputError(f"its tensor {shown(name)} is of an impossible size") from error
     if tensor.dtype.name == "bfloat16":
         tensor = tensor.astype(np.float32)
     tensor.flags.writeable = False

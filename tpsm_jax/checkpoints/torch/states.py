@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tpsm_jax.checkpoints.torch.records import Opaque, shown
-from tpsm_jax.errors import InputError
+from tpsm_jax.checkpoints.torch.records import Opaque
+from tpsm_jax.errors import InputError, shown
 
 State = Mapping[str, Any]
 

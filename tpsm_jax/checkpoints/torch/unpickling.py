@@ -16,11 +16,10 @@ from tpsm_jax.checkpoints.torch.records import (
     Function,
     Opaque,
     StorageRecord,
-    shown,
     stand_in,
     storage_record,
 )
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, shown
 
 _ODD_KEYS = "a dictionary in it has keys that are neither text nor ordinary numbers"
 

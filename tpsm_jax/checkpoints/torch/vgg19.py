@@ -7,7 +7,6 @@ from flax.traverse_util import unflatten_dict
 
 from tpsm_jax.checkpoints.torch.comparison import Differences, compare, float32
 from tpsm_jax.checkpoints.torch.keys import vgg19_leaves
-from tpsm_jax.checkpoints.torch.records import shown
 from tpsm_jax.checkpoints.torch.states import (
     Located,
     beside,
@@ -17,7 +16,7 @@ from tpsm_jax.checkpoints.torch.states import (
     plain_key,
     plain_keys,
 )
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, shown
 from tpsm_jax.models.interface import Variables
 
 _FIRST = "features.0.weight"

@@ -2,7 +2,6 @@
 
 import json
 import struct
-import sys
 
 import jax
 import ml_dtypes
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from tests.helpers.converted_folders import write_tensors as write
 from tests.helpers.small import draw_variables, official_params
 from tests.helpers.vgg19_weights import vgg19_checkpoint
 from tpsm_jax.checkpoints.torch import (
@@ -20,12 +20,6 @@ from tpsm_jax.checkpoints.torch import (
 )
 from tpsm_jax.checkpoints.torch.records import Opaque
 from tpsm_jax.errors import InputError
-
-
-def write(path, header, data=b""):
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
-    return path
 
 
 def assert_refused(path, words):
@@ -99,12 +93,6 @@ def test_a_length_that_begins_as_a_pickle(tmp_path):
     header = json.dumps({"__metadata__": {"a": ""}}).encode()
     path = write(tmp_path / "a.safetensors", header.ljust(0x80))
     assert read_torch_file(path) == {}
-
-
-def test_without_the_library(tmp_path, monkeypatch):
-    path = write(tmp_path / "a.safetensors", {})
-    monkeypatch.setitem(sys.modules, "safetensors", None)
-    assert_refused(path, "pip install safetensors")
 
 
 @pytest.mark.parametrize(
