@@ -16,14 +16,17 @@ from ml_collections import ConfigDict
 from tpsm_jax.checkpoints.files import (
     CONFIG,
     EMA_PARAMS,
+    MODEL,
     STEPS,
     VARIABLES,
     VGG19,
     output_folder,
     replaced_part,
+    stored_part,
 )
-from tpsm_jax.checkpoints.orbax_io import load_tree, save_tree
+from tpsm_jax.checkpoints.safetensors_io import save_tensors
 from tpsm_jax.checkpoints.steps import find_step
+from tpsm_jax.checkpoints.trees import load_tree
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.interface import Variables
 from tpsm_jax.models.registry import build_model, family_of, variable_shapes
@@ -32,7 +35,7 @@ from tpsm_jax.runtime.compilation_cache import keep, kept_path
 from tpsm_jax.runtime.json_files import parse_json
 
 # Version of `_check_against`: raise it when the check becomes stricter.
-_CHECK = 1
+_CHECK = 2
 
 
 class Checkpoint(NamedTuple):
@@ -57,28 +60,35 @@ def save_checkpoint(
     config: ConfigDict | Mapping[str, Any],
     *,
     vgg19: Variables | None = None,
+    dtype: str | None = None,
 ) -> None:
     """Writes a checkpoint, which replaces an older one once it is complete.
 
     Args:
-      folder: one that is absent or empty, or a checkpoint, whose vgg19 is kept.
+      folder: one that is absent or empty, or a checkpoint, whose VGG-19 is kept.
       variables: {"params": {network: ...}, "batch_stats": {network: ...}}.
       config: the whole experiment's; its `model_params` describe the model.
       vgg19: {"params": ...} of the module `VGG19`, to store in the same folder.
+      dtype: "float32", "bfloat16" or "float16", in which the arrays are stored; None keeps their
+        types. Stored in 2 bytes, they are rounded, and float32 again when they are read.
 
     Raises:
-      InputError: if `folder` holds something else or cannot be written. It is left as it was.
+      InputError: if `folder` holds something else or cannot be written, or a number is too large
+        for `dtype`. The folder is left as it was.
     """
     folder = output_folder(folder)
     plain = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
     text = json.dumps(plain, indent=2) + "\n"
     with replaced_part(folder) as partial:
         (partial / CONFIG).write_text(text)
-        save_tree(partial / VARIABLES, variables)
+        save_tensors(partial / MODEL, variables, dtype)
         if vgg19 is not None:
-            save_tree(partial / VGG19, vgg19)
-        elif (folder / VGG19).is_dir():
-            shutil.copytree(folder / VGG19, partial / VGG19)
+            save_tensors(partial / VGG19, vgg19, dtype)
+        elif (kept := stored_part(folder, VGG19)) is not None:
+            if kept.is_dir():
+                save_tensors(partial / VGG19, load_tree(kept))
+            else:
+                shutil.copyfile(kept, partial / VGG19)
 
 
 def load_checkpoint(
@@ -113,8 +123,8 @@ def load_checkpoint(
     with _describing_model(folder):
         family = family_of(config["model_params"])
         model = build_model(config["model_params"], dtype=dtype)
-    variables = _stored_variables(folder, step, ema)
-    _check_against(config["model_params"], variables, folder)
+    place, variables = _stored_variables(folder, step, ema)
+    _check_against(config["model_params"], variables, place, folder)
     model = family.without(model, family.lost_without.keys() - variables["params"].keys())
     return Checkpoint(config, model, jax.device_put(variables))
 
@@ -134,10 +144,11 @@ def stored_config(folder: str | Path) -> ConfigDict:
         kept = sorted(folder.parent.glob(f".{folder.name}.old-*"))
         hint = f"; an interrupted save left the one before it at {kept[0]}" if kept else ""
         raise InputError(f"there is no checkpoint {folder}{hint}")
-    if not path.is_file() or not any((folder / part).is_dir() for part in (VARIABLES, STEPS)):
+    weights = stored_part(folder, MODEL) or (folder / STEPS).is_dir()
+    if not (path.is_file() and weights):
         raise InputError(
-            f"{folder} is not a checkpoint: it has no {CONFIG} and {VARIABLES}/ (or {STEPS}/). "
-            "train.py makes one, and convert_torch_weights.py of official weights"
+            f"{folder} is not a checkpoint: it has no {CONFIG} and {MODEL} (or {VARIABLES}/, or "
+            f"{STEPS}/). train.py makes one, and convert_torch_weights.py of official weights"
         )
     try:
         config = ConfigDict(parse_json(path.read_text()))
@@ -147,16 +158,22 @@ def stored_config(folder: str | Path) -> ConfigDict:
     return config
 
 
-def _stored_variables(folder: Path, step: int | str, ema: bool) -> Variables:
-    """Reads NumPy arrays, from the chosen step if the folder is a training run's."""
+def _stored_variables(folder: Path, step: int | str, ema: bool) -> tuple[Path, Variables]:
+    """Reads NumPy arrays, from the chosen step if the folder is a training run's.
+
+    Returns:
+      Where they lie, and {"params": ..., "batch_stats": ...}.
+    """
     number = find_step(folder, step)
     if number is None:
-        return load_tree(folder / VARIABLES)
-    place = folder / STEPS / str(number)
-    variables = load_tree(place / VARIABLES)
-    if ema and (place / EMA_PARAMS).is_dir():
-        variables["params"] = load_tree(place / EMA_PARAMS)
-    return variables
+        place = stored_part(folder, MODEL)
+        assert place is not None
+        return place, load_tree(place)
+    place = folder / STEPS / str(number) / VARIABLES
+    variables = load_tree(place)
+    if ema and (averaged := place.with_name(EMA_PARAMS)).is_dir():
+        variables["params"] = load_tree(averaged)
+    return place, variables
 
 
 @contextlib.contextmanager
@@ -173,19 +190,19 @@ def _describing_model(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _check_against(model_params: ConfigDict, variables: Variables, folder: Path) -> None:
+def _check_against(
+    model_params: ConfigDict, variables: Variables, place: Path, folder: Path
+) -> None:
     """Checks that every network in `variables` is whole and that no required one is absent."""
     if not isinstance(variables, dict) or not all(
         isinstance(networks, dict) for networks in variables.values()
     ):
-        raise InputError(f"{folder / VARIABLES} holds no networks; convert the weights again")
+        raise InputError(f"{place} holds no networks; convert the weights again")
     present = {network for networks in variables.values() for network in networks}
     absent = [name for name in family_of(model_params).required if name not in present]
     if absent:
-        raise InputError(
-            f"{folder / VARIABLES} has no {' and no '.join(absent)}; convert the weights again"
-        )
-    found = {network: _shapes_of(network, variables) for network in sorted(present)}
+        raise InputError(f"{place} has no {' and no '.join(absent)}; convert the weights again")
+    found = {network: _forms_of(network, variables) for network in sorted(present)}
     # Describing the networks takes two seconds, so networks found right are not compared again.
     path = kept_path("checked", _CHECK, json.dumps(model_params.to_dict(), sort_keys=True), found)
     if path and os.path.exists(path):  # unlike Path.exists, False in an unreadable folder
@@ -193,18 +210,24 @@ def _check_against(model_params: ConfigDict, variables: Variables, folder: Path)
     with _describing_model(folder):
         shapes = variable_shapes(model_params)
     for network in found:
-        if found[network] != _shapes_of(network, shapes):
+        if found[network] != _forms_of(network, shapes):
             raise InputError(
-                f"{folder}: {network} in {VARIABLES}/ is not the one that {CONFIG} describes"
+                f"{folder}: {network} in {place.relative_to(folder)}{'/' * place.is_dir()} "
+                f"is not the one that {CONFIG} describes"
             )
     if path:
         keep(path, b"")
 
 
-def _shapes_of(network: str, variables: Variables) -> dict[str, Any]:
-    """Maps each collection to the network's tree, with shapes as leaves."""
+def _forms_of(network: str, variables: Variables) -> dict[str, Any]:
+    """Maps each collection to the network's tree, its leaves (shape, whether of real numbers)."""
     return {
-        collection: jax.tree.map(np.shape, networks[network])
+        collection: jax.tree.map(_form, networks[network])
         for collection, networks in variables.items()
         if network in networks
     }
+
+
+def _form(leaf: Any) -> tuple[tuple[int, ...], bool]:
+    kind = getattr(leaf, "dtype", np.dtype(object))
+    return np.shape(leaf), bool(jnp.issubdtype(kind, jnp.floating))

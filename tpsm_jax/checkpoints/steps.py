@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from tpsm_jax.checkpoints.files import STEPS, VARIABLES
+from tpsm_jax.checkpoints.files import MODEL, STEPS, stored_part
 from tpsm_jax.errors import InputError
 from tpsm_jax.runtime.json_files import parse_json
 
@@ -28,7 +28,7 @@ def find_step(folder: str | Path, step: int | str = "latest") -> int | None:
     folder = Path(folder)
     if step not in ("latest", "best") and not str(step).isdecimal():
         raise InputError(f"step {step!r} is neither a number nor 'latest' nor 'best'")
-    if (folder / VARIABLES).is_dir():
+    if stored_part(folder, MODEL):
         if step != "latest":
             raise InputError(f"{folder} has no steps to choose of: it is no training run's workdir")
         return None
@@ -45,6 +45,14 @@ def find_step(folder: str | Path, step: int | str = "latest") -> int | None:
         kept = ", ".join(map(str, steps))
         raise InputError(f"{folder} has no checkpoint of step {number}, only of {kept}")
     return number
+
+
+def split_step(text: str) -> tuple[Path, str | None]:
+    """Splits DIR@STEP to the folder and the step, which is None in a text that is a folder."""
+    if "@" in text and not Path(text).exists():
+        folder, _, step = text.rpartition("@")
+        return Path(folder), step
+    return Path(text), None
 
 
 def finished_steps(workdir: Path) -> list[int]:

@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from tpsm_jax.checkpoints.added_fields import with_added_fields
-from tpsm_jax.checkpoints.files import CONFIG, METRICS, STEPS, VARIABLES
+from tpsm_jax.checkpoints.files import CONFIG, METRICS, MODEL, OLDER, STEPS
 from tpsm_jax.checkpoints.steps import finished_steps
 from tpsm_jax.errors import InputError, writing
 from tpsm_jax.runtime.atomic_files import replace_text
@@ -34,7 +34,7 @@ def claim_workdir(workdir: Path, config: ConfigDict) -> None:
     with writing(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
         present = {entry.name for entry in workdir.iterdir()}
-        if VARIABLES in present:
+        if present & {MODEL, OLDER[MODEL]}:
             raise InputError(f"{workdir} is a converted checkpoint; give another --workdir")
         begun = {CONFIG} < present & {CONFIG, STEPS, METRICS}
         if not begun and (present & {CONFIG, METRICS} or any((workdir / STEPS).glob("*"))):

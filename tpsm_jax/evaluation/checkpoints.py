@@ -11,7 +11,8 @@ import numpy as np
 
 from tpsm_jax.checkpoints.added_fields import without_added_fields
 from tpsm_jax.checkpoints.converted import Checkpoint
-from tpsm_jax.checkpoints.steps import find_step
+from tpsm_jax.checkpoints.files import MODEL, stored_part
+from tpsm_jax.checkpoints.steps import find_step, split_step
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.output import METRICS, REPORT, RUN, TRUTH
 from tpsm_jax.runtime.run_lock import LOCK
@@ -55,15 +56,11 @@ def choose_checkpoints(
     chosen: dict[str, ChosenCheckpoint] = {}
     given: set[tuple[Path, int | None]] = set()
     for text in checkpoints:
-        folder = Path(text)
-        wanted: str | None = None
-        if not folder.exists() and "@" in text:
-            path, _, wanted = text.rpartition("@")
-            folder = Path(path)
+        folder, wanted = split_step(text)
         if not folder.is_dir():
             raise InputError(f"there is no checkpoint {folder}")
         if wanted is None:  # --step is for workdirs alone
-            wanted = "latest" if (folder / "variables").is_dir() else step
+            wanted = "latest" if stored_part(folder, MODEL) else step
         number = find_step(folder, wanted)
         if (folder.resolve(), number) in given:
             raise InputError(f"the checkpoint {text} is given twice")

@@ -162,7 +162,7 @@ def evaluate(
 
 
 def load_checkpoints(models: Sequence[ChosenCheckpoint]) -> list[Checkpoint]:
-    """Reads the checkpoints. A collective: Orbax waits for every process.
+    """Reads the checkpoints. A collective: Orbax, which reads training runs, waits for all.
 
     Args:
       models: what `choose_checkpoints` returned.

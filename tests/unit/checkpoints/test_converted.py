@@ -5,9 +5,10 @@ import os
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from tests.helpers.converted_folders import assert_equal, write_run
+from tests.helpers.converted_folders import assert_equal, write_older, write_run
 from tests.helpers.small import model_params, without
 from tpsm_jax.checkpoints.converted import load_checkpoint, save_checkpoint
 from tpsm_jax.errors import InputError
@@ -21,8 +22,59 @@ def test_round_trip(tmp_path, variables, config):
     assert_equal(loaded.variables, variables)
     assert loaded.config.to_dict() == {**config.to_dict(), "image_size": [64, 64]}
     assert sorted(os.listdir(tmp_path / "new")) == ["checkpoint"]
+    assert sorted(os.listdir(tmp_path / "new" / "checkpoint")) == [
+        "config.json",
+        "model.safetensors",
+    ]
     config_json = json.loads((tmp_path / "new" / "checkpoint" / "config.json").read_text())
     assert config_json["model_params"] == model_params()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "precision"), [("bfloat16", 2**-8), ("float16", 2**-11), ("float32", 0)]
+)
+def test_stored_in_another_type(tmp_path, saved, variables, config, dtype, precision):
+    save_checkpoint(tmp_path / "checkpoint", variables, config, dtype=dtype)
+    loaded = load_checkpoint(tmp_path / "checkpoint").variables
+    assert {leaf.dtype for leaf in jax.tree.leaves(loaded)} == {np.dtype(np.float32)}
+    # float16 has steps of 2**-24 around zero.
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(
+            x, y, rtol=precision, atol=2**-25 * (precision > 0)
+        ),
+        loaded,
+        variables,
+    )
+    sizes = [
+        (folder / "model.safetensors").stat().st_size for folder in (tmp_path / "checkpoint", saved)
+    ]
+    assert sizes[0] == pytest.approx(sizes[1] / (2 if precision else 1), rel=0.1)
+    # Stored again, nothing more is rounded.
+    save_checkpoint(tmp_path / "again", loaded, config, dtype=dtype)
+    assert_equal(load_checkpoint(tmp_path / "again").variables, loaded)
+
+
+def test_numbers_too_large_for_a_type(tmp_path, variables, config):
+    variables = jax.tree.map(np.copy, variables)
+    variables["params"]["kp_detector"]["fg_encoder"]["fc"]["bias"][0] = 1e6
+    words = "params/kp_detector/fg_encoder/fc/bias holds numbers that are too large for float16"
+    with pytest.raises(InputError, match=words):
+        save_checkpoint(tmp_path / "checkpoint", variables, config, dtype="float16")
+    with pytest.raises(ValueError, match="not in 'int8'"):
+        save_checkpoint(tmp_path / "checkpoint", variables, config, dtype="int8")
+    assert os.listdir(tmp_path) == []
+    save_checkpoint(tmp_path / "checkpoint", variables, config, dtype="bfloat16")
+    load_checkpoint(tmp_path / "checkpoint")
+
+
+def test_one_that_an_older_version_wrote(tmp_path, saved, variables):
+    older = write_older(tmp_path / "older", variables, {"model_params": model_params()})
+    found, expected = load_checkpoint(older), load_checkpoint(saved)
+    assert_equal(found.variables, expected.variables)
+    assert found.model == expected.model
+    assert found.config.to_dict() == expected.config.to_dict()
+    with pytest.raises(InputError, match="no training run"):
+        load_checkpoint(older, step=3)
 
 
 def test_variables_are_on_one_device_and_can_be_moved(saved):

@@ -105,8 +105,9 @@ def test_a_disk_that_fills_up_is_reported_at_the_next_checkpoint(tmp_path, monke
     assert finished_steps(tmp_path) == [8, 12]
 
 
-def test_a_converted_checkpoint_is_no_workdir(tmp_path):
-    (tmp_path / "variables").mkdir()
+@pytest.mark.parametrize("weights", ["model.safetensors", "variables"])
+def test_a_converted_checkpoint_is_no_workdir(tmp_path, weights):
+    (tmp_path / weights).mkdir() if weights == "variables" else (tmp_path / weights).touch()
     (tmp_path / "config.json").write_text("{}")
     assert_error("is a converted checkpoint", tmp_path)
 

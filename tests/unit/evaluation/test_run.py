@@ -257,9 +257,19 @@ def test_the_page_ranks_no_checkpoints_by_their_own_keypoints():
 
 @pytest.mark.parametrize("name", ["truth", "run.json", "metrics.json", "report.html", ".lock"])
 def test_a_checkpoint_with_the_name_of_another_file_of_the_output(tmp_path, name):
-    (tmp_path / "x" / name / "variables").mkdir(parents=True)
+    (tmp_path / "x" / name).mkdir(parents=True)
+    (tmp_path / "x" / name / "model.safetensors").touch()
     (chosen,) = models.choose_checkpoints([str(tmp_path / "x" / name)])
     assert chosen.name == f"x-{name}"
+
+
+@pytest.mark.parametrize("weights", ["model.safetensors", "variables"])
+def test_a_step_is_for_training_runs_alone(tmp_path, weights):
+    (tmp_path / weights).mkdir() if weights == "variables" else (tmp_path / weights).touch()
+    (chosen,) = models.choose_checkpoints([str(tmp_path)], step="best")
+    assert (chosen.folder, chosen.step) == (tmp_path, None)
+    with pytest.raises(InputError, match="no steps to choose of"):
+        models.choose_checkpoints([f"{tmp_path}@best"])
 
 
 def test_sheets_that_are_there_are_kept(tmp_path):

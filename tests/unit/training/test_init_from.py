@@ -8,14 +8,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.helpers.converted_folders import assert_equal, write_older
 from tests.helpers.tiny_training import tiny_config
+from tpsm_jax.checkpoints.converted import save_checkpoint
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.registry import variable_shapes
 from tpsm_jax.parallel.sharding import make_mesh
 from tpsm_jax.training import weights
 from tpsm_jax.training.optimizer import update_average
 from tpsm_jax.training.setup import make_model_trainer
-from tpsm_jax.training.weights import initial_networks, initial_note, load_initial_networks
+from tpsm_jax.training.weights import (
+    check_weights,
+    initial_networks,
+    initial_note,
+    load_initial_networks,
+    load_perceptual_weights,
+)
 
 
 def config_without_background(**fields):
@@ -109,6 +117,21 @@ def test_the_note_is_on_stderr(monkeypatch, tmp_path, capsys):
     config.init_networks = ("kp_detector", "bg_predictor")
     with pytest.raises(InputError, match="init_networks: the checkpoint has no 'bg_predictor'"):
         load_initial_networks(config, tmp_path)
+
+
+@pytest.mark.slow
+def test_it_may_be_a_checkpoint_folder_in_either_form(tmp_path):
+    variables = checkpoint_variables()
+    save_checkpoint(tmp_path / "new", variables, tiny_config(), vgg19=variables)
+    older = {"image_size": [32, 32], "model_params": tiny_config().model_params.to_dict()}
+    write_older(tmp_path / "older", variables, older, variables)
+    for name in ("new", "older"):
+        config = tiny_config(init_from=str(tmp_path / name), init_networks=("kp_detector",))
+        given = load_initial_networks(config, tmp_path / "workdir")
+        assert_equal(given, initial_networks(variables, ("kp_detector",)))
+        config = tiny_config(vgg19_dir=str(tmp_path / name), perceptual_features="vgg19")
+        check_weights(config, "model")
+        assert_equal(load_perceptual_weights(config), variables)
 
 
 @pytest.mark.slow
