@@ -1,9 +1,12 @@
 r"""Converts official PyTorch weights to a checkpoint folder, and back. PyTorch is not needed.
 
+The checkpoint folder of a training run, to hand on, is made by --from_run.
+
 python convert_torch_weights.py --checkpoint vox.pth.tar --config configs/vox256.py \
     --output checkpoints/vox
 python convert_torch_weights.py --vgg19 vgg19-dcbb9e9d.pth --output checkpoints/vox
 python convert_torch_weights.py --to_torch checkpoints/vox --output vox.pth.tar
+python convert_torch_weights.py --from_run runs/vox@best --dtype bfloat16 --output checkpoints/mine
 """
 
 if __name__ == "__main__":  # before what takes long to import
@@ -19,7 +22,9 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from tpsm_jax.checkpoints.converted import load_checkpoint, save_checkpoint
+from tpsm_jax.checkpoints.converted import load_checkpoint, save_checkpoint, stored_config
+from tpsm_jax.checkpoints.safetensors_io import STORED_DTYPES
+from tpsm_jax.checkpoints.steps import find_step, split_step
 from tpsm_jax.checkpoints.torch import (
     ImportReport,
     ignored_beside_vgg19,
@@ -30,7 +35,7 @@ from tpsm_jax.checkpoints.torch import (
     write_torch_file,
 )
 from tpsm_jax.checkpoints.vgg19 import save_vgg19
-from tpsm_jax.cli import ArgumentParser, add_step_flag, local_path, run_script
+from tpsm_jax.cli import ArgumentParser, add_step_flag, local_path, local_path_text, run_script
 from tpsm_jax.config import read_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.interface import Family, Variables
@@ -47,16 +52,18 @@ def main() -> None:
         export_checkpoint(args.to_torch, args.output, args.step or "latest")
         return
     vgg19 = read_vgg19(args.vgg19) if args.vgg19 else None
-    if not args.checkpoint:
-        assert vgg19 is not None
-        with only_writer(args.output, make_folder=True):
-            save_vgg19(args.output, vgg19)
-    else:
+    if args.checkpoint:
         config = read_config(args.config)
         variables, report = read_checkpoint(args.checkpoint, config)
         print_report(args.checkpoint, report, family_of(config.model_params))
-        with only_writer(args.output, make_folder=True):
-            save_checkpoint(args.output, variables, config, vgg19=vgg19)
+    elif args.from_run:
+        variables, config = read_run(args.from_run)
+    with only_writer(args.output, make_folder=True):
+        if args.checkpoint or args.from_run:
+            save_checkpoint(args.output, variables, config, vgg19=vgg19, dtype=args.dtype)
+        else:
+            assert vgg19 is not None
+            save_vgg19(args.output, vgg19, dtype=args.dtype)
     print(f"wrote {args.output}")
 
 
@@ -73,15 +80,30 @@ def parse_arguments() -> argparse.Namespace:
         metavar="DIR",
         help="checkpoint folder to write as a PyTorch file",
     )
+    add(
+        "--from_run",
+        type=local_path_text,
+        metavar="DIR[@STEP]",
+        help="workdir of train.py, its latest step or another (@best, @9000), averaged weights if "
+        "it keeps them; or a checkpoint folder, to write it again",
+    )
+    add(
+        "--dtype",
+        choices=STORED_DTYPES,
+        help="type to store weights in, float32 without the flag; the others take half the disk",
+    )
     add_step_flag(parser, default=None)
     add("--output", type=local_path, required=True, help="folder to write; with --to_torch, a file")
     args = parser.parse_args()
-    if args.to_torch and (args.checkpoint or args.config or args.vgg19):
+    others = (args.checkpoint, args.config, args.vgg19, args.from_run, args.dtype)
+    if args.to_torch and any(others):
         parser.error("--to_torch goes with --output and --step alone")
     if args.step and not args.to_torch:
-        parser.error("--step is for --to_torch")
-    if not (args.to_torch or args.checkpoint or args.vgg19):
-        parser.error("give --checkpoint and --config, or --vgg19, or --to_torch")
+        parser.error("--step is for --to_torch; --from_run takes DIR@STEP")
+    if args.from_run and (args.checkpoint or args.config):
+        parser.error("--from_run goes without --checkpoint and --config")
+    if not (args.to_torch or args.checkpoint or args.vgg19 or args.from_run):
+        parser.error("give --checkpoint and --config, or --vgg19, or --from_run, or --to_torch")
     if bool(args.checkpoint) != bool(args.config):
         parser.error("--checkpoint and --config go together")
     return args
@@ -94,6 +116,18 @@ def read_checkpoint(path: Path, config: ConfigDict) -> tuple[Variables, ImportRe
         return variables_from_torch(tree, config.model_params)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def read_run(text: str) -> tuple[Variables, ConfigDict]:
+    """Reads a step of a training run, DIR or DIR@STEP."""
+    folder, wanted = split_step(text)
+    stored_config(folder)  # says what is no checkpoint, before a step is looked for in it
+    number = find_step(folder, "latest" if wanted is None else wanted)
+    loaded = load_checkpoint(folder, step="latest" if number is None else number)
+    variables = jax.device_get(loaded.variables)
+    step = "" if number is None else f"step {number}, "
+    print(f"{folder}: {step}{', '.join(sorted(variables['params']))}, {_amount(variables)}")
+    return variables, loaded.config
 
 
 def read_vgg19(path: Path) -> Variables:

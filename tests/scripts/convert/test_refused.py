@@ -147,6 +147,12 @@ def test_to_torch_errors(files, tmp_path, monkeypatch, capsys):
         ["--output", "x", "--config", "y", "--vgg19", "z"],
         ["--output", "x", "--to_torch", "y", "--vgg19", "z"],
         ["--output", "x", "--vgg19", "z", "--step", "best"],
+        ["--output", "x", "--from_run", "y", "--step", "best"],
+        ["--output", "x", "--from_run", "y", "--to_torch", "z"],
+        ["--output", "x", "--from_run", "y", "--checkpoint", "z", "--config", "w"],
+        ["--output", "x", "--from_run", "y", "--dtype", "int8"],
+        ["--output", "x", "--to_torch", "y", "--dtype", "bfloat16"],
+        ["--output", "x", "--dtype", "bfloat16"],
         ["--checkpoint", "x", "--config", "y"],
     ],
 )

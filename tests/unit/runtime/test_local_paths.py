@@ -30,7 +30,7 @@ COMMANDS = {
 MORE = {
     "train": ("--init",),
     "eval": ("--vgg19", "--pairs"),
-    "convert_torch_weights": ("--vgg19", "--to_torch"),
+    "convert_torch_weights": ("--vgg19", "--to_torch", "--from_run"),
     "data.prepare.__main__": ("--boxes",),
 }
 
@@ -106,7 +106,7 @@ def test_every_path_flag_of_every_command(
     monkeypatch.setattr(sys, "argv", [module, *needed, f"{flag}=gs://bucket/run"])
     with pytest.raises(InputError, match=f"argument {flag}: gs://bucket/run is a URL"):
         parse()
-    if flag not in ("--init", "--vgg19", "--to_torch"):  # which wait for others
+    if flag not in ("--init", "--vgg19", "--to_torch", "--from_run"):  # which wait for others
         monkeypatch.setattr(sys, "argv", [module, *needed, f"{flag}=~/x"])
         parsed = parse()
         parsed = parsed[0] if isinstance(parsed, tuple) else parsed
