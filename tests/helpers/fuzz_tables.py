@@ -9,9 +9,9 @@ import gzip
 import io
 import json
 import random
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -28,7 +28,8 @@ from tests.helpers.odd_values import odd_csv, odd_json
 from tests.helpers.paths import GOLDEN
 from tests.helpers.small import draw_variables
 from tests.helpers.tiny_training import tiny_config
-from tpsm_jax.checkpoints import converted
+from tpsm_jax.checkpoints.converted import load_checkpoint, save_checkpoint
+from tpsm_jax.checkpoints.files import MODEL
 from tpsm_jax.checkpoints.steps import find_step
 from tpsm_jax.checkpoints.workdir import claim_workdir
 from tpsm_jax.evaluation.clip_frames import EvaluationClip
@@ -175,28 +176,28 @@ def _pairs(rng: random.Random, place: Path) -> Read:
 
 
 @functools.cache
-def _config() -> tuple[bytes, dict[str, Any]]:
+def _config() -> tuple[bytes, bytes]:
+    """config.json and model.safetensors."""
     config = tiny_config()
-    variables = draw_variables(config.model_params)
-    return json.dumps(config.to_dict()).encode(), variables
+    with tempfile.TemporaryDirectory() as folder:
+        save_checkpoint(folder, draw_variables(config.model_params), config)
+        return json.dumps(config.to_dict()).encode(), Path(folder, MODEL).read_bytes()
 
 
 def _converted(rng: random.Random, place: Path) -> Read:
-    text, variables = _config()
+    text, model = _config()
     if rng.random() < 0.8:  # most of the config is not the model's
         whole = json.loads(text)
         kept = {name: whole.pop(name) for name in ("image_size", "model_params")}
-        model = odd_json(rng, json.dumps(kept).encode())
-        text = model[:-1] + b"," + json.dumps(whole).encode()[1:]
+        changed = odd_json(rng, json.dumps(kept).encode())
+        text = changed[:-1] + b"," + json.dumps(whole).encode()[1:]
     else:
         text = odd_json(rng, text)
-    (place / "variables").mkdir()
     (place / "config.json").write_bytes(text)
-    # Reading arrays is Orbax's, and slow.
-    converted._stored_variables = lambda *_: variables  # type: ignore[assignment]
+    (place / MODEL).write_bytes(model)
 
     def read() -> None:
-        checkpoint = converted.load_checkpoint(place)
+        checkpoint = load_checkpoint(place)
         check_image_size(checkpoint.config.model_params, *picture_size(checkpoint.config))
 
     return read

@@ -8,7 +8,13 @@ import pytest
 from tests.helpers.fuzzing import assert_survives
 
 # Kind -> number of files.
-KINDS = {"pictures": 5_000, "tables": 10_000, "videos": 5_000, "weights": 10_000}
+KINDS = {
+    "checkpoints": 5_000,
+    "pictures": 5_000,
+    "tables": 10_000,
+    "videos": 5_000,
+    "weights": 10_000,
+}
 FEW, MANY = 100, 1650
 
 
