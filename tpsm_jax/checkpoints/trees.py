@@ -18,7 +18,7 @@ def load_tree(path: Path) -> Any:
     Raises:
       InputError: if it is missing or damaged.
     """
-    if not path.is_dir():
+    if path.suffix == ".safetensors":
         return load_tensors(path)
     # Half a second to import, and only training runs and older checkpoints need it.
     from tpsm_jax.checkpoints import orbax_io

@@ -1,6 +1,7 @@
 """Reading a run's checkpoints for evaluation and animation."""
 
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -71,6 +72,15 @@ def test_a_step_that_is_not_there(model_run, tmp_path):
     save_checkpoint(tmp_path / "converted", small_model()[1], {"model_params": model_params()})
     with pytest.raises(InputError, match="no training run"):
         load_checkpoint(tmp_path / "converted", step=3)
+
+
+def test_a_step_without_its_variables(model_run, tmp_path):
+    folder = shutil.copytree(model_run[0], tmp_path / "run")
+    place = folder / "checkpoints" / "2" / "variables"
+    shutil.rmtree(place)
+    with pytest.raises(InputError) as error:
+        load_checkpoint(folder)
+    assert str(error.value).startswith(f"{place} is damaged (")
 
 
 def test_a_run_that_has_saved_nothing_yet(tmp_path):
