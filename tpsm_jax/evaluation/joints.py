@@ -116,7 +116,7 @@ def _find(
 
     def cut(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
         size = 2 * patch + 1
-        shown = disc & jax.lax.dynamic_slice(figure, (y, x), (size, size))
+        shown = jnp.asarray(disc) & jax.lax.dynamic_slice(figure, (y, x), (size, size))
         return jax.lax.dynamic_slice(truth, (y, x, 0), (size, size, 3)), shown[..., None]
 
     patches, weights = jax.vmap(cut)(x, y)
