@@ -24,13 +24,16 @@ PIP_FLAGS := --disable-pip-version-check --quiet --constraint $(CONSTRAINTS)
 PYTEST_FLAGS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-long torch-env test-beam test-browser test-detector test-gpu format detector-table parity roundtrip bench bench-animate bench-evaluate bench-train bench-data bench-ops bench-parts golden clean
+.PHONY: help demo demo-train check test test-long torch-env test-beam test-browser test-detector test-gpu format detector-table parity roundtrip bench bench-animate bench-evaluate bench-train bench-data bench-ops bench-parts golden clean
 
 help: ## list the targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-demo: $(STAMP) ## draw puppets, train on them, animate one it has not seen: runs/demo/
+demo: $(STAMP) ## animate a drawn figure with the model that comes with the package: runs/demo/
 	$(BIN)/python demo.py
+
+demo-train: $(STAMP) ## the same with a small model, trained first in a quarter of an hour: runs/demo_train/
+	$(BIN)/python demo.py --train
 
 check: $(STAMP) ## formatting, lint, types, layers and the fast tests
 	$(BIN)/ruff format --check .

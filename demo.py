@@ -1,15 +1,18 @@
-"""The whole path once, without a download: `make demo` runs this.
+"""The whole thing once, without a download: `make demo` runs this.
 
-Draws clips of cartoon figures, trains a small model on them, measures how well it reconstructs
-figures that it has never seen, and moves one of those the way another moves. Into runs/demo/:
+Takes the model that comes with the package, moves a cartoon figure that it has never seen the way
+another such figure moves, and measures how well it does on more of them. Into runs/demo/:
 
-    training/       what train.py writes: checkpoints, metrics.jsonl, pictures
-    metrics.json    l1 of the reconstruction of held-out clips, and l1_static of a still baseline
-    animation.mp4   the held-out figure of source.png, moved by driving.mp4
-    strip.png       driving above result, over time
-    sheet.png       every step of the model for a few frames
+    side_by_side.mp4    the figure of source.png, driving.mp4, and the result
+    animation.mp4       the result alone
+    strip.png           driving above result, over time
+    sheet.png           every step of the model for a few frames
+    report.html         numbers and videos of held-out figures, each moved by itself
+    metrics.json        l1 of those, and l1_static of repeating their first frame
 
-Existing files are not made again: the training resumes, or is done.
+With --train (`make demo-train`) a small model is trained from nothing first, in a quarter of an
+hour, and all goes into runs/demo_train/. Existing files of a training or an evaluation are not made
+again.
 """
 
 if __name__ == "__main__":  # before what takes long to import
@@ -19,6 +22,7 @@ if __name__ == "__main__":  # before what takes long to import
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,13 +32,10 @@ import jax
 import numpy as np
 from PIL import Image
 
-from data.evaluation_set import clips_for_test
 from data.puppets import FRAMES_PER_SECOND, draw_clip, split_identities
 from tpsm_jax.checkpoints.converted import Checkpoint, load_checkpoint
 from tpsm_jax.cli import ArgumentParser, run_script
 from tpsm_jax.errors import InputError
-from tpsm_jax.evaluation.measures import mean_over_frames
-from tpsm_jax.evaluation.reconstruction import Reconstructor
 from tpsm_jax.media.images import to_float
 from tpsm_jax.media.video_reader import open_video
 from tpsm_jax.media.video_writer import FrameWriter
@@ -42,60 +43,70 @@ from tpsm_jax.media.visualize import animation_sheet
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 
 ROOT = Path(__file__).resolve().parent
-OUTPUT = Path("runs/demo")
-CONFIG = "configs/puppets64.py"
-FRAMES = 50
-SHEET_FRAMES = (0, 16, 32)
+SHIPPED, OUTPUT = "puppets", Path("runs/demo")
+CONFIG, TRAINED_OUTPUT = "configs/puppets64.py", Path("runs/demo_train")
+FRAMES = 75
+SHEET_FRAMES = (0, 24, 48)
 STRIP_FRAMES = 10
-BATCH = 16  # frames on a device
+CLIPS = 4  # that are measured
 # Identities that training never sees: one gives the looks, the other the movement.
 SOURCE_IDENTITY, DRIVING_IDENTITY, DRIVING_MOTION = 1, 4, 9
 
 
 def main() -> None:
-    """Trains, measures, animates, and draws the pictures."""
-    ArgumentParser(__doc__).parse_args()
+    """Trains if asked to, animates, measures, and draws the pictures."""
+    parser = ArgumentParser(__doc__)
+    parser.add_argument("--train", action="store_true", help="train a small model from nothing")
+    args = parser.parse_args()
     os.chdir(ROOT)  # the config's clips are relative to it
     use_compilation_cache()
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    workdir = OUTPUT / "training"
-    run("train.py", "--config", CONFIG, "--workdir", workdir)
-    checkpoint = load_checkpoint(workdir)
-    metrics = measure(checkpoint)
-    (OUTPUT / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    output = TRAINED_OUTPUT if args.train else OUTPUT
+    output.mkdir(parents=True, exist_ok=True)
+    name = str(output / "training") if args.train else SHIPPED
+    if args.train:
+        run("train.py", "--config", CONFIG, "--workdir", name)
+    checkpoint = load_checkpoint(name)
 
-    source, driving = draw_pictures(OUTPUT, checkpoint.config.image_size[0])
-    run("animate.py", "--checkpoint", workdir, "--source", OUTPUT / "source.png", "--driving",
-        OUTPUT / "driving.mp4", "--output", OUTPUT / "animation.mp4")  # fmt: skip
-    draw_strip(driving, OUTPUT)
-    draw_sheet(checkpoint, source, driving, OUTPUT / "sheet.png")
+    source, driving = draw_pictures(output, checkpoint.config.image_size[0])
+    run("animate.py", "--checkpoint", name, "--source", output / "source.png", "--driving",
+        output / "driving.mp4", "--output", output / "animation.mp4")  # fmt: skip
+    result = np.stack(list(open_video(output / "animation.mp4")))
+    write_side_by_side(source, driving, result, output / "side_by_side.mp4")
+    draw_strip(driving, result, output / "strip.png")
+    draw_sheet(checkpoint, source, driving, output / "sheet.png")
+
+    place = output / "evaluation"
+    run("eval.py", "--checkpoint", name, "--data", "puppets", "--clips", str(CLIPS), "--output",
+        place, "--resume")  # fmt: skip
+    shutil.copy(place / "report.html", output)
+    metrics = read_numbers(place / "metrics.json")
+    (output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     print(
-        f"\nwrote {OUTPUT}/: animation.mp4, strip.png, sheet.png, metrics.json\n"
-        f"held-out clips, mean absolute error: {metrics['l1']:.4f} reconstructed, "
-        f"{metrics['l1_static']:.4f} by repeating the first frame "
-        f"({metrics['l1'] / metrics['l1_static']:.2f} of it)"
+        f"\nlook at   {output}/side_by_side.mp4: a figure, the clip that moves it, and the result\n"
+        f"look at   {output}/strip.png, sheet.png (each step of the model), report.html\n"
+        f"numbers   {metrics['clips']} held-out figures: error {metrics['l1']:.4f}, "
+        f"{metrics['l1'] / metrics['l1_static']:.2f} of what repeating the first frame has\n"
+        f"try next  .venv/bin/python animate.py --checkpoint {name} --driving "
+        f"{output}/driving.mp4 --source YOUR_DRAWING.png --output yours.mp4"
     )
 
 
-def measure(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Reconstructs every test clip from its first frame, as the paper's evaluation does.
+def read_numbers(path: Path) -> dict[str, Any]:
+    """The numbers of an evaluation of one model.
 
     Args:
-      checkpoint: the trained model.
+      path: the metrics.json that eval.py wrote.
 
     Returns:
       l1 and l1_static, the mean absolute differences in [0, 1] of the reconstruction and of the
       first frame from the true frames, over all frames; and the numbers of clips and frames.
     """
-    batch_size = BATCH * len(jax.local_devices())
-    reconstructor = Reconstructor(checkpoint, batch_size=batch_size, l1_only=True)
-    clips = clips_for_test(checkpoint.config, resize=True)
-    records = [reconstructor.run(clip.frames())._asdict() for clip in clips]
+    (model,) = json.loads(path.read_text())["models"]
     return {
-        "l1": mean_over_frames(records, "metrics")["l1"],
-        "l1_static": mean_over_frames(records, "static")["l1"],
-        "clips": len(records),
-        "frames": sum(record["frames"] for record in records),
+        "l1": model["totals"]["l1"],
+        "l1_static": model["static"]["l1"],
+        "clips": len(model["clips"]),
+        "frames": model["frames"],
     }
 
 
@@ -114,20 +125,30 @@ def draw_pictures(output: Path, size: int) -> tuple[np.ndarray, np.ndarray]:
     source = draw_clip(first + SOURCE_IDENTITY, motion, num_frames=1, size=size)[0]
     driving = draw_clip(first + DRIVING_IDENTITY, motion, num_frames=FRAMES, size=size)
     Image.fromarray(source).save(output / "source.png")
-    with FrameWriter(output / "driving.mp4", fps=FRAMES_PER_SECOND) as writer:
-        for frame in driving:
-            writer.write(frame)
+    write_video(list(driving), output / "driving.mp4")
     return source, driving
 
 
-def draw_strip(driving: np.ndarray, output: Path) -> None:
-    """Writes strip.png: frames of the driving clip, and below each the animation's."""
-    result = np.stack(list(open_video(output / "animation.mp4")))
-    chosen = np.linspace(0, min(len(driving), len(result)) - 1, STRIP_FRAMES).round().astype(int)
+def write_side_by_side(
+    source: np.ndarray, driving: np.ndarray, result: np.ndarray, path: Path
+) -> None:
+    """Writes a video of source | driving | result, twice as large as these."""
+    rows = [np.hstack([source, *pair]) for pair in zip(driving, result, strict=True)]
+    write_video([row.repeat(2, axis=0).repeat(2, axis=1) for row in rows], path)
+
+
+def write_video(frames: list[np.ndarray], path: Path) -> None:
+    """Writes [H, W, 3] uint8 frames."""
+    with FrameWriter(path, fps=FRAMES_PER_SECOND) as writer:
+        for frame in frames:
+            writer.write(frame)
+
+
+def draw_strip(driving: np.ndarray, result: np.ndarray, path: Path) -> None:
+    """Writes frames of the driving clip, and below each the animation's."""
+    chosen = np.linspace(0, len(driving) - 1, STRIP_FRAMES).round().astype(int)
     strip = np.concatenate([np.hstack(list(clip[chosen])) for clip in (driving, result)])
-    picture = Image.fromarray(strip)
-    picture = picture.resize((2 * picture.width, 2 * picture.height), Image.Resampling.NEAREST)
-    picture.save(output / "strip.png")
+    Image.fromarray(strip).save(path)
 
 
 def draw_sheet(checkpoint: Checkpoint, source: np.ndarray, driving: np.ndarray, path: Path) -> None:

@@ -170,7 +170,8 @@ def parse_arguments() -> argparse.Namespace:
         nargs="+",
         type=local_path_text,
         metavar="DIR[@STEP]",
-        help="folders that convert_torch_weights.py wrote, or workdirs of train.py",
+        help="folders that convert_torch_weights.py wrote, workdirs of train.py, or puppets, the "
+        "model that comes with the package",
     )
     add(
         "--data",

@@ -95,7 +95,8 @@ def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
         "--checkpoint",
         required=True,
         type=local_path_text,
-        help="folder that convert_torch_weights.py wrote, or a workdir of train.py",
+        help="folder that convert_torch_weights.py wrote, a workdir of train.py, or puppets, the "
+        "model that comes with the package",
     )
     add_step_flag(parser)
 

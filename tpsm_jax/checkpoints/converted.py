@@ -25,6 +25,7 @@ from tpsm_jax.checkpoints.files import (
     stored_part,
 )
 from tpsm_jax.checkpoints.safetensors_io import save_tensors
+from tpsm_jax.checkpoints.shipped import checkpoint_folder
 from tpsm_jax.checkpoints.steps import find_step
 from tpsm_jax.checkpoints.trees import load_tree
 from tpsm_jax.errors import InputError
@@ -104,7 +105,8 @@ def load_checkpoint(
     kept with the compiled programs, where those are kept.
 
     Args:
-      folder: what `save_checkpoint` wrote, or the workdir of a training run.
+      folder: what `save_checkpoint` wrote, the workdir of a training run, or a name of
+        `shipped.NAMES`.
       dtype: float32 or bfloat16; the model computes convolutions in it.
       step: which checkpoint of a training run to read: its number (text will do), "latest", or
         "best", the one with the lowest L1 on held-out clips, or with the lowest mean loss if the
@@ -118,7 +120,7 @@ def load_checkpoint(
       InputError: if it is missing, no checkpoint, of an unknown model family, or damaged, or has
         no such step.
     """
-    folder = Path(folder)
+    folder = checkpoint_folder(folder)
     config = stored_config(folder)
     with _describing_model(folder):
         family = family_of(config["model_params"])
@@ -138,7 +140,7 @@ def stored_config(folder: str | Path) -> ConfigDict:
     Raises:
       InputError: if it is missing, no checkpoint, or damaged.
     """
-    folder = Path(folder)
+    folder = checkpoint_folder(folder)
     path = folder / CONFIG
     if not folder.exists():
         kept = sorted(folder.parent.glob(f".{folder.name}.old-*"))

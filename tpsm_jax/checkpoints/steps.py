@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tpsm_jax.checkpoints.files import MODEL, STEPS, stored_part
+from tpsm_jax.checkpoints.shipped import checkpoint_folder
 from tpsm_jax.errors import InputError
 from tpsm_jax.runtime.json_files import parse_json
 
@@ -48,11 +49,15 @@ def find_step(folder: str | Path, step: int | str = "latest") -> int | None:
 
 
 def split_step(text: str) -> tuple[Path, str | None]:
-    """Splits DIR@STEP to the folder and the step, which is None in a text that is a folder."""
+    """Splits DIR@STEP to the folder and the step, which is None in a text that is a folder.
+
+    Raises:
+      InputError: see `checkpoint_folder`, which finds the folder.
+    """
     if "@" in text and not Path(text).exists():
         folder, _, step = text.rpartition("@")
-        return Path(folder), step
-    return Path(text), None
+        return checkpoint_folder(folder), step
+    return checkpoint_folder(text), None
 
 
 def finished_steps(workdir: Path) -> list[int]:
