@@ -7,9 +7,9 @@ No code reads these fields; they are here because the official files have them:
 `visualizer_params`, `checkpoint_freq` (see `checkpoint_every`) and MGif's `lambda_affine`.
 
 These fields are not in the official files: those outside the sections, the section `dataset`,
-`dataset_params.puppets`, `train_params.loss_weights.keypoints`, and `family`, `kp_detector_params`
-and `bg_predictor_params` of `model_params`. With the values below, training does what the official
-code does.
+`dataset_params.puppets`, `train_params.loss_weights.keypoints`, and `family`, `kp_detector_params`,
+`bg_predictor_params` and `dense_motion_params.warps` of `model_params`. With the values below,
+training does what the official code does.
 """
 
 from ml_collections import ConfigDict, config_dict
@@ -134,6 +134,7 @@ def _model_params() -> dict:
             "max_features": 1024,
             "num_blocks": 5,
             "scale_factor": 0.25,  # scale of the frames that motion is estimated on
+            "warps": "tps",  # thin-plate splines, or 'affine' maps
         },
         "avd_network_params": {"id_bottle_size": 128, "pose_bottle_size": 128},
     }

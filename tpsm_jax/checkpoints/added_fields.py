@@ -12,6 +12,7 @@ ADDED: dict[str, Any] = {
     "family": DEFAULT_FAMILY,
     "kp_detector_params": {"width": 64, "blocks": 2, "spread_points": False},
     "bg_predictor_params": {"width": 64, "blocks": 2},
+    "dense_motion_params": {"warps": "tps"},
 }
 
 

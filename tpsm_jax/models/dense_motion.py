@@ -4,6 +4,7 @@ Reference: `DenseMotionNetwork` in modules/dense_motion.py.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -18,9 +19,16 @@ from tpsm_jax.nn.layers import Dtype, conv
 from tpsm_jax.ops.coordinates import coordinate_grid, gaussian_heatmaps
 from tpsm_jax.ops.grid_sample import grid_sample
 from tpsm_jax.ops.resample import antialias_downsample
-from tpsm_jax.ops.thin_plate_spline import evaluate_thin_plate_spline, fit_thin_plate_spline
+from tpsm_jax.ops.thin_plate_spline import (
+    ThinPlateSpline,
+    evaluate_thin_plate_spline,
+    fit_affine,
+    fit_thin_plate_spline,
+)
 
 NUM_MASKS = 4  # with `multi_mask`
+Fit = Callable[[jax.Array, jax.Array], ThinPlateSpline]
+FITS: dict[str, Fit] = {"tps": fit_thin_plate_spline, "affine": fit_affine}
 
 
 class DenseMotionNetwork(nn.Module):
@@ -35,6 +43,7 @@ class DenseMotionNetwork(nn.Module):
       scale_factor: size at which motion is estimated, relative to the picture.
       multi_mask: four occlusion masks at doubling sizes, or one.
       kp_variance: variance of the keypoint heatmaps.
+      warps: "tps", or "affine" for affine maps in place of splines, as an ablation.
       dtype: type to compute convolutions in; geometry, softmax and masks are float32.
     """
 
@@ -46,6 +55,7 @@ class DenseMotionNetwork(nn.Module):
     scale_factor: float = 0.25
     multi_mask: bool = True
     kp_variance: float = 0.01
+    warps: str = "tps"
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -84,7 +94,7 @@ class DenseMotionNetwork(nn.Module):
         height, width = source.shape[1:3]
         batch = kp_driving.shape[0]
 
-        warps = tps_warps(kp_driving, kp_source, height, width)
+        warps = tps_warps(kp_driving, kp_source, height, width, fit=FITS[self.warps])
         background = background_warp(bg_param, batch, height, width)
         transformations = jnp.concatenate([background[:, None], warps], axis=1)
         deformed_source = _sample_under_each_warp(source, transformations)
@@ -144,7 +154,14 @@ class DenseMotionNetwork(nn.Module):
         return tuple(nn.sigmoid(self._conv7(x, 1, f"occlusion_{i}")) for i, x in enumerate(inputs))
 
 
-def tps_warps(kp_driving: jax.Array, kp_source: jax.Array, height: int, width: int) -> jax.Array:
+def tps_warps(
+    kp_driving: jax.Array,
+    kp_source: jax.Array,
+    height: int,
+    width: int,
+    *,
+    fit: Fit = fit_thin_plate_spline,
+) -> jax.Array:
     """The K thin-plate-spline warps from driving to source, as dense grids.
 
     Args:
@@ -152,6 +169,7 @@ def tps_warps(kp_driving: jax.Array, kp_source: jax.Array, height: int, width: i
       kp_source: [B or 1, 5 K, 2].
       height: rows of the grids.
       width: columns of the grids.
+      fit: control points and targets, [5, 2] each -> the spline.
 
     Returns:
       [B, K, h, w, 2]. Source: paper, Eq. 2.
@@ -160,7 +178,7 @@ def tps_warps(kp_driving: jax.Array, kp_source: jax.Array, height: int, width: i
     grid = coordinate_grid(height, width)
 
     def warp(control_points: jax.Array, targets: jax.Array) -> jax.Array:
-        return evaluate_thin_plate_spline(fit_thin_plate_spline(control_points, targets), grid)
+        return evaluate_thin_plate_spline(fit(control_points, targets), grid)
 
     control_points = kp_driving.reshape(batch, -1, POINTS_PER_TPS, 2)
     targets = jnp.broadcast_to(kp_source, kp_driving.shape).reshape(control_points.shape)

@@ -1,5 +1,6 @@
 """Thin-plate splines, fitted to point pairs by one small linear solve."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ from tpsm_jax.ops.coordinates import coordinate_grid
 # The reference adds this to the whole diagonal of the system. The spline then does not interpolate
 # its points exactly, and trained weights rely on that.
 REGULARIZATION = 0.01
+AFFINE_REGULARIZATION = 1e-3
 
 
 class ThinPlateSpline(NamedTuple):
@@ -47,6 +49,26 @@ def fit_thin_plate_spline(control_points: jax.Array, targets: jax.Array) -> Thin
     right_side = jnp.concatenate([targets, jnp.zeros((3, 2))])
     solution = solve(system, right_side)
     return ThinPlateSpline(control_points, solution[:count], solution[count:].T)
+
+
+def fit_affine(control_points: jax.Array, targets: jax.Array) -> ThinPlateSpline:
+    """Fits the affine map from `control_points` to `targets` with the least squared error.
+
+    Args:
+      control_points: [n, 2] float32, (x, y) in [-1, 1]. Where they coincide, the map is a shift.
+      targets: [n, 2] float32.
+
+    Returns:
+      A spline that does not bend: its weights are 0.
+    """
+    center, goal = jnp.mean(control_points, axis=0), jnp.mean(targets, axis=0)
+    offsets, moved = control_points - center[None], targets - goal[None]
+    # A small pull toward the identity keeps points on a line from making a singular system.
+    pull = AFFINE_REGULARIZATION * jnp.eye(2)
+    product = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)
+    linear = solve(product(offsets.T, offsets) + pull, product(offsets.T, moved) + pull).T
+    affine = jnp.concatenate([linear, (goal - product(linear, center))[:, None]], axis=1)
+    return ThinPlateSpline(control_points, jnp.zeros_like(targets), affine)
 
 
 def evaluate_thin_plate_spline(spline: ThinPlateSpline, points: jax.Array) -> jax.Array:

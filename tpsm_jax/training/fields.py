@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.models.dense_motion import FITS
 from tpsm_jax.models.registry import MOST_BLOCKS, is_whole
 
 _LARGEST_STEP = 2**31 - 1  # steps are counted in int32
@@ -221,6 +222,7 @@ FIELDS: dict[str, Rule] = {
     "model_params.dense_motion_params.max_features": _whole(1, 2**16),
     "model_params.dense_motion_params.num_blocks": _whole(1, 10),
     "model_params.dense_motion_params.scale_factor": _number(above=0, most=1),
+    "model_params.dense_motion_params.warps": Rule("'tps' or 'affine'", lambda x: x in FITS),
     "model_params.avd_network_params.id_bottle_size": _whole(1, 2**16),
     "model_params.avd_network_params.pose_bottle_size": _whole(1, 2**16),
     "train_params.num_epochs": _whole(0),

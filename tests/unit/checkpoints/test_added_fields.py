@@ -16,6 +16,7 @@ from tpsm_jax.checkpoints.workdir import claim_workdir, record_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.evaluation.checkpoints import identity
 from tpsm_jax.models.bg_motion_predictor import BGMotionPredictor
+from tpsm_jax.models.dense_motion import DenseMotionNetwork
 from tpsm_jax.models.keypoint_detector import KPDetector
 
 
@@ -39,7 +40,9 @@ def begin(workdir: Path, config: ConfigDict) -> None:
 
 def test_the_values_are_those_of_the_base_config_and_of_the_networks() -> None:
     params = get_base_config().model_params.to_dict()
-    assert {name: params[name] for name in ADDED} == ADDED
+    part_of_a_section = {"dense_motion_params": {"warps": params["dense_motion_params"]["warps"]}}
+    assert {**{name: params[name] for name in ADDED}, **part_of_a_section} == ADDED
+    assert ADDED["dense_motion_params"] == {"warps": DenseMotionNetwork.warps}
     detector, background = KPDetector(num_tps=1), BGMotionPredictor()
     assert ADDED["kp_detector_params"] == {
         name: getattr(detector, name) for name in ("width", "blocks", "spread_points")
@@ -52,6 +55,8 @@ def test_the_values_are_those_of_the_base_config_and_of_the_networks() -> None:
 def test_older_configs_lack_them() -> None:
     params = older(get_base_config()).model_params.to_dict()
     assert params.keys() == official_params().keys()
+    official = official_params()["dense_motion_params"]
+    assert params["dense_motion_params"].keys() == official.keys()
     puppets = older(get_config()).model_params.to_dict()
     assert puppets["kp_detector_params"] == {"width": 16, "spread_points": True}
     assert puppets["bg_predictor_params"] == {"width": 16}
@@ -73,6 +78,11 @@ def test_an_older_run_resumes(tmp_path: Path, make: Any) -> None:
     [
         ("kp_detector_params", {"width": 16}, "kp_detector_params.width = 64, .* says 16"),
         ("bg_predictor_params", {"blocks": 1}, "bg_predictor_params.blocks = 2, .* says 1"),
+        (
+            "dense_motion_params",
+            {**official_params()["dense_motion_params"], "warps": "affine"},
+            "dense_motion_params.warps = 'tps', .* says 'affine'",
+        ),
         ("family", "another", "family = 'tpsm', and the config says 'another'"),
     ],
 )

@@ -57,6 +57,7 @@ FACTS: dict[str, tuple] = {
     "model_params.dense_motion_params.block_expansion": SAME(64),
     "model_params.dense_motion_params.max_features": SAME(1024),
     "model_params.dense_motion_params.num_blocks": SAME(5),
+    "model_params.dense_motion_params.warps": SAME("tps"),
     "model_params.dense_motion_params.scale_factor": SAME(0.25),
     "model_params.avd_network_params.id_bottle_size": SAME(128),
     "model_params.avd_network_params.pose_bottle_size": SAME(128),

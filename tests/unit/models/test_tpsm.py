@@ -10,6 +10,8 @@ from tests.helpers.tiny_training import tiny_config
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.dense_motion import DenseMotionNetwork, draw_kept_tps, dropout_softmax
 from tpsm_jax.models.registry import build_model, check_image_size, init_variables, variable_shapes
+from tpsm_jax.ops.coordinates import coordinate_grid
+from tpsm_jax.ops.thin_plate_spline import evaluate_thin_plate_spline, fit_affine
 
 # What is not about sizes or numbers is shown on a tiny model: most of the time goes into compiling.
 TINY = tiny_config().model_params
@@ -215,6 +217,26 @@ def test_there_are_four_masks_at_any_scale(scale_factor, sizes):
     )
     assert tuple(mask.shape[1] for mask in outputs["occlusion_map"]) == sizes
     assert sum(name.startswith("occlusion_") for name in variables["params"]) == 4
+
+
+def test_affine_maps_in_place_of_splines():
+    rng = np.random.default_rng(0)
+    driving, source = (jnp.asarray(x, jnp.float32) for x in rng.uniform(-1, 1, (2, 1, 5, 2)))
+    outputs = {}
+    for warps in ("tps", "affine"):
+        network = DenseMotionNetwork(
+            block_expansion=4, num_blocks=2, max_features=8, num_tps=1, warps=warps
+        )
+        # A coarse picture of x and y shows where a warp takes each place from.
+        grid = coordinate_grid(64, 64)
+        picture = jnp.concatenate([grid, jnp.zeros((64, 64, 1))], axis=-1)[None] / 2 + 0.5
+        outputs[warps], _ = network.init_with_output(jax.random.key(0), picture, driving, source)
+    spline = fit_affine(driving[0], source[0])
+    expected = evaluate_thin_plate_spline(spline, coordinate_grid(16, 16))
+    weights = outputs["affine"]["contribution_maps"][0]
+    flow = weights[..., :1] * coordinate_grid(16, 16) + weights[..., 1:] * expected
+    np.testing.assert_allclose(outputs["affine"]["deformation"][0], flow, atol=1e-5)
+    assert np.abs(outputs["tps"]["deformation"] - outputs["affine"]["deformation"]).max() > 0.01
 
 
 def test_a_scale_without_room_for_four_masks_is_refused():

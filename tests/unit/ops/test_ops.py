@@ -10,7 +10,9 @@ from tpsm_jax.ops.coordinates import coordinate_grid, gaussian_heatmaps
 from tpsm_jax.ops.grid_sample import grid_sample
 from tpsm_jax.ops.resample import antialias_downsample, antialias_kernel, resize_align_corners
 from tpsm_jax.ops.thin_plate_spline import (
+    AFFINE_REGULARIZATION,
     evaluate_thin_plate_spline,
+    fit_affine,
     fit_thin_plate_spline,
     random_thin_plate_spline,
 )
@@ -119,6 +121,28 @@ def test_spline_solves_the_regularized_system_in_float64():
     spline = fit_thin_plate_spline(p.astype(np.float32), q.astype(np.float32))
     np.testing.assert_allclose(spline.weights, solution[:5], atol=1e-5)
     np.testing.assert_allclose(spline.affine.T, solution[5:], atol=1e-5)
+
+
+def test_an_affine_fit_has_the_least_squared_error():
+    rng = np.random.default_rng(4)
+    p, q = rng.uniform(-1, 1, (2, 5, 2))
+    # The pull toward the identity as two further equations between points and targets.
+    pull = np.sqrt(AFFINE_REGULARIZATION) * np.eye(2)
+    left, right = (np.concatenate([x - x.mean(0), pull]) for x in (p, q))
+    linear = np.linalg.lstsq(left, right, rcond=None)[0].T
+    spline = fit_affine(p.astype(np.float32), q.astype(np.float32))
+    np.testing.assert_allclose(spline.affine[:, :2], linear, atol=1e-5)
+    np.testing.assert_allclose(spline.affine[:, 2], q.mean(0) - linear @ p.mean(0), atol=1e-5)
+    points = rng.uniform(-1, 1, (3, 4, 2)).astype(np.float32)
+    found = evaluate_thin_plate_spline(spline, points)
+    np.testing.assert_allclose(found, (points - p.mean(0)) @ linear.T + q.mean(0), atol=1e-5)
+
+
+def test_an_affine_fit_of_one_place_is_a_shift_with_a_finite_gradient():
+    place = jnp.full((5, 2), 0.25)
+    np.testing.assert_allclose(fit_affine(place, place + 0.5).affine, [[1, 0, 0.5], [0, 1, 0.5]])
+    gradient = jax.grad(lambda p: jnp.sum(fit_affine(p, place).affine ** 2))(place)
+    assert np.isfinite(gradient).all()
 
 
 @pytest.mark.slow
