@@ -13,7 +13,7 @@ from data.mixing import MixedOrder, whole_weights
 from data.notes import check_motion
 from data.pipeline import Batches
 from data.resize_crop import ResizeCrop
-from data.roots import RootKind, RootOptions, root_kind
+from data.roots import PREPARED, RootKind, RootOptions, root_kind
 from data.sample_reader import Sample, SampleReader
 from data.sampling import SampleOrder
 from data.skipping import BrokenClips
@@ -215,15 +215,20 @@ def open_dataset(config: ConfigDict, split: str = "train") -> ClipDataset:
     if split == "train" and (config.dataset.mix_paths or config.dataset.mix_weights):
         paths += map(Path, config.dataset.mix_paths)
         weights = whole_weights(config.dataset.mix_weights, len(paths))
+    landmarks = _landmarks(config) if split == "train" else 0
     parts = []
     for path in paths:
         kind, clips = _open_path(config, path, split)
+        if landmarks and kind is PREPARED:
+            raise InputError(
+                f"{path} is a prepared data set, which holds no landmarks: train on the folder of "
+                "clips, or set config.train_params.loss_weights.keypoints to 0"
+            )
         if split == "train":
             check_motion(path, clips)
         notes = tuple(kind.notes(path, split, clips))
         entries = group_by_identity(clips) if by_identity else [[clip] for clip in clips]
         parts.append(Part(path, kind.title, entries, by_identity, notes))
-    landmarks = _landmarks(config) if split == "train" else 0
     return ClipDataset(parts, weights, SampleReader(image_size, resize_crop, landmarks))
 
 

@@ -19,6 +19,7 @@ from data.puppets.skeleton import skeleton
 from data.puppets.truth import MOST_CLIPS, hidden_joints, puppet_pairs, true_frames
 from data.sample_reader import SampleReader
 from tests.helpers.clip_files import SIZE, small_config, write_data_set, write_video
+from tests.helpers.prepare_files import prepare
 from tpsm_jax.errors import InputError
 
 
@@ -155,3 +156,12 @@ def test_landmarks_of_a_video(tmp_path: Path) -> None:
     points = np.arange(6 * 50 * 2, dtype=np.float32).reshape(6, 50, 2)
     np.save(landmarks_path(path), points)
     np.testing.assert_array_equal(read_landmarks(clip, 50, 0.9, 0.1), points[[0, 5]])
+
+
+def test_a_prepared_set_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_data_set(tmp_path / "clips")
+    assert prepare(monkeypatch, tmp_path / "clips", tmp_path / "prepared") == 0
+    config = small_config(tmp_path / "prepared")
+    config.train_params.loss_weights.keypoints = 1
+    with pytest.raises(InputError, match="prepared data set, which holds no landmarks: train on"):
+        open_dataset(config)
