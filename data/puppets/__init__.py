@@ -8,7 +8,7 @@ movement is the same for every figure.
   frames = draw_clip(identity=7, motion=3, num_frames=50, size=256)   # [50, 256, 256, 3] uint8
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from PIL import Image
@@ -17,13 +17,14 @@ from data.puppets.appearance import appearance
 from data.puppets.background import draw_background, view
 from data.puppets.canvas import Canvas
 from data.puppets.figure import draw_figure
-from data.puppets.motion import FRAMES_PER_SECOND, Motion
+from data.puppets.motion import FRAMES_PER_SECOND, Motion, Pose
 
 __all__ = [
     "FIRST_TEST_IDENTITY",
     "FRAMES_PER_SECOND",
     "clip_frames",
     "draw_clip",
+    "draw_poses",
     "drawn_frames",
     "split_identities",
 ]
@@ -106,10 +107,28 @@ def draw_clip(
 def _draw(
     identity: int, motion: int, num_frames: int, height: int, width: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    look, move = appearance(identity), Motion(motion)
+    move = Motion(motion)
+    poses = (move(index / FRAMES_PER_SECOND) for index in range(num_frames))
+    return draw_poses(identity, poses, height, width)
+
+
+def draw_poses(
+    identity: int, poses: Iterable[Pose], height: int, width: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Draws a figure in poses of any kind.
+
+    Args:
+      identity: the figure's number.
+      poses: its poses, one for each frame.
+      height: the pictures' height in pixels, at least 16.
+      width: their width.
+
+    Yields:
+      As `drawn_frames`.
+    """
+    look = appearance(identity)
     scene = draw_background(identity, height, width)
-    for index in range(num_frames):
-        pose = move(index / FRAMES_PER_SECOND)
+    for pose in poses:
         canvas = Canvas(height, width)
         draw_figure(canvas, look, pose)
         frame = view(scene, height, width, pose.camera).convert("RGBA")
