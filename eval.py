@@ -26,7 +26,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from data.clips import Clip
+from data.clip import Clip
 from data.evaluation_set import (
     check_names,
     clips_for_test,

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data.clips import Clip
+from data.clip import Clip
 from data.prepare.encoding import (
     DEFAULT_QUALITY,
     BrokenClip,

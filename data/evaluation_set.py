@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from data.clips import Clip, clip_suffixes
+from data.clip import Clip, clip_suffixes
 from data.fitting import fitted_frames
 from data.loader import open_clips
 from data.notes import check_motion

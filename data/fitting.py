@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from data.clips import Clip
+from data.clip import Clip
 from tpsm_jax.media.images import resize, to_uint8
 from tpsm_jax.media.proportions import SqueezeWarning
 

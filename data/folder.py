@@ -18,7 +18,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.clips import Clip, FolderClip, open_clip
+from data.clip import Clip
+from data.clips import FolderClip, open_clip
 from data.wide_pictures import WidePictures
 from tpsm_jax.errors import InputError
 

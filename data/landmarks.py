@@ -7,12 +7,33 @@ A folder of clips ROOT/train/NAME has them in ROOT/landmarks/train/NAME.npy: [fr
 from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 
-from data.clips import Clip
+from data.clip import Clip
 from data.sampling import ordered
 from tpsm_jax.errors import InputError
 
 FOLDER = "landmarks"
+_ADVICE = "or set config.train_params.loss_weights.keypoints to 0"
+
+
+def wanted_landmarks(config: ConfigDict) -> int:
+    """The number of landmarks that training asks for: one for each keypoint, or none."""
+    weights = config.get("train_params", {}).get("loss_weights", {})
+    if not weights.get("keypoints", 0):
+        return 0
+    # It imports JAX, which reading clips does without.
+    from tpsm_jax.models.keypoint_detector import POINTS_PER_TPS
+
+    return POINTS_PER_TPS * config.model_params.common_params.num_tps
+
+
+def no_landmarks_prepared(path: Path) -> InputError:
+    """The error for a prepared data set where landmarks are wanted."""
+    return InputError(
+        f"{path} is a prepared data set, which holds no landmarks: train on the folder of clips, "
+        f"{_ADVICE}"
+    )
 
 
 def landmarks_path(clip_path: Path) -> Path:
@@ -37,12 +58,11 @@ def read_landmarks(clip: Clip, count: int, first: float, second: float) -> np.nd
       InputError: there are none, not as many as wanted, or of another number of frames.
     """
     path = landmarks_path(clip.path)
-    advice = "or set config.train_params.loss_weights.keypoints to 0"
     try:
         points = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise InputError(
-            f"the loss keypoints needs landmarks, and {clip.name} has none: write {path}, {advice}"
+            f"the loss keypoints needs landmarks, and {clip.name} has none: write {path}, {_ADVICE}"
         ) from None
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} holds no landmarks ({type(error).__name__}): mend it") from None

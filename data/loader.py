@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from data.clips import Clip
+from data.clip import Clip
+from data.landmarks import no_landmarks_prepared, wanted_landmarks
 from data.mixing import MixedOrder, whole_weights
 from data.notes import check_motion
 from data.pipeline import Batches
@@ -18,7 +19,6 @@ from data.sample_reader import Sample, SampleReader
 from data.sampling import SampleOrder
 from data.skipping import BrokenClips
 from tpsm_jax.errors import InputError
-from tpsm_jax.models.keypoint_detector import POINTS_PER_TPS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,15 +215,12 @@ def open_dataset(config: ConfigDict, split: str = "train") -> ClipDataset:
     if split == "train" and (config.dataset.mix_paths or config.dataset.mix_weights):
         paths += map(Path, config.dataset.mix_paths)
         weights = whole_weights(config.dataset.mix_weights, len(paths))
-    landmarks = _landmarks(config) if split == "train" else 0
+    landmarks = wanted_landmarks(config) if split == "train" else 0
     parts = []
     for path in paths:
         kind, clips = _open_path(config, path, split)
         if landmarks and kind is PREPARED:
-            raise InputError(
-                f"{path} is a prepared data set, which holds no landmarks: train on the folder of "
-                "clips, or set config.train_params.loss_weights.keypoints to 0"
-            )
+            raise no_landmarks_prepared(path)
         if split == "train":
             check_motion(path, clips)
         notes = tuple(kind.notes(path, split, clips))
@@ -299,14 +296,5 @@ def _kind_of(
     return root_kind(path, options), options
 
 
-def _landmarks(config: ConfigDict) -> int:
-    """The number of landmarks that training asks for: one for each keypoint, or none."""
-    weights = config.get("train_params", {}).get("loss_weights", {})
-    if not weights.get("keypoints", 0):
-        return 0
-    return POINTS_PER_TPS * config.model_params.common_params.num_tps
-
-
 def _image_size(config: ConfigDict) -> tuple[int, int]:
-    height, width = config.image_size
-    return height, width
+    return config.image_size[0], config.image_size[1]

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from data.clips import Clip, FolderClip, StripClip, clip_suffixes
+from data.clip import Clip, clip_suffixes
+from data.clips import FolderClip, StripClip
 from tpsm_jax.errors import InputError
 from tpsm_jax.media.picture_folder import count_kinds, describe_kinds
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from data.clips import Clip
+from data.clip import Clip
 from data.folder import SPLITS, find_clips, split_folder, split_note
 from data.notes import passed_over, single_frames
 from data.prepare import is_prepared, open_prepared

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.clips import Clip
+from data.clip import Clip
 from data.fitting import fit, warn_if_squeezed
 from data.landmarks import read_landmarks
 from data.resize_crop import ResizeCrop

@@ -7,7 +7,7 @@ as it was, in any number of processes and threads.
 import sys
 from collections.abc import Callable, Iterable
 
-from data.clips import Clip
+from data.clip import Clip
 from data.sample_reader import Sample
 from tpsm_jax.errors import InputError
 

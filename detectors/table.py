@@ -26,7 +26,8 @@ from typing import Any, TextIO
 import numpy as np
 from tqdm import tqdm
 
-from data.clips import Clip, open_clip
+from data.clip import Clip
+from data.clips import open_clip
 from data.fitting import fitted_frames
 from data.notes import passed_over
 from data.roots import FOLDER, RootOptions, root_kind

@@ -17,7 +17,7 @@ import os
 import shutil
 import sys
 
-from data.clips import Clip
+from data.clip import Clip
 from data.prepare import is_prepared
 from data.prepare.encoding import DEFAULT_QUALITY, FORMATS, Encoding, squeezed_line
 from data.prepare.finish import count_squeezed, finish, write_report

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.clips import Clip
+from data.clip import Clip
 from data.folder import SPLITS
 from tpsm_jax.errors import InputError, reason
 from tpsm_jax.media.video_reader import VIDEO_SUFFIXES, FrameSource, open_video

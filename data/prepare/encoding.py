@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from data.clips import Clip, VideoClip
+from data.clip import Clip
+from data.clips import VideoClip
 from data.fitting import fit
 from data.prepare.boxes import BoxClip, frames_within
 from tpsm_jax.errors import InputError

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data.clips import Clip, Frames
+from data.clip import Clip, Frames
 from data.folder import SPLITS
 from data.prepare.layout import (
     FORMAT_VERSION,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from data.clips import Clip
+from data.clip import Clip
 from data.prepare.disk import write_atomically
 from data.prepare.encoding import Encoding
 from data.prepare.layout import FORMAT_VERSION, INFO, SETTINGS, UNFINISHED

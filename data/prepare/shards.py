@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from data.clips import Clip
+from data.clip import Clip
 from data.pipeline import import_tensorflow
 from data.prepare.boxes import BoxClip
 from data.prepare.disk import cannot_write, write_atomically

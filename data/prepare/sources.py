@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.clips import Clip
+from data.clip import Clip
 from data.folder import SPLITS, find_clips, split_folder
 from data.notes import check_motion
 from data.prepare.boxes import find_boxes

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data.clips import Clip
+from data.clip import Clip
 from data.folder import find_clips
 from tests.helpers.clip_files import SIZE, label
 

@@ -8,7 +8,8 @@ import pytest
 
 import data.clips
 import data.roots
-from data.clips import Clip, FolderClip
+from data.clip import Clip
+from data.clips import FolderClip
 from data.evaluation_set import clips_for_test, pairs_of_clips, split_note
 from data.folder import find_clips
 from data.loader import open_dataset

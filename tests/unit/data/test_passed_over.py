@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.clips import Clip, FolderClip, StripClip
+from data.clip import Clip
+from data.clips import FolderClip, StripClip
 from data.evaluation_set import clips_for_test, pairs_of_clips
 from data.loader import clip_notes, open_clips, open_dataset
 from detectors.table import find_clips as find_clips_of_table

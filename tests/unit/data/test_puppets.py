@@ -173,7 +173,9 @@ def test_command_writes_both_splits(tmp_path: Path) -> None:
     names = sorted(str(path.relative_to(out)) for path in out.glob("*/*"))
     train = [f"train/{i:07d}#{m:07d}" for i, m in choose_clips("train", 3)]
     test = [f"test/{i:07d}#{m:07d}" for i, m in choose_clips("test", 2)]
-    assert names == sorted(train + test)
+    assert names == sorted([*train, *test, "landmarks/test", "landmarks/train"])
+    known = sorted(str(path.relative_to(out)) for path in out.glob("landmarks/*/*"))
+    assert known == sorted(f"landmarks/{name}.npy" for name in train + test)
     frames = sorted((out / train[2]).iterdir())
     assert len(frames) == 2
     identity, motion = choose_clips("train", 3)[2]

@@ -125,4 +125,4 @@ def test_a_split_that_another_run_draws_is_refused(
         assert not (tmp_path / "train").exists()
         draw("--split", "test")
     draw()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["test", "train"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["landmarks", "test", "train"]

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from data.clips import Clip
+from data.clip import Clip
 from data.loader import ClipDataset, open_dataset
 from data.sample_reader import ArraySpec, Sample, SampleReader
 from data.sampling import SampleDraws

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.clips import Clip, open_clip
+from data.clip import Clip
+from data.clips import open_clip
 from data.wide_pictures import WidePictures
 from tests.helpers.videos import decode, encode
 from tpsm_jax.errors import InputError
