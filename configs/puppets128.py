@@ -38,11 +38,11 @@ def get_config() -> ConfigDict:
     model = config.model_params
     model.kp_detector_params.width = 32
     model.bg_predictor_params.width = 16
-    model.generator_params.block_expansion = 16
-    model.generator_params.max_features = 128
-    model.dense_motion_params.block_expansion = 32
-    model.dense_motion_params.max_features = 256
-    model.dense_motion_params.num_blocks = 4
+    model.generator_params.block_expansion = 8
+    model.generator_params.max_features = 64
+    model.dense_motion_params.block_expansion = 16
+    model.dense_motion_params.max_features = 128
+    model.dense_motion_params.num_blocks = 3
     model.dense_motion_params.scale_factor = 0.5  # arms are six pixels wide
 
     train = config.train_params
