@@ -162,6 +162,10 @@ def print_report(path: Path, report: ImportReport, family: Family) -> None:
 def export_checkpoint(folder: Path, output: Path, step: str = "latest") -> None:
     """Writes a checkpoint folder as a file that the official code loads with strict=True."""
     checkpoint = load_checkpoint(folder, step=step)
+    if checkpoint.model.dense_motion_network.warps != "tps":
+        raise InputError(
+            f"{folder} has affine warps, which the official code would take for splines"
+        )
     variables = jax.device_get(checkpoint.variables)
     with only_writer(output, make_folder=True):
         write_torch_file(output, torch_from_variables(variables, checkpoint.config.model_params))

@@ -1,4 +1,4 @@
-"""The whole thing once, without a download: `make demo` runs this.
+"""Animates a drawn figure with the shipped model, without a download: `make demo` runs this.
 
 Takes the model that comes with the package, moves a cartoon figure that it has never seen the way
 another such figure moves, and measures how well it does on more of them. Into runs/demo/:
@@ -10,9 +10,8 @@ another such figure moves, and measures how well it does on more of them. Into r
     report.html         numbers and videos of held-out figures, each moved by itself
     metrics.json        l1 of those, and l1_static of repeating their first frame
 
-With --train (`make demo-train`) a small model is trained from nothing first, in a quarter of an
-hour, and all goes into runs/demo_train/. Existing files of a training or an evaluation are not made
-again.
+With --train (`make demo-train`) a small model is trained from scratch first, in a quarter of an
+hour, and all goes into runs/demo_train/. A training that was interrupted is resumed.
 """
 
 if __name__ == "__main__":  # before what takes long to import
@@ -56,7 +55,7 @@ SOURCE_IDENTITY, DRIVING_IDENTITY, DRIVING_MOTION = 1, 4, 9
 def main() -> None:
     """Trains if asked to, animates, measures, and draws the pictures."""
     parser = ArgumentParser(__doc__)
-    parser.add_argument("--train", action="store_true", help="train a small model from nothing")
+    parser.add_argument("--train", action="store_true", help="train a small model from scratch")
     args = parser.parse_args()
     os.chdir(ROOT)  # the config's clips are relative to it
     use_compilation_cache()
@@ -76,8 +75,9 @@ def main() -> None:
     draw_sheet(checkpoint, source, driving, output / "sheet.png")
 
     place = output / "evaluation"
+    shutil.rmtree(place, ignore_errors=True)  # it may be of another version
     run("eval.py", "--checkpoint", name, "--data", "puppets", "--clips", str(CLIPS), "--output",
-        place, "--resume")  # fmt: skip
+        place)  # fmt: skip
     shutil.copy(place / "report.html", output)
     metrics = read_numbers(place / "metrics.json")
     (output / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")

@@ -186,8 +186,8 @@ def parse_arguments() -> argparse.Namespace:
     add(
         "--clips",
         type=positive,
-        help="only so many of the test clips, spread over their names; of puppets how many "
-        f"({CLIPS})",
+        help="only so many of the test clips, spread over their names; with --data puppets, "
+        f"how many to draw ({CLIPS})",
     )
     add(
         "--truth",

@@ -10,7 +10,8 @@ Start: the keypoint detector of configs/puppets128_points.py, trained on drawn p
 
   python train.py --config configs/puppets128_points.py --workdir runs/puppets128_points
   python train.py --config configs/puppets128.py --workdir runs/puppets128 \
-    --config.init_from=runs/puppets128_points --config.init_networks="('kp_detector',)"
+    --config.init_from=runs/puppets128_points --config.init_networks="('kp_detector',)" \
+    --config.freeze="('kp_detector',)" --config.train_params.loss_weights.equivariance_value=0
 """
 
 from ml_collections import ConfigDict
@@ -26,7 +27,6 @@ def get_config() -> ConfigDict:
     config.picture_every = 500
     config.keep_checkpoints = 1
     config.ema_decay = 0.998
-    config.freeze = ("kp_detector",)
     config.perceptual_features = "pixels"
 
     config.dataset.path = "runs/puppets128_clips"
@@ -54,5 +54,4 @@ def get_config() -> ConfigDict:
     train.dataloader_workers = 2
     train.dropout_epoch = 0  # the splines have parts of their own from the start
     train.loss_weights.perceptual = (50,)
-    train.loss_weights.equivariance_value = 0
     return config

@@ -1,6 +1,6 @@
 """The keypoint detector of puppets128, trained alone on the drawn points of each body part.
 
-Paper: none; unsupervised training finds arms two pixels wide only after many more samples.
+Paper: none; unsupervised training finds thin arms only after many more samples.
 Data: that of configs/puppets128.py, with the points that are drawn along with it.
 Expected: keypoints within 0.03 (two pixels) of the drawn points on average.
 

@@ -122,9 +122,9 @@ class VideoClip(Clip):
 
     @property
     def frame_count(self) -> int | None:
-        if self._index is not None:
-            return self._index.count
-        return None if self._opened is None else self._opened[1]
+        if self._opened is not None:  # then the last pair was not found by the index
+            return self._opened[1]
+        return None if self._index is None else self._index.count
 
     def frames(self) -> Iterator[np.ndarray]:
         return iter(self._open(whole=True))

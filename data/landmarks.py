@@ -20,7 +20,7 @@ _ADVICE = "or set config.train_params.loss_weights.keypoints to 0"
 def wanted_landmarks(config: ConfigDict) -> int:
     """The number of landmarks that training asks for: one for each keypoint, or none."""
     weights = config.get("train_params", {}).get("loss_weights", {})
-    if not weights.get("keypoints", 0):
+    if not weights.get("keypoints", 0) or config.get("stage") == "avd":
         return 0
     # It imports JAX, which reading clips does without.
     from tpsm_jax.models.keypoint_detector import POINTS_PER_TPS
@@ -58,17 +58,26 @@ def read_landmarks(clip: Clip, count: int, first: float, second: float) -> np.nd
       InputError: there are none, not as many as wanted, or of another number of frames.
     """
     path = landmarks_path(clip.path)
+    frames = clip.frame_count
+    if frames is None:
+        raise InputError(
+            f"the loss keypoints needs landmarks, and {clip.name} is neither a folder of frames "
+            f"nor a video: make it one, {_ADVICE}"
+        )
     try:
-        points = np.load(path, mmap_mode="r", allow_pickle=False)
+        points = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise InputError(
-            f"the loss keypoints needs landmarks, and {clip.name} has none: write {path}, {_ADVICE}"
+            f"the loss keypoints needs landmarks, and {clip.name} has none: write {path} (puppets "
+            f"that were drawn before need to be drawn again), {_ADVICE}"
         ) from None
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} holds no landmarks ({type(error).__name__}): mend it") from None
-    frames = clip.frame_count
-    wanted = ("frames" if frames is None else frames, count, 2)
-    if points.ndim != 3 or points.shape[1:] != wanted[1:] or frames not in (None, len(points)):
-        shape = " x ".join(map(str, wanted))
-        raise InputError(f"{path} has the shape {points.shape}, not {shape} of the clip's: mend it")
-    return np.array(points[ordered(first, second, len(points))], np.float32)
+    except Exception as error:  # NumPy raises nearly anything on files of other kinds
+        raise InputError(
+            f"{path} holds no landmarks ({type(error).__name__}): write it again"
+        ) from None
+    if points.shape != (frames, count, 2) or not np.issubdtype(points.dtype, np.floating):
+        raise InputError(
+            f"{path} holds {points.dtype} of the shape {points.shape}, not float32 {frames} x "
+            f"{count} x 2 of the clip's: write it again"
+        )
+    return np.array(points[ordered(first, second, frames)], np.float32)

@@ -251,7 +251,7 @@ def _check_perceptual_features(config: ConfigDict) -> None:
 
 
 def _check_landmarks(config: ConfigDict) -> None:
-    """That what is done to pictures leaves their landmarks right."""
+    """Refuses augmentations that move pictures but not their landmarks."""
     if not config.train_params.loss_weights.get("keypoints", 0):
         return
     params = config.dataset_params.augmentation_params or {}

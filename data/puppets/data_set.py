@@ -18,7 +18,7 @@ from tqdm import tqdm
 from data.landmarks import landmarks_path
 from data.puppets import FRAMES_PER_SECOND, clip_frames, split_identities
 from data.puppets.landmarks import clip_landmarks
-from tpsm_jax.errors import InputError
+from tpsm_jax.errors import InputError, writing
 from tpsm_jax.media.video_writer import FrameWriter
 from tpsm_jax.runtime import ctrl_c
 
@@ -84,7 +84,8 @@ def draw_clips(
                 writer.write(frame)
         landmarks = landmarks_path(Path(path))
         landmarks.parent.mkdir(parents=True, exist_ok=True)
-        np.save(landmarks, clip_landmarks(identity, motion, num_frames=frames, size=size))
+        with writing(landmarks):
+            np.save(landmarks, clip_landmarks(identity, motion, num_frames=frames, size=size))
     return len(chosen)
 
 

@@ -40,7 +40,7 @@ def puppet_clips(count: int, seed: int, size: tuple[int, int]) -> list[Evaluatio
     return [
         EvaluationClip(
             f"{source:07d}#{motion:07d}",
-            functools.partial(_frames, source, motion, size),
+            functools.partial(clip_frames, source, motion, num_frames=FRAMES, size=size),
             lambda: float(FRAMES_PER_SECOND),
         )
         for source, _, motion in numbers
@@ -61,9 +61,9 @@ def puppet_pairs(count: int, seed: int, size: tuple[int, int]) -> list[Evaluatio
     return [
         EvaluationClip(
             f"{source:07d}--{driving:07d}#{motion:07d}",
-            functools.partial(_frames, driving, motion, size),
+            functools.partial(clip_frames, driving, motion, num_frames=FRAMES, size=size),
             lambda: float(FRAMES_PER_SECOND),
-            functools.partial(_frames, source, motion, size),
+            functools.partial(clip_frames, source, motion, num_frames=1, size=size),
             functools.partial(true_frames, source, motion, num_frames=FRAMES, size=size),
         )
         for source, driving, motion in _numbers(count, seed)
@@ -131,16 +131,6 @@ def _numbers(count: int, seed: int) -> list[tuple[int, int, int]]:
     numbers = split_identities("test")
     start = numbers.start + len(numbers) // SEEDS * seed
     return [(start + 2 * i, start + 2 * i + 1, start + i) for i in range(count)]
-
-
-def _frames(identity: int, motion: int, size: tuple[int, int]) -> Iterator[np.ndarray]:
-    yield from _drawn(identity, motion, size)
-
-
-@functools.lru_cache(maxsize=64)
-def _drawn(identity: int, motion: int, size: tuple[int, int]) -> list[np.ndarray]:
-    """Frames are drawn once for all checkpoints; a clip of 128 x 128 takes 2.5 MB."""
-    return list(clip_frames(identity, motion, num_frames=FRAMES, size=size))
 
 
 def _distance(point: Point, start: Point, end: Point) -> float:

@@ -75,7 +75,7 @@ def test_what_is_called_and_written(commands, monkeypatch, tmp_path, capsys, fla
         ["animate.py", "--checkpoint", name, "--source", f"{folder}/source.png", "--driving",
          f"{folder}/driving.mp4", "--output", f"{folder}/animation.mp4"],
         ["eval.py", "--checkpoint", name, "--data", "puppets", "--clips", "4", "--output",
-         f"{folder}/evaluation", "--resume"],
+         f"{folder}/evaluation"],
     ]  # fmt: skip
     output = tmp_path / folder
     assert {path.name for path in output.iterdir()} == {

@@ -97,11 +97,12 @@ def evaluate(
     )
     vgg19 = _load_vgg19(settings.vgg19)
     entries = [checkpoint_entry(*pair) for pair in zip(models, loaded, strict=True)]
+    is_drawn = "puppets" in settings.options
     run = {
         "schema_version": SCHEMA_VERSION,
         "tpsm_jax": package_version(),
         "mode": settings.mode,
-        "data": str(Path(settings.data).resolve()),
+        "data": str(settings.data if is_drawn else Path(settings.data).resolve()),
         "batch_size": batch_size,
         "vgg19_crc32": vgg19 and weights_crc32(vgg19),
         "dataset": settings.dataset,

@@ -12,7 +12,10 @@ import convert_torch_weights
 from tests.helpers.convert_script import arguments, assert_fails, convert, write_config
 from tests.helpers.paths import TORCH_FILES
 from tests.helpers.processes import STRICT
-from tests.helpers.small import official_params
+from tests.helpers.small import draw_variables, official_params
+from tests.helpers.tiny_training import tiny_config
+from tpsm_jax.checkpoints.converted import save_checkpoint
+from tpsm_jax.errors import InputError
 from tpsm_jax.runtime.run_lock import only_writer
 
 pytestmark = pytest.mark.slow  # Orbax
@@ -181,3 +184,12 @@ def test_as_a_command(files, tmp_path):
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "other").exists()
     assert not (tmp_path / "ran").exists()
+
+
+def test_affine_warps_are_none_of_the_official_code(tmp_path):
+    config = tiny_config()
+    config.model_params.dense_motion_params.warps = "affine"
+    save_checkpoint(tmp_path / "affine", draw_variables(config.model_params), config)
+    with pytest.raises(InputError, match="has affine warps, which the official code would take"):
+        convert_torch_weights.export_checkpoint(tmp_path / "affine", tmp_path / "x.pth.tar")
+    assert not (tmp_path / "x.pth.tar").exists()

@@ -20,9 +20,6 @@ PUPPETS = ("--data", "puppets")
 @pytest.fixture(autouse=True)
 def few_frames(monkeypatch):
     monkeypatch.setattr(data.puppets.truth, "FRAMES", 5)
-    data.puppets.truth._drawn.cache_clear()
-    yield
-    data.puppets.truth._drawn.cache_clear()
 
 
 @pytest.mark.parametrize("mode", ["relative", "standard"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.clips import VideoClip
+from data.clips import StripClip, VideoClip
 from data.landmarks import landmarks_path, read_landmarks
 from data.loader import open_dataset
 from data.puppets import draw_clip
@@ -18,7 +18,8 @@ from data.puppets.motion import Motion
 from data.puppets.skeleton import skeleton
 from data.puppets.truth import MOST_CLIPS, hidden_joints, puppet_pairs, true_frames
 from data.sample_reader import SampleReader
-from tests.helpers.clip_files import SIZE, small_config, write_data_set, write_video
+from data.wide_pictures import WidePictures
+from tests.helpers.clip_files import SIZE, small_config, write_data_set, write_strip, write_video
 from tests.helpers.prepare_files import prepare
 from tpsm_jax.errors import InputError
 
@@ -116,8 +117,13 @@ def damage(path: Path, how: str) -> None:
         points = points[:3]
     if how == "other points":
         points = points[:, :49]
+    if how == "numbers of another kind":
+        points = points.astype(complex)
     if how == "no array":
         path.write_bytes(b"nothing")
+    elif how == "several arrays":
+        with path.open("wb") as file:
+            np.savez(file, a=points)
     elif how == "objects":
         np.save(path, np.array([{}], object), allow_pickle=True)
     elif how != "missing":
@@ -128,8 +134,10 @@ def damage(path: Path, how: str) -> None:
     ("how", "match"),
     [
         ("missing", "needs landmarks, and clip1 has none: write .*clip1.npy"),
-        ("other frames", r"has the shape \(3, 50, 2\), not 5 x 50 x 2"),
-        ("other points", r"has the shape \(5, 49, 2\), not 5 x 50 x 2"),
+        ("other frames", r"of the shape \(3, 50, 2\), not float32 5 x 50 x 2"),
+        ("other points", r"of the shape \(5, 49, 2\), not float32 5 x 50 x 2"),
+        ("numbers of another kind", r"holds complex128 of the shape"),
+        ("several arrays", "holds no landmarks"),
         ("no array", "holds no landmarks"),
         ("objects", "holds no landmarks"),
     ],
@@ -151,7 +159,7 @@ def test_landmarks_of_a_video(tmp_path: Path) -> None:
     clip.pair(0.1, 0.9)
     damage(landmarks_path(path), "other frames")
     assert landmarks_path(path) == tmp_path / "landmarks" / "train" / "a.mp4.npy"
-    with pytest.raises(InputError, match=r"not 6 x 50 x 2"):
+    with pytest.raises(InputError, match=r"not float32 6 x 50 x 2"):
         read_landmarks(clip, 50, 0.1, 0.9)
     points = np.arange(6 * 50 * 2, dtype=np.float32).reshape(6, 50, 2)
     np.save(landmarks_path(path), points)
@@ -165,3 +173,19 @@ def test_a_prepared_set_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     config.train_params.loss_weights.keypoints = 1
     with pytest.raises(InputError, match="prepared data set, which holds no landmarks: train on"):
         open_dataset(config)
+
+
+def test_a_wide_picture_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "train" / "a.png"
+    write_strip(path, 1, 3)
+    with pytest.raises(InputError, match=r"a.png is neither a folder of frames nor a video"):
+        read_landmarks(StripClip(path, WidePictures((SIZE, SIZE), False)), 50, 0.1, 0.9)
+
+
+def test_the_stage_of_another_network_reads_none(tmp_path: Path) -> None:
+    write_data_set(tmp_path)
+    config = small_config(tmp_path)
+    config.train_params.loss_weights.keypoints = 1
+    with config.unlocked():
+        config.stage = "avd"
+    assert sorted(open_dataset(config).reader.spec) == ["driving", "source"]
