@@ -5,6 +5,7 @@ Paper: Zhao and Zhang, Thin-Plate Spline Motion Model for Image Animation, CVPR 
 Data: `data/puppets` draws it into `dataset.path` the first time; nothing is downloaded.
 Model: narrow, with the paper's ten splines, motion estimated at half the picture's size.
 Loss: pixels at four scales replace VGG-19's features.
+Expected: see the model's card, tpsm_jax/shipped/puppets/README.md.
 Start: the keypoint detector of configs/puppets128_points.py, trained on drawn points. It stays as
   it is, so that all steps go into the other networks; the equivariance loss is not needed.
 
@@ -20,7 +21,7 @@ from configs.base import get_base_config
 
 
 def get_config() -> ConfigDict:
-    """The settings of the shipped model."""
+    """The settings of the shipped model; some are flags of the command above."""
     config = get_base_config()
     config.image_size = (128, 128)
     config.checkpoint_every = 250

@@ -5,8 +5,8 @@ Paper: Zhao and Zhang, Thin-Plate Spline Motion Model for Image Animation, CVPR 
 Data: `data/puppets` draws it into `dataset.path` the first time; nothing is downloaded.
 Model: narrow, with five splines, whose points start spread over the picture.
 Loss: pixels at four scales replace VGG-19's features.
-Expected: a puppet that training has not seen moves like another one (docs/images/demo.png), after
-  ten to fifteen minutes on two CPU cores.
+Expected: the body of a puppet that training has not seen moves like another one, after ten to
+  fifteen minutes on two CPU cores.
 
   python train.py --config configs/puppets64.py --workdir runs/puppets64
 """

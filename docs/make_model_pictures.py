@@ -18,7 +18,7 @@ import tpsm_jax
 from data.puppets import FRAMES_PER_SECOND, draw_poses, split_identities
 from data.puppets.motion import Pose
 from tpsm_jax.evaluation.reconstruction import Reconstructor
-from tpsm_jax.media.images import resize
+from tpsm_jax.media.images import resize, to_uint8
 from tpsm_jax.media.video_reader import open_video
 
 IMAGES = Path(__file__).parent / "images"
@@ -86,7 +86,7 @@ def lay_out(rows: list[tuple[str, list[np.ndarray]]]) -> Image.Image:
         top = head + row * (CELL + margin)
         draw.text((4, top + CELL // 2 - 8), title, "black", font)
         for column, picture in enumerate(pictures):
-            cell = Image.fromarray(resize(picture, CELL, CELL))
+            cell = Image.fromarray(to_uint8(resize(picture, CELL, CELL)))
             sheet.paste(cell, (side + column * (CELL + margin), top))
     return sheet
 
