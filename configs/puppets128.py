@@ -18,6 +18,7 @@ Start: the keypoint detector of configs/puppets128_points.py, trained on drawn p
 from ml_collections import ConfigDict
 
 from configs.base import get_base_config
+from configs.puppets64 import narrow_networks
 
 
 def get_config() -> ConfigDict:
@@ -38,13 +39,7 @@ def get_config() -> ConfigDict:
 
     model = config.model_params
     model.kp_detector_params.width = 32
-    model.bg_predictor_params.width = 16
-    model.generator_params.block_expansion = 8
-    model.generator_params.max_features = 64
-    model.dense_motion_params.block_expansion = 16
-    model.dense_motion_params.max_features = 128
-    model.dense_motion_params.num_blocks = 3
-    model.dense_motion_params.scale_factor = 0.5  # arms are six pixels wide
+    narrow_networks(model)
 
     train = config.train_params
     train.batch_size = 8
