@@ -17,7 +17,7 @@ from data.puppets.appearance import appearance
 from data.puppets.background import draw_background, view
 from data.puppets.canvas import Canvas
 from data.puppets.figure import draw_figure
-from data.puppets.motion import FRAMES_PER_SECOND, Motion, Pose
+from data.puppets.motion import FRAMES_PER_SECOND, Pose, clip_poses
 
 __all__ = [
     "FIRST_TEST_IDENTITY",
@@ -88,7 +88,7 @@ def drawn_frames(
         raise ValueError("identity, motion and num_frames are whole numbers from 0 up")
     if min(height, width) < 16:
         raise ValueError(f"a puppet needs at least 16 x 16 pixels, not {height} x {width}")
-    return _draw(identity, motion, num_frames, height, width)
+    return draw_poses(identity, clip_poses(motion, num_frames), height, width)
 
 
 def draw_clip(
@@ -102,14 +102,6 @@ def draw_clip(
     height, width = (size, size) if isinstance(size, int) else size
     frames = list(clip_frames(identity, motion, num_frames=num_frames, size=size))
     return np.stack(frames) if frames else np.zeros((0, height, width, 3), np.uint8)
-
-
-def _draw(
-    identity: int, motion: int, num_frames: int, height: int, width: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    move = Motion(motion)
-    poses = (move(index / FRAMES_PER_SECOND) for index in range(num_frames))
-    return draw_poses(identity, poses, height, width)
 
 
 def draw_poses(

@@ -5,19 +5,19 @@ stretch with it and never lie on one line.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from data.puppets.appearance import Appearance, appearance
 from data.puppets.canvas import Point, along, between
-from data.puppets.motion import FRAMES_PER_SECOND, Motion, Pose
+from data.puppets.motion import clip_poses
 from data.puppets.skeleton import Skeleton, skeleton
 
 PARTS = (
     *("head", "trunk", "left upper arm", "left forearm", "right upper arm", "right forearm"),
     *("left thigh", "left shin", "right thigh", "right shin"),
 )
-POINTS_A_PART = 5
 JOINTS = (
     *("head", "chest", "hips", "left elbow", "left wrist", "right elbow", "right wrist"),
     *("left knee", "left ankle", "right knee", "right ankle"),
@@ -41,32 +41,29 @@ def clip_landmarks(
       one's, beyond it outside the picture. Part i of `PARTS` has points 5i to 5i+4.
     """
     look = appearance(identity)
-    poses = _poses(motion, num_frames)
-    return _in_picture([_parts(look, skeleton(look, pose)) for pose in poses], size)
+    bones = clip_skeletons(identity, motion, num_frames)
+    height, width = (size, size) if isinstance(size, int) else size
+    pixels = _in_pixels([_parts(look, each) for each in bones], height, width)
+    return (2 * pixels / (width - 1, height - 1) - 1).astype(np.float32)
 
 
-def clip_joints(
-    identity: int, motion: int, *, num_frames: int, size: int | tuple[int, int]
-) -> np.ndarray:
-    """The joints in each frame of the clip that `draw_clip` draws.
+def clip_skeletons(identity: int, motion: int, num_frames: int) -> list[Skeleton]:
+    """The bones in each frame of the clip that `draw_clip` draws."""
+    look = appearance(identity)
+    return [skeleton(look, pose) for pose in clip_poses(motion, num_frames)]
+
+
+def joints_in_pixels(bones: Sequence[Skeleton], size: tuple[int, int]) -> np.ndarray:
+    """Where joints are in a picture.
 
     Args:
-      identity: the figure's number.
-      motion: the movement's number.
-      num_frames: length of the clip.
-      size: side in pixels, or (height, width).
+      bones: T skeletons.
+      size: (height, width) of the pictures.
 
     Returns:
-      [num_frames, 11, 2] float32, as for `clip_landmarks`, in the order of `JOINTS`.
+      [T, 11, 2] float32, (x, y) from the first pixel's middle, in the order of `JOINTS`.
     """
-    look = appearance(identity)
-    bones = [skeleton(look, pose) for pose in _poses(motion, num_frames)]
-    return _in_picture([_joints(each) for each in bones], size)
-
-
-def _poses(motion: int, num_frames: int) -> list[Pose]:
-    move = Motion(motion)
-    return [move(index / FRAMES_PER_SECOND) for index in range(num_frames)]
+    return _in_pixels([_joints(each) for each in bones], *size).astype(np.float32)
 
 
 def _joints(bones: Skeleton) -> list[Point]:
@@ -97,9 +94,7 @@ def _box(start: Point, end: Point, half_width: float = _HALF_WIDTH) -> list[Poin
     return [*corners[:2], between(start, end, 0.5), *corners[2:]]
 
 
-def _in_picture(frames: list[list[Point]], size: int | tuple[int, int]) -> np.ndarray:
-    """Canvas units to [-1, 1] between the middles of the first and the last pixel."""
-    height, width = (size, size) if isinstance(size, int) else size
+def _in_pixels(frames: list[list[Point]], height: int, width: int) -> np.ndarray:
+    """Points in the canvas's units -> pixels from the first pixel's middle."""
     short = min(height, width)
-    points = np.array(frames, np.float64) * short + (width / 2, height - short)
-    return ((2 * points - 1) / (width - 1, height - 1) - 1 + 0.0).astype(np.float32)
+    return np.array(frames, np.float64) * short + (width / 2, height - short) - 0.5

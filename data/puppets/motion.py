@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator
 
 from data.puppets.randomness import Dice
 
@@ -116,6 +117,17 @@ class Motion:
             Curve(0, strength * size, dice.uniform(0.08, 0.2), dice.uniform(0, 6.28))
             for size in amplitudes
         )
+
+
+def clip_poses(motion: int, num_frames: int) -> Iterator[Pose]:
+    """The poses of a clip's frames.
+
+    Args:
+      motion: the motion's number.
+      num_frames: length of the clip, at `FRAMES_PER_SECOND`.
+    """
+    move = Motion(motion)
+    return (move(index / FRAMES_PER_SECOND) for index in range(num_frames))
 
 
 _NAMES = (

@@ -13,9 +13,8 @@ import numpy as np
 from data.puppets import FRAMES_PER_SECOND, clip_frames, drawn_frames, split_identities
 from data.puppets.appearance import appearance
 from data.puppets.canvas import Point
-from data.puppets.landmarks import JOINTS, clip_joints
-from data.puppets.motion import Motion
-from data.puppets.skeleton import Skeleton, skeleton
+from data.puppets.landmarks import JOINTS, clip_skeletons, joints_in_pixels
+from data.puppets.skeleton import Skeleton
 from tpsm_jax.evaluation.clip_frames import EvaluationClip
 from tpsm_jax.evaluation.joints import TrueFrame
 
@@ -82,14 +81,13 @@ def true_frames(
       size: (height, width) in pixels.
     """
     height, width = size
-    look, move = appearance(identity), Motion(motion)
-    joints = clip_joints(identity, motion, num_frames=num_frames, size=size)
-    pixels = (joints + 1) / 2 * (width - 1, height - 1)
+    skirt = appearance(identity).bottom in ("skirt", "dress")
+    bones = clip_skeletons(identity, motion, num_frames)
+    pixels = joints_in_pixels(bones, size)
     inside = np.all((pixels >= 0) & (pixels <= (width - 1, height - 1)), axis=-1)
     drawn = drawn_frames(identity, motion, num_frames=num_frames, size=size)
     for index, (picture, figure) in enumerate(drawn):
-        bones = skeleton(look, move(index / FRAMES_PER_SECOND))
-        hidden = hidden_joints(bones, skirt=look.bottom in ("skirt", "dress"))
+        hidden = hidden_joints(bones[index], skirt=skirt)
         yield TrueFrame(picture, figure, pixels[index], inside[index] & ~hidden, _LIMBS)
 
 

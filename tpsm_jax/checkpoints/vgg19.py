@@ -19,7 +19,7 @@ def save_vgg19(folder: str | Path, variables: Variables, *, dtype: str | None = 
     Args:
       folder: a checkpoint, an empty folder, or one to make.
       variables: {"params": ...} of the module `VGG19`.
-      dtype: as for `save_checkpoint`.
+      dtype: "float32", "bfloat16" or "float16", in which to store them; None keeps their types.
 
     Raises:
       InputError: if `folder` holds something else or cannot be written, or a number is too large

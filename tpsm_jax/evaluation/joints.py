@@ -11,6 +11,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import ndimage
+
+from tpsm_jax.media.images import to_float
 
 # Shares of the picture's shorter side.
 PATCH = 0.08  # radius of a patch
@@ -58,7 +61,9 @@ def joint_numbers(results: np.ndarray, truth: list[TrueFrame]) -> dict[str, np.n
       Where a frame has no visible joint, or no such limb, they are 0, 0 and 1.
     """
     picture, figure, joints, visible, limbs = (np.stack(each) for each in zip(*truth, strict=True))
-    distance, cost = jax.device_get(find_joints(results, picture, figure, joints))
+    distance, cost = jax.device_get(
+        find_joints(_blurred(results), _blurred(picture), figure, joints)
+    )
     side = min(picture.shape[1:3])
     found = visible & (cost <= MOST)
     distance = np.where(found, distance, SEARCH * side)
@@ -78,8 +83,8 @@ def find_joints(
     """Searches for the patch around each joint.
 
     Args:
-      results: [B, H, W, 3] uint8.
-      truth: [B, H, W, 3] uint8.
+      results: [B, H, W, 3] in [0, 1].
+      truth: [B, H, W, 3] in [0, 1].
       figure: [B, H, W] bool.
       joints: [B, J, 2] float32, (x, y) in pixels.
 
@@ -89,9 +94,8 @@ def find_joints(
     """
     side = min(results.shape[1:3])
     find = functools.partial(_find, patch=round(PATCH * side), search=SEARCH * side)
-    pictures = (_blurred(each.astype(jnp.float32) / 255, BLUR * side) for each in (results, truth))
     # One frame after the other: each has kernels of its own, and one convolution of many is slow.
-    return jax.lax.map(lambda frame: find(*frame), (*pictures, figure, joints))
+    return jax.lax.map(lambda frame: find(*frame), (results, truth, figure, joints))
 
 
 def _find(
@@ -145,18 +149,11 @@ def _spread(patches: jax.Array, weights: jax.Array) -> jax.Array:
     return jnp.sum(jnp.sum(weights * patches**2, axis=axes) - sums**2 / counts, axis=-1)
 
 
-def _blurred(pictures: jax.Array, deviation: float) -> jax.Array:
-    """[B, H, W, 3] under a Gaussian, mirrored at the borders."""
-    radius = max(1, round(3 * deviation))
-    profile = np.exp(-0.5 * (np.arange(-radius, radius + 1) / deviation) ** 2)
-    profile /= profile.sum()
-    for axis in (1, 2):
-        edges = [(radius, radius) if each == axis else (0, 0) for each in range(4)]
-        padded = jnp.pad(pictures, edges, mode="reflect")
-        size = pictures.shape[axis]
-        parts = (jax.lax.slice_in_dim(padded, i, i + size, axis=axis) for i in range(len(profile)))
-        pictures = sum((w * part for w, part in zip(profile, parts, strict=True)), jnp.float32(0))
-    return pictures
+def _blurred(pictures: np.ndarray) -> np.ndarray:
+    """[B, H, W, 3] uint8 -> float32 in [0, 1] under a Gaussian, mirrored at the borders."""
+    deviation = BLUR * min(pictures.shape[1:3])
+    sigmas = (0, deviation, deviation, 0)
+    return ndimage.gaussian_filter(to_float(pictures), sigmas, mode="mirror", truncate=3)
 
 
 def _squared_differences(picture: jax.Array, patches: jax.Array, weights: jax.Array) -> jax.Array:
@@ -165,7 +162,7 @@ def _squared_differences(picture: jax.Array, patches: jax.Array, weights: jax.Ar
     Args:
       picture: [H + 2 r, W + 2 r, 3].
       patches: [J, 2 r + 1, 2 r + 1, 3].
-      weights: of the same shape.
+      weights: [J, 2 r + 1, 2 r + 1, 3].
 
     Returns:
       [H, W, J].

@@ -13,7 +13,13 @@ from data.loader import open_dataset
 from data.puppets import draw_clip
 from data.puppets.appearance import appearance
 from data.puppets.data_set import draw_clips
-from data.puppets.landmarks import JOINTS, PARTS, clip_joints, clip_landmarks
+from data.puppets.landmarks import (
+    JOINTS,
+    PARTS,
+    clip_landmarks,
+    clip_skeletons,
+    joints_in_pixels,
+)
 from data.puppets.motion import Motion
 from data.puppets.skeleton import skeleton
 from data.puppets.truth import MOST_CLIPS, hidden_joints, puppet_pairs, true_frames
@@ -22,6 +28,15 @@ from data.wide_pictures import WidePictures
 from tests.helpers.clip_files import SIZE, small_config, write_data_set, write_strip, write_video
 from tests.helpers.prepare_files import prepare
 from tpsm_jax.errors import InputError
+
+
+def clip_joints(
+    identity: int, motion: int, *, num_frames: int, size: int | tuple[int, int]
+) -> np.ndarray:
+    """The joints of a clip in [-1, 1], as landmarks are."""
+    height, width = (size, size) if isinstance(size, int) else size
+    bones = clip_skeletons(identity, motion, num_frames)
+    return 2 * joints_in_pixels(bones, (height, width)) / (width - 1, height - 1) - 1
 
 
 def pixels(points: np.ndarray, size: int) -> np.ndarray:
