@@ -40,6 +40,7 @@ from tpsm_jax.media.video_reader import open_video
 from tpsm_jax.media.video_writer import FrameWriter
 from tpsm_jax.media.visualize import animation_sheet
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
+from tpsm_jax.runtime.cores import available_cores
 
 ROOT = Path(__file__).resolve().parent
 SHIPPED, OUTPUT = "puppets", Path("runs/demo")
@@ -63,7 +64,9 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
     name = str(output / "training") if args.train else SHIPPED
     if args.train:
-        run("train.py", "--config", CONFIG, "--workdir", name)
+        # One device leaves a second core idle half of the time; two share the batch.
+        devices = str(min(2, available_cores()))
+        run("train.py", "--config", CONFIG, "--workdir", name, JAX_NUM_CPU_DEVICES=devices)
     checkpoint = load_checkpoint(name)
 
     source, driving = draw_pictures(output, checkpoint.config.image_size[0])
@@ -160,10 +163,16 @@ def draw_sheet(checkpoint: Checkpoint, source: np.ndarray, driving: np.ndarray, 
     Image.fromarray(sheet).save(path)
 
 
-def run(*arguments: str | Path) -> None:
-    """Prints and runs one of the project's commands."""
+def run(*arguments: str | Path, **defaults: str) -> None:
+    """Prints and runs one of the project's commands.
+
+    Args:
+      arguments: the script and its arguments.
+      defaults: environment variables, for those that are not set.
+    """
     print("$ python", *arguments, flush=True)
-    done = subprocess.run([sys.executable, *map(str, arguments)], check=False)
+    command, environment = [sys.executable, *map(str, arguments)], defaults | os.environ
+    done = subprocess.run(command, check=False, env=environment)
     if done.returncode:
         raise InputError(f"the command above failed with exit code {done.returncode}")
 

@@ -23,7 +23,7 @@ def commands(monkeypatch, tmp_path):
     """The commands that the demo calls; animate.py and eval.py are played by few lines."""
     called = []
 
-    def run(*words):
+    def run(*words, **environment):
         words = list(map(str, words))
         called.append(words)
         if words[0] == "animate.py":
