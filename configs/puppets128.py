@@ -40,6 +40,9 @@ def get_config() -> ConfigDict:
     model = config.model_params
     model.kp_detector_params.width = 32
     narrow_networks(model)
+    model.dense_motion_params.block_expansion = 24
+    model.generator_params.block_expansion = 16
+    model.generator_params.max_features = 128
 
     train = config.train_params
     train.batch_size = 8

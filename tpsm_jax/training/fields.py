@@ -153,6 +153,7 @@ _MAY_LACK = (
     "dataset_params.augmentation_params.",
     "dataset_params.frame_shape",
     "train_params.loss_weights.keypoints",
+    "train_params.loss_weights.contribution",
 )
 
 FIELDS: dict[str, Rule] = {
@@ -247,6 +248,7 @@ FIELDS: dict[str, Rule] = {
     "train_params.loss_weights.warp_loss": _WEIGHT,
     "train_params.loss_weights.bg": _WEIGHT,
     "train_params.loss_weights.keypoints": _WEIGHT,
+    "train_params.loss_weights.contribution": _WEIGHT,
     "train_avd_params.num_epochs": _whole(0),
     "train_avd_params.num_repeats": _whole(1),
     "train_avd_params.batch_size": _whole(1),

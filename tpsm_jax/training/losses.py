@@ -19,6 +19,7 @@ from tpsm_jax.ops.grid_sample import grid_sample
 from tpsm_jax.ops.resample import antialias_downsample
 from tpsm_jax.ops.thin_plate_spline import ThinPlateSpline, evaluate_thin_plate_spline
 
+_SPREAD = 0.03  # of pixels around their true value, for `contribution_loss`
 PERCEPTUAL_FEATURES = ("vgg19", "vgg19_random", "pixels")
 
 # Pictures [B, H, W, 3] in [0, 1] and variables -> feature maps, one a perceptual weight.
@@ -85,6 +86,33 @@ def landmark_loss(keypoints: jax.Array, landmarks: jax.Array) -> jax.Array:
     # Replaced before the difference: the gradient of a NaN that is masked later is NaN.
     difference = jnp.abs(keypoints - jnp.where(known, landmarks, 0))
     return jnp.sum(difference * known) / jnp.maximum(jnp.sum(known), 1)
+
+
+def contribution_loss(
+    contribution_maps: jax.Array, deformed_source: jax.Array, driving: jax.Array
+) -> jax.Array:
+    """How badly the warps explain the driving picture, each as likely as its share.
+
+    A flow is a blend of places, so its gradient cannot tell that a warp with a small share fits a
+    pixel better. This is the negative log-likelihood of a mixture of Laplace distributions, one a
+    warp: where a warp fits, its share grows, however small it is.
+
+    Args:
+      contribution_maps: [B, h, w, K+1], sum 1 over the last axis.
+      deformed_source: [B, K+1, h, w, C], the downsampled source under each warp.
+      driving: [B, H, W, C], downsampled here as the source was.
+
+    Returns:
+      [] float32, in units of a pixel: 0 if a warp with share 1 fits everywhere.
+    """
+    scale = deformed_source.shape[2] / driving.shape[1]
+    aim = jax.vmap(antialias_downsample, (0, None))(driving, scale)
+    errors = jnp.mean(jnp.abs(deformed_source - aim[:, None]), axis=-1)
+    least = jax.lax.stop_gradient(jnp.min(errors, axis=1, keepdims=True))
+    likelihoods = jnp.exp((least - errors) / _SPREAD)
+    mixture = jnp.sum(jnp.moveaxis(likelihoods, 1, -1) * contribution_maps, axis=-1)
+    # The small number bounds the gradient of a share that is 0, as of splines that are dropped.
+    return jnp.mean(least[:, 0] - _SPREAD * jnp.log(mixture + 1e-8))
 
 
 def transform_frame(transform: ThinPlateSpline, images: jax.Array) -> jax.Array:

@@ -9,12 +9,14 @@ from scipy import ndimage
 from tests.helpers.small import pictures
 from tests.helpers.tiny_training import SIZE, tiny_config
 from tpsm_jax.errors import InputError
+from tpsm_jax.models.dense_motion import dropout_softmax
 from tpsm_jax.models.registry import build_model, variable_shapes
 from tpsm_jax.models.vgg19 import VGG19
 from tpsm_jax.ops.coordinates import coordinate_grid
 from tpsm_jax.ops.thin_plate_spline import ThinPlateSpline, random_thin_plate_spline
 from tpsm_jax.training.losses import (
     PERCEPTUAL_FEATURES,
+    contribution_loss,
     landmark_loss,
     make_features,
     perceptual_loss,
@@ -103,7 +105,7 @@ def test_settings_are_read_under_the_official_names():
         "scales": [1, 0.5],
         "loss_weights": {"perceptual": [1, 2], "equivariance_value": 3, "warp_loss": 4, "bg": 5},
     }
-    assert LossSettings.of(params) == ((1, 0.5), (1, 2), 3, 4, 5, 0)
+    assert LossSettings.of(params) == ((1, 0.5), (1, 2), 3, 4, 5, 0, 0)
 
 
 def test_pixels_are_their_own_features():
@@ -201,9 +203,58 @@ def test_landmarks_that_are_not_known_count_nothing():
     assert landmark_loss(keypoints, jnp.full_like(landmarks, jnp.nan)) == 0
 
 
-def test_the_weight_of_landmarks_may_be_missing_in_older_configs():
+def test_contribution_is_the_likelihood_of_a_mixture():
+    driving, warped = pictures(2, 16, 16, seed=1), pictures(2, 8, 8, seed=2)
+    # The anti-alias blur of the reference: sigma 0.5, five taps, zeros outside.
+    sigmas, options = (0, 0.5, 0.5, 0), {"mode": "constant", "truncate": 4.0}
+    aim = ndimage.gaussian_filter(driving, sigmas, **options)[:, ::2, ::2]
+    deformed = np.stack([aim + 0.1, warped, aim + 0.02], axis=1)
+    maps = np.zeros((2, 8, 8, 3), np.float32)
+    maps[..., 1], maps[..., 2] = 0.75, 0.25
+    errors = [np.abs(warped - aim).mean(-1), np.full((2, 8, 8), 0.02)]
+    likelihood = 0.75 * np.exp(-errors[0] / 0.03) + 0.25 * np.exp(-errors[1] / 0.03)
+    expected = np.mean(-0.03 * np.log(likelihood))
+    np.testing.assert_allclose(contribution_loss(maps, deformed, driving), expected, rtol=1e-4)
+    one = np.zeros_like(maps)
+    one[..., 2] = 1
+    np.testing.assert_allclose(contribution_loss(one, deformed, driving), 0.02, rtol=1e-4)
+
+
+def test_a_warp_far_away_gains_the_share_of_what_it_fits():
+    """A dot moves by half the picture, where the gradient of a blended flow is blind."""
+    driving = np.zeros((1, 16, 16, 3), np.float32)
+    driving[0, 4, 4] = 1
+    stays = np.zeros_like(driving)
+    stays[0, 4, 12] = 1
+    deformed = jnp.asarray(np.stack([stays, driving], axis=1))  # the background, and one spline
+
+    def loss(logits: jax.Array) -> jax.Array:
+        return contribution_loss(jax.nn.softmax(logits), deformed, driving)
+
+    for share in (0.5, 1e-4):
+        logits = jnp.log(jnp.broadcast_to(jnp.array([1 - share, share]), (1, 16, 16, 2)))
+        slope = 16**2 * jax.grad(loss)(logits)
+        assert slope[0, 4, 4, 1] < -0.01  # hardly weaker where the share is small
+        assert slope[0, 4, 12, 1] < -0.01
+        np.testing.assert_allclose(slope[0, 0], 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dropped", [(), (0,), (0, 1)])
+def test_the_gradient_of_shares_that_are_0_is_finite(dropped):
+    driving = pictures(1, 8, 8)
+    deformed = jnp.stack([driving + 1, driving, driving + 0.5], axis=1)
+    kept = jnp.array([[index not in dropped for index in range(2)]])
+    maps = lambda logits: dropout_softmax(logits, kept)  # noqa: E731
+    loss = lambda logits: contribution_loss(maps(logits), deformed, driving)  # noqa: E731
+    value, slope = jax.value_and_grad(loss)(jnp.zeros((1, 8, 8, 3)).at[..., 1].set(-200))
+    assert np.isfinite(value)
+    assert np.all(np.isfinite(slope))
+
+
+@pytest.mark.parametrize("weight", ["keypoints", "contribution"])
+def test_a_weight_that_older_configs_lack_is_0(weight):
     config = tiny_config()
-    del config.train_params.loss_weights["keypoints"]
-    assert LossSettings.of(config.train_params).keypoints == 0
-    config.train_params.loss_weights.keypoints = 3
-    assert LossSettings.of(config.train_params).keypoints == 3
+    del config.train_params.loss_weights[weight]
+    assert getattr(LossSettings.of(config.train_params), weight) == 0
+    config.train_params.loss_weights[weight] = 3
+    assert getattr(LossSettings.of(config.train_params), weight) == 3

@@ -93,7 +93,9 @@ def test_average_frozen_parameters_warm_up_and_another_optimizer(lean):
     )
     plain = lean[2]
     np.testing.assert_allclose(metrics["learning_rate/generator"], 2e-4 / 4, rtol=1e-6)
-    # Frozen: no change, and a network frozen whole keeps its statistics too.
+    # Frozen: no change, and a network frozen whole keeps its statistics and has no gradient.
+    assert metrics["gradient/kp_detector"] == 0
+    assert metrics["gradient/inpainting_network"] > 0
     jax.tree.map(
         np.testing.assert_array_equal, after.params["kp_detector"], before.params["kp_detector"]
     )

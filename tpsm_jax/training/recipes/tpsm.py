@@ -25,6 +25,7 @@ from tpsm_jax.training import schedule
 from tpsm_jax.training.augment import augment_batch
 from tpsm_jax.training.losses import (
     Features,
+    contribution_loss,
     landmark_loss,
     perceptual_loss,
     transform_frame,
@@ -62,9 +63,14 @@ def make_recipe(
     def losses(
         variables: Variables, batch: Batch, draws: LossDraws, constants: Any, phase: Phase
     ) -> tuple[dict[str, jax.Array], Any]:
+        # Frozen networks have no gradient to compute, nor has what only leads to them.
+        params = {
+            name: tree if name in trained else jax.lax.stop_gradient(tree)
+            for name, tree in variables["params"].items()
+        }
         terms, _, batch_stats = tpsm_losses(
             model,
-            variables,
+            {**variables, "params": params},
             batch,
             draws,
             settings,
@@ -155,6 +161,7 @@ class LossSettings(NamedTuple):
       warp: weight of the warp loss.
       background: weight of the background loss.
       keypoints: weight of the distance between keypoints and landmarks of the data.
+      contribution: weight of how badly the warps explain the driving picture.
     """
 
     scales: tuple[float, ...]
@@ -163,6 +170,7 @@ class LossSettings(NamedTuple):
     warp: float
     background: float
     keypoints: float = 0
+    contribution: float = 0
 
     @classmethod
     def of(cls, train_params: Mapping[str, Any]) -> "LossSettings":
@@ -175,6 +183,7 @@ class LossSettings(NamedTuple):
             warp=weights["warp_loss"],
             background=weights["bg"],
             keypoints=weights.get("keypoints", 0),
+            contribution=weights.get("contribution", 0),
         )
 
 
@@ -232,6 +241,11 @@ def tpsm_losses(
             distance = landmark_loss(outputs["kp_source"], batch["source_landmarks"])
             distance += landmark_loss(outputs["kp_driving"], batch["driving_landmarks"])
             terms["keypoints"] = settings.keypoints * distance
+        if settings.contribution:
+            errors = contribution_loss(
+                outputs["contribution_maps"], outputs["deformed_source"], driving
+            )
+            terms["contribution"] = settings.contribution * errors
         if outputs["bg_param"] is not None and settings.background:
             reverse = model.background(driving, source, train=train)
             there_and_back = jnp.matmul(
