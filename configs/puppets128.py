@@ -4,15 +4,16 @@ Paper: Zhao and Zhang, Thin-Plate Spline Motion Model for Image Animation, CVPR 
   (arXiv 2203.14367).
 Data: `data/puppets` draws it into `dataset.path` the first time; nothing is downloaded.
 Model: narrow, with the paper's ten splines, motion estimated at half the picture's size.
-Loss: pixels at four scales replace VGG-19's features.
+Loss: pixels at four scales replace VGG-19's features; `contribution` keeps splines at their parts.
 Expected: see the model's card, tpsm_jax/shipped/puppets/README.md.
-Start: the keypoint detector of configs/puppets128_points.py, trained on drawn points. It stays as
-  it is, so that all steps go into the other networks; the equivariance loss is not needed.
+Start: a keypoint detector that was trained on drawn points, which stays as it is, so that the
+  equivariance loss is not needed; and a motion that was trained before anything is painted.
 
   python train.py --config configs/puppets128_points.py --workdir runs/puppets128_points
+  python train.py --config configs/puppets128_motion.py --workdir runs/puppets128_motion \
+    --config.init_from=runs/puppets128_points --config.init_networks="('kp_detector',)"
   python train.py --config configs/puppets128.py --workdir runs/puppets128 \
-    --config.init_from=runs/puppets128_points --config.init_networks="('kp_detector',)" \
-    --config.freeze="('kp_detector',)" --config.train_params.loss_weights.equivariance_value=0
+    --config.init_from=runs/puppets128_motion
 """
 
 from ml_collections import ConfigDict
@@ -22,8 +23,9 @@ from configs.puppets64 import narrow_networks
 
 
 def get_config() -> ConfigDict:
-    """The settings of the shipped model; some are flags of the command above."""
+    """The settings of the shipped model."""
     config = get_base_config()
+    config.freeze = ("kp_detector",)
     config.image_size = (128, 128)
     config.checkpoint_every = 250
     config.picture_every = 500
@@ -53,4 +55,6 @@ def get_config() -> ConfigDict:
     train.dataloader_workers = 2
     train.dropout_epoch = 0  # the splines have parts of their own from the start
     train.loss_weights.perceptual = (50,)
+    train.loss_weights.equivariance_value = 0
+    train.loss_weights.contribution = 10
     return config

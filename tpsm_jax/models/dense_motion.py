@@ -81,6 +81,7 @@ class DenseMotionNetwork(nn.Module):
         Returns:
           deformed_source: [B, K+1, h, w, C], the downsampled source under each warp, background
             first.
+          warps: [B, K+1, h, w, 2], where each driving pixel comes from under each warp.
           contribution_maps: [B, h, w, K+1], sum 1 over the last axis.
           deformation: [B, h, w, 2], the flow: where each driving pixel comes from in the source.
           occlusion_map: tuple of [B, h_i, w_i, 1] in [0, 1], coarse to fine.
@@ -118,6 +119,7 @@ class DenseMotionNetwork(nn.Module):
         weights = jnp.moveaxis(contribution_maps, -1, 1)[..., None]
         return {
             "deformed_source": deformed_source,
+            "warps": transformations,
             "contribution_maps": contribution_maps,
             "deformation": jnp.sum(transformations * weights, axis=1),
             "occlusion_map": self._masks(features),

@@ -45,7 +45,7 @@ class MotionModel(nn.Module):
 
     # Without annotations, or Flax would take them for fields. See `AnimationModel`.
     modes = ("relative", "standard", "avd")
-    outputs_for_losses = ("warped_encoder_maps",)
+    outputs_for_losses = ("warped_encoder_maps", "warps")
 
     def __call__(
         self,

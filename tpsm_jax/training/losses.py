@@ -19,7 +19,8 @@ from tpsm_jax.ops.grid_sample import grid_sample
 from tpsm_jax.ops.resample import antialias_downsample
 from tpsm_jax.ops.thin_plate_spline import ThinPlateSpline, evaluate_thin_plate_spline
 
-_SPREAD = 0.03  # of pixels around their true value, for `contribution_loss`
+# Of pixels around their true value, and the error of unknown ones, for `contribution_loss`.
+_SPREAD, _UNKNOWN = 0.03, 0.1
 PERCEPTUAL_FEATURES = ("vgg19", "vgg19_random", "pixels")
 
 # Pictures [B, H, W, 3] in [0, 1] and variables -> feature maps, one a perceptual weight.
@@ -89,30 +90,48 @@ def landmark_loss(keypoints: jax.Array, landmarks: jax.Array) -> jax.Array:
 
 
 def contribution_loss(
-    contribution_maps: jax.Array, deformed_source: jax.Array, driving: jax.Array
+    contribution_maps: jax.Array,
+    warps: jax.Array,
+    deformed_source: jax.Array,
+    driving: jax.Array,
+    scales: Sequence[float] = (1, 0.5, 0.25),
 ) -> jax.Array:
     """How badly the warps explain the driving picture, each as likely as its share.
 
     A flow is a blend of places, so its gradient cannot tell that a warp with a small share fits a
     pixel better. This is the negative log-likelihood of a mixture of Laplace distributions, one a
-    warp: where a warp fits, its share grows, however small it is.
+    warp: where a warp fits, its share grows, however small it is. What a warp takes from outside
+    the source is not known, and counts as a middling error.
 
     Args:
       contribution_maps: [B, h, w, K+1], sum 1 over the last axis.
+      warps: [B, K+1, h, w, 2], (x, y) in the source, which spans [-1, 1].
       deformed_source: [B, K+1, h, w, C], the downsampled source under each warp.
       driving: [B, H, W, C], downsampled here as the source was.
+      scales: sizes to compare at, each in (0, 1]; at the small ones a warp is drawn to its place
+        from farther away.
 
     Returns:
       [] float32, in units of a pixel: 0 if a warp with share 1 fits everywhere.
     """
-    scale = deformed_source.shape[2] / driving.shape[1]
-    aim = jax.vmap(antialias_downsample, (0, None))(driving, scale)
-    errors = jnp.mean(jnp.abs(deformed_source - aim[:, None]), axis=-1)
-    least = jax.lax.stop_gradient(jnp.min(errors, axis=1, keepdims=True))
-    likelihoods = jnp.exp((least - errors) / _SPREAD)
-    mixture = jnp.sum(jnp.moveaxis(likelihoods, 1, -1) * contribution_maps, axis=-1)
-    # The small number bounds the gradient of a share that is 0, as of splines that are dropped.
-    return jnp.mean(least[:, 0] - _SPREAD * jnp.log(mixture + 1e-8))
+    downsample = jax.vmap(antialias_downsample, (0, None))
+    aim = downsample(driving, deformed_source.shape[2] / driving.shape[1])
+    difference = jnp.moveaxis(deformed_source - aim[:, None], 1, -1)
+    inside = jnp.all(jnp.abs(warps) <= 1, axis=-1)
+    inside = jnp.moveaxis(inside, 1, -1).astype(jnp.float32)
+    total = jnp.float32(0)
+    for scale in scales:
+        shape = difference.shape
+        small = downsample(difference.reshape(*shape[:3], -1), scale)
+        errors = jnp.mean(jnp.abs(small.reshape(*small.shape[:3], *shape[3:])), axis=3)
+        known = downsample(inside, scale)
+        errors = known * errors + (1 - known) * _UNKNOWN
+        least = jax.lax.stop_gradient(jnp.min(errors, axis=-1))
+        likelihoods = jnp.exp((least[..., None] - errors) / _SPREAD)
+        mixture = jnp.sum(likelihoods * downsample(contribution_maps, scale), axis=-1)
+        # The small number bounds the gradient of a share that is 0, as of splines that are dropped.
+        total = total + jnp.mean(least - _SPREAD * jnp.log(mixture + 1e-8))
+    return total / len(scales)
 
 
 def transform_frame(transform: ThinPlateSpline, images: jax.Array) -> jax.Array:

@@ -39,6 +39,7 @@ def test_every_intermediate_has_its_shape(multi_mask, height, width):
     assert shapes["kp_source"] == shapes["kp_driving"] == (1, 10, 2)
     assert shapes["bg_param"] == (1, 3, 3)
     assert shapes["deformed_source"] == (1, 3, h, w, 3)
+    assert shapes["warps"] == (1, 3, h, w, 2)
     assert shapes["contribution_maps"] == (1, h, w, 3)
     assert shapes["deformation"] == (1, h, w, 2)
     sizes = [8, 4, 2, 1] if multi_mask else [4]

@@ -203,21 +203,48 @@ def test_landmarks_that_are_not_known_count_nothing():
     assert landmark_loss(keypoints, jnp.full_like(landmarks, jnp.nan)) == 0
 
 
+def reference_downsample(image, scale):
+    """The anti-alias blur of the reference, for scales 0.5 and 0.25: zeros outside."""
+    sigma = (1 / scale - 1) / 2
+    options = {"mode": "constant", "radius": int(np.round(sigma * 4))}
+    sigmas = (0, sigma, sigma, *(0 for _ in image.shape[3:]))
+    return ndimage.gaussian_filter(image, sigmas, **options)[:, :: int(1 / scale), :: int(1 / scale)]
+
+
 def test_contribution_is_the_likelihood_of_a_mixture():
     driving, warped = pictures(2, 16, 16, seed=1), pictures(2, 8, 8, seed=2)
-    # The anti-alias blur of the reference: sigma 0.5, five taps, zeros outside.
-    sigmas, options = (0, 0.5, 0.5, 0), {"mode": "constant", "truncate": 4.0}
-    aim = ndimage.gaussian_filter(driving, sigmas, **options)[:, ::2, ::2]
+    aim = reference_downsample(driving, 0.5)
     deformed = np.stack([aim + 0.1, warped, aim + 0.02], axis=1)
+    warps = np.zeros((2, 3, 8, 8, 2), np.float32)
+    warps[0, 1, :2, 0, 0] = -1.01  # outside the source
     maps = np.zeros((2, 8, 8, 3), np.float32)
-    maps[..., 1], maps[..., 2] = 0.75, 0.25
-    errors = [np.abs(warped - aim).mean(-1), np.full((2, 8, 8), 0.02)]
-    likelihood = 0.75 * np.exp(-errors[0] / 0.03) + 0.25 * np.exp(-errors[1] / 0.03)
-    expected = np.mean(-0.03 * np.log(likelihood))
-    np.testing.assert_allclose(contribution_loss(maps, deformed, driving), expected, rtol=1e-4)
-    one = np.zeros_like(maps)
-    one[..., 2] = 1
-    np.testing.assert_allclose(contribution_loss(one, deformed, driving), 0.02, rtol=1e-4)
+    maps[..., 1] = np.linspace(0.2, 0.8, 8)
+    maps[..., 2] = 1 - maps[..., 1]
+    expected = 0
+    for scale in (1, 0.5):
+        small = (lambda x: x) if scale == 1 else (lambda x: reference_downsample(x, 0.5))
+        seen = small(np.all(np.abs(warps[:, 1]) <= 1, axis=-1).astype(np.float32))
+        errors = [
+            seen * np.abs(small(warped - aim)).mean(-1) + (1 - seen) * 0.1,
+            np.abs(small(np.full_like(aim, 0.02))).mean(-1) * small(np.ones_like(maps[..., 0]))
+            + 0.1 * (1 - small(np.ones_like(maps[..., 0]))),
+        ]
+        shares = small(maps)
+        likelihood = sum(shares[..., i + 1] * np.exp(-errors[i] / 0.03) for i in (0, 1))
+        expected += np.mean(-0.03 * np.log(likelihood)) / 2
+    actual = contribution_loss(maps, warps, deformed, driving, scales=(1, 0.5))
+    np.testing.assert_allclose(actual, expected, rtol=1e-3)
+
+
+def test_a_warp_with_all_the_share_counts_by_its_error():
+    driving = pictures(1, 16, 16)
+    deformed = reference_downsample(driving, 0.5)[:, None] + np.array([0.3, 0.02]).reshape(
+        1, 2, 1, 1, 1
+    )
+    warps, maps = np.zeros((1, 2, 8, 8, 2)), np.zeros((1, 8, 8, 2))
+    maps[..., 1] = 1
+    actual = contribution_loss(maps, warps, deformed, driving, scales=(1,))
+    np.testing.assert_allclose(actual, 0.02, rtol=1e-4)
 
 
 def test_a_warp_far_away_gains_the_share_of_what_it_fits():
@@ -227,9 +254,10 @@ def test_a_warp_far_away_gains_the_share_of_what_it_fits():
     stays = np.zeros_like(driving)
     stays[0, 4, 12] = 1
     deformed = jnp.asarray(np.stack([stays, driving], axis=1))  # the background, and one spline
+    warps = jnp.zeros((1, 2, 16, 16, 2))
 
     def loss(logits: jax.Array) -> jax.Array:
-        return contribution_loss(jax.nn.softmax(logits), deformed, driving)
+        return contribution_loss(jax.nn.softmax(logits), warps, deformed, driving, (1,))
 
     for share in (0.5, 1e-4):
         logits = jnp.log(jnp.broadcast_to(jnp.array([1 - share, share]), (1, 16, 16, 2)))
@@ -243,9 +271,12 @@ def test_a_warp_far_away_gains_the_share_of_what_it_fits():
 def test_the_gradient_of_shares_that_are_0_is_finite(dropped):
     driving = pictures(1, 8, 8)
     deformed = jnp.stack([driving + 1, driving, driving + 0.5], axis=1)
+    warps = jnp.full((1, 3, 8, 8, 2), 2.0).at[:, 0].set(0)
     kept = jnp.array([[index not in dropped for index in range(2)]])
-    maps = lambda logits: dropout_softmax(logits, kept)  # noqa: E731
-    loss = lambda logits: contribution_loss(maps(logits), deformed, driving)  # noqa: E731
+
+    def loss(logits: jax.Array) -> jax.Array:
+        return contribution_loss(dropout_softmax(logits, kept), warps, deformed, driving)
+
     value, slope = jax.value_and_grad(loss)(jnp.zeros((1, 8, 8, 3)).at[..., 1].set(-200))
     assert np.isfinite(value)
     assert np.all(np.isfinite(slope))
