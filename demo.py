@@ -49,6 +49,8 @@ FRAMES = 75
 SHEET_FRAMES = (0, 24, 48)
 STRIP_FRAMES = 10
 CLIPS = 4  # that are measured
+# A training with one CPU device leaves a second core idle half of the time; two share the batch.
+TWO_DEVICES = {"JAX_NUM_CPU_DEVICES": str(min(2, available_cores()))}
 # Identities that training never sees: one gives the looks, the other the movement.
 SOURCE_IDENTITY, DRIVING_IDENTITY, DRIVING_MOTION = 1, 4, 9
 
@@ -64,9 +66,7 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
     name = str(output / "training") if args.train else SHIPPED
     if args.train:
-        # One device leaves a second core idle half of the time; two share the batch.
-        devices = str(min(2, available_cores()))
-        run("train.py", "--config", CONFIG, "--workdir", name, JAX_NUM_CPU_DEVICES=devices)
+        run("train.py", "--config", CONFIG, "--workdir", name, **TWO_DEVICES)
     checkpoint = load_checkpoint(name)
 
     source, driving = draw_pictures(output, checkpoint.config.image_size[0])

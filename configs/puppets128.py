@@ -10,10 +10,9 @@ Start: a keypoint detector that was trained on drawn points, which stays as it i
   equivariance loss is not needed; and a motion that was trained before anything is painted.
 
   python train.py --config configs/puppets128_points.py --workdir runs/puppets128_points
-  python train.py --config configs/puppets128_motion.py --workdir runs/puppets128_motion \
-    --config.init_from=runs/puppets128_points --config.init_networks="('kp_detector',)"
+  python train.py --config configs/puppets128_motion.py --workdir runs/puppets128_motion
   python train.py --config configs/puppets128.py --workdir runs/puppets128 \
-    --config.init_from=runs/puppets128_motion
+    --config.init_from=runs/puppets128_motion --config.freeze="('kp_detector',)"
 """
 
 from ml_collections import ConfigDict
@@ -23,9 +22,8 @@ from configs.puppets64 import narrow_networks
 
 
 def get_config() -> ConfigDict:
-    """The settings of the shipped model."""
+    """The settings of the shipped model; two are flags of the last command above."""
     config = get_base_config()
-    config.freeze = ("kp_detector",)
     config.image_size = (128, 128)
     config.checkpoint_every = 250
     config.picture_every = 500

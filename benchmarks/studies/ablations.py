@@ -2,21 +2,18 @@
 
   python -m benchmarks.studies.ablations --repeats 8 --output benchmarks/results/ablations.json
 
-Trains configs/puppets64.py whole and once without each part that the paper's table 4 removes, and
-measures all on drawn figures whose truth is known. Interrupt it and run it again: each training
-is resumed, and those that are done are not repeated.
+Trains configs/puppets64.py whole, and once for each part that is taken out or, for splines, is
+replaced by affine maps. Measures all on drawn figures whose truth is known. Interrupt it and run it
+again: trainings and measurements are resumed, and those that are done are not repeated.
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from benchmarks.common.results import add_output_flag, write_results
+from demo import TWO_DEVICES, run
 from tpsm_jax.cli import ArgumentParser, folder_to_write, positive, run_script
-from tpsm_jax.errors import InputError
 
 CONFIG = "configs/puppets64.py"
 ABLATIONS = {
@@ -49,14 +46,13 @@ def main() -> None:
     for name, fields in ABLATIONS.items():
         budget = f"train_params.num_repeats={args.repeats}"
         settings = [f"--config.{field}" for field in (budget, *fields)]
-        run("train.py", "--config", CONFIG, "--workdir", workdirs[name], *settings)
+        run("train.py", "--config", CONFIG, "--workdir", workdirs[name], *settings, **TWO_DEVICES)
 
     rows = {name: {"ablation": name, "repeats": args.repeats} for name in ABLATIONS}
     for mode, flags in EVALUATIONS.items():
         folder = args.workdir / f"measured_{mode}"
-        if not (folder / "metrics.json").is_file():
-            run("eval.py", "--checkpoint", *workdirs.values(), "--data", "puppets", "--clips",
-                str(args.clips), *flags, "--output", folder)  # fmt: skip
+        run("eval.py", "--checkpoint", *workdirs.values(), "--data", "puppets", "--clips",
+            str(args.clips), *flags, "--resume", "--output", folder)  # fmt: skip
         models = json.loads((folder / "metrics.json").read_text())["models"]
         for name, model in zip(ABLATIONS, models, strict=True):
             rows[name] |= numbers(model, mode)
@@ -85,16 +81,6 @@ def table(rows: list[dict[str, Any]]) -> str:
         texts = [f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in cells]
         lines.append("| " + " | ".join(texts) + " |")
     return "\n".join(lines)
-
-
-def run(*arguments: str | Path) -> None:
-    """Prints and runs one of the project's commands."""
-    print("$ python", *arguments, flush=True)
-    # Two devices keep two cores busy; one leaves the second idle half of the time.
-    environment = {"JAX_NUM_CPU_DEVICES": "2"} | os.environ
-    done = subprocess.run([sys.executable, *map(str, arguments)], check=False, env=environment)
-    if done.returncode:
-        raise InputError(f"the command above failed with exit code {done.returncode}")
 
 
 if __name__ == "__main__":

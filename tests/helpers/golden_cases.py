@@ -108,10 +108,16 @@ def subsample(array: np.ndarray, limit: int = 20_000) -> np.ndarray:
 WHOLE = ("kp_source", "kp_driving", "bg_param", "deformation", "prediction", "occlusion_map")
 
 
+# What the official networks do not return.
+OURS = ("warps",)
+
+
 def number_outputs(outputs: dict[str, Any]) -> dict[str, np.ndarray]:
-    """A chain's outputs as one dict of arrays: lists numbered, absent ones left out."""
+    """A chain's outputs as one dict of arrays: lists numbered, absent ones and ours left out."""
     flat: dict[str, np.ndarray] = {}
     for name, value in outputs.items():
+        if stage_of(name) in OURS:
+            continue
         if isinstance(value, list | tuple):
             flat |= {f"{name}_{i}": np.asarray(item) for i, item in enumerate(value)}
         elif value is not None:

@@ -3,6 +3,7 @@
 Reference: `GeneratorFullModel` in modules/model.py; paper, section 3.3.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +20,8 @@ from tpsm_jax.ops.grid_sample import grid_sample
 from tpsm_jax.ops.resample import antialias_downsample
 from tpsm_jax.ops.thin_plate_spline import ThinPlateSpline, evaluate_thin_plate_spline
 
-# Of pixels around their true value, and the error of unknown ones, for `contribution_loss`.
+# For `contribution_loss`: how far colors are spread around their true value, and the error that is
+# assumed for a color from outside the source.
 _SPREAD, _UNKNOWN = 0.03, 0.1
 PERCEPTUAL_FEATURES = ("vgg19", "vgg19_random", "pixels")
 
@@ -94,44 +96,41 @@ def contribution_loss(
     warps: jax.Array,
     deformed_source: jax.Array,
     driving: jax.Array,
-    scales: Sequence[float] = (1, 0.5, 0.25),
 ) -> jax.Array:
-    """How badly the warps explain the driving picture, each as likely as its share.
+    """Negative log-likelihood of the driving picture under a mixture of the warped sources.
 
     A flow is a blend of places, so its gradient cannot tell that a warp with a small share fits a
-    pixel better. This is the negative log-likelihood of a mixture of Laplace distributions, one a
-    warp: where a warp fits, its share grows, however small it is. What a warp takes from outside
-    the source is not known, and counts as a middling error.
+    pixel better. Here each warp is a Laplace distribution around the colors that it takes from the
+    source, as likely as its share: where a warp fits, its share grows, however small it is. Colors
+    are compared at full, half and quarter size, where warps are drawn to their place from farther
+    away. A warp that points outside the source has a middling error.
 
     Args:
       contribution_maps: [B, h, w, K+1], sum 1 over the last axis.
       warps: [B, K+1, h, w, 2], (x, y) in the source, which spans [-1, 1].
       deformed_source: [B, K+1, h, w, C], the downsampled source under each warp.
       driving: [B, H, W, C], downsampled here as the source was.
-      scales: sizes to compare at, each in (0, 1]; at the small ones a warp is drawn to its place
-        from farther away.
 
     Returns:
-      [] float32, in units of a pixel: 0 if a warp with share 1 fits everywhere.
+      [] float32, in units of pixel values: 0 if a warp with share 1 fits everywhere.
     """
-    downsample = jax.vmap(antialias_downsample, (0, None))
-    aim = downsample(driving, deformed_source.shape[2] / driving.shape[1])
-    difference = jnp.moveaxis(deformed_source - aim[:, None], 1, -1)
-    inside = jnp.all(jnp.abs(warps) <= 1, axis=-1)
-    inside = jnp.moveaxis(inside, 1, -1).astype(jnp.float32)
+    scale = deformed_source.shape[2] / driving.shape[1]
+    aim = jax.vmap(antialias_downsample, (0, None))(driving, scale)
+    # Rounding moves the outermost pixels of an identity a little beyond the border.
+    inside = jnp.all(jnp.abs(warps) < 1.001, axis=-1, keepdims=True).astype(jnp.float32)
+    difference = (deformed_source - aim[:, None]) * inside
+    shares = jnp.moveaxis(contribution_maps, -1, 1)[..., None]
+    sizes = [size for size in (1, 2, 4) if size <= min(aim.shape[1:3])]
     total = jnp.float32(0)
-    for scale in scales:
-        shape = difference.shape
-        small = downsample(difference.reshape(*shape[:3], -1), scale)
-        errors = jnp.mean(jnp.abs(small.reshape(*small.shape[:3], *shape[3:])), axis=3)
-        known = downsample(inside, scale)
-        errors = known * errors + (1 - known) * _UNKNOWN
-        least = jax.lax.stop_gradient(jnp.min(errors, axis=-1))
-        likelihoods = jnp.exp((least[..., None] - errors) / _SPREAD)
-        mixture = jnp.sum(likelihoods * downsample(contribution_maps, scale), axis=-1)
-        # The small number bounds the gradient of a share that is 0, as of splines that are dropped.
-        total = total + jnp.mean(least - _SPREAD * jnp.log(mixture + 1e-8))
-    return total / len(scales)
+    for size in sizes:
+        mean = functools.partial(nn.avg_pool, window_shape=(size, size), strides=(size, size))
+        errors = (
+            jnp.mean(jnp.abs(mean(difference)), axis=-1) + _UNKNOWN * (1 - mean(inside))[..., 0]
+        )
+        # The epsilon bounds the gradient where a share is 0.
+        likelihood = jax.nn.logsumexp(-errors / _SPREAD, axis=1, b=mean(shares)[..., 0] + 1e-12)
+        total = total - _SPREAD * jnp.mean(likelihood)
+    return total / len(sizes)
 
 
 def transform_frame(transform: ThinPlateSpline, images: jax.Array) -> jax.Array:

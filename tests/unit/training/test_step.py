@@ -40,6 +40,7 @@ def lean_config(**fields):
     config.model_params.generator_params.num_down_blocks = 1
     config.train_params.loss_weights.equivariance_value = 0
     config.train_params.loss_weights.warp_loss = 0
+    config.train_params.loss_weights.contribution = 2
     config.train_params.scales = (1,)
     config.dataset_params.augmentation_params = None
     return config
@@ -73,6 +74,7 @@ def lean():
 def test_a_step_that_is_not_finite_changes_nothing(lean):
     _, state, metrics, trainer, compiled = lean
     assert metrics["finite"] == 1
+    assert 0 < metrics["loss/contribution"] < metrics["loss"]
     infinite = jax.tree.map(np.array, state)
     infinite.params["inpainting_network"]["final"]["bias"][0] = np.nan
     after, metrics = take_step(trainer, jax.device_put(infinite, trainer.shardings), compiled)

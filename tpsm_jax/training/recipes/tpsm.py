@@ -63,7 +63,7 @@ def make_recipe(
     def losses(
         variables: Variables, batch: Batch, draws: LossDraws, constants: Any, phase: Phase
     ) -> tuple[dict[str, jax.Array], Any]:
-        # Frozen networks have no gradient to compute, nor has what only leads to them.
+        # Stop gradients at frozen networks, so that they are not computed.
         params = {
             name: tree if name in trained else jax.lax.stop_gradient(tree)
             for name, tree in variables["params"].items()
