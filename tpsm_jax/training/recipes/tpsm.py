@@ -242,9 +242,12 @@ def tpsm_losses(
             distance += landmark_loss(outputs["kp_driving"], batch["driving_landmarks"])
             terms["keypoints"] = settings.keypoints * distance
         if settings.contribution:
-            names = ("contribution_maps", "warps", "deformed_source")
-            errors = contribution_loss(*(outputs[name] for name in names), driving)
-            terms["contribution"] = settings.contribution * errors
+            terms["contribution"] = settings.contribution * contribution_loss(
+                outputs["contribution_maps"],
+                outputs["warps"],
+                outputs["deformed_source"],
+                driving,
+            )
         if outputs["bg_param"] is not None and settings.background:
             reverse = model.background(driving, source, train=train)
             there_and_back = jnp.matmul(
