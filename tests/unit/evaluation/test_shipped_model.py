@@ -30,6 +30,11 @@ def test_the_files_are_small() -> None:
         assert (FOLDER / name / "model.safetensors").stat().st_size < 12e6
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_config_holds_no_path_of_the_machine_that_trained(name: str) -> None:
+    assert '"/' not in (FOLDER / name / "config.json").read_text()
+
+
 def test_reconstruction_of_figures_that_move_themselves(checkpoint: tuple) -> None:
     size = tuple(checkpoint[0].image_size)
     reconstructor = Reconstructor(checkpoint, batch_size=4, devices=jax.devices()[:1], l1_only=True)
