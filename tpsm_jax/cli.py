@@ -171,7 +171,11 @@ def run_script(main: Callable[[], None], *, cleans_up: bool = True) -> None:
     if cleans_up:
         ctrl_c.raise_again()
     try:
-        main()
+        with (
+            ctrl_c.sent_again(signal.SIGINT, KeyboardInterrupt),
+            ctrl_c.sent_again(signal.SIGTERM, SystemExit),
+        ):
+            main()
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of our output has gone. Python would complain again when it exits.

@@ -1,7 +1,9 @@
-"""What Ctrl-C does where a script has nothing to clean up: while it imports, before training."""
+"""What Ctrl-C does: where a script has nothing to clean up, and where Python loses it."""
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -35,3 +37,32 @@ def raising() -> Iterator[None]:
     finally:
         if quiet:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def sent_again(number: int, error: type[BaseException]) -> Iterator[None]:
+    """Within the block, sends a signal again whose exception Python has dropped.
+
+    Python runs signal handlers anywhere, also in callbacks that cannot raise: the garbage
+    collector's, of which JAX has one, and `__del__`. There it prints the exception and goes on.
+
+    Args:
+      number: the signal.
+      error: what its handler raises.
+    """
+    before = sys.unraisablehook
+
+    def hook(dropped: "sys.UnraisableHookArgs") -> None:
+        if not issubclass(dropped.exc_type, error):
+            before(dropped)
+            return
+        # From another thread, once the callback is over: here it would be dropped once more.
+        again = threading.Timer(0.01, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before

@@ -5,8 +5,7 @@ import signal
 
 import pytest
 
-from tests.helpers.processes import output_of, start_python
-from tests.helpers.waiting import wait_until
+from tests.helpers.processes import output_of, start_python, wait_for
 
 # In place of a module whose import takes seconds.
 ENDLESS = """
@@ -17,6 +16,22 @@ while True:
         time.sleep(1)
     except KeyboardInterrupt:  # as modules written in C do
         pass
+"""
+
+# Python drops what a signal's handler raises in there.
+DROPPED = """
+import os, signal, time
+from tpsm_jax.cli import run_script
+
+class Last:
+    def __del__(self):
+        os.kill(os.getpid(), {number})
+
+def main():
+    Last()
+    time.sleep(600)
+
+run_script(main)
 """
 
 
@@ -35,7 +50,7 @@ while True:
 def test_ctrl_c_during_imports(script, tmp_path):
     (tmp_path / "jax.py").write_text(ENDLESS.format(mark=str(tmp_path / "importing")))
     process = start_python(*script, PYTHONPATH=str(tmp_path))
-    wait_until((tmp_path / "importing").exists)
+    wait_for((tmp_path / "importing").exists, process)
     os.kill(process.pid, signal.SIGINT)
     assert output_of(process) == ""
     assert process.returncode == -signal.SIGINT
@@ -46,7 +61,7 @@ def test_ctrl_c_before_training(tmp_path):
     (tmp_path / "config.py").write_text(ENDLESS.format(mark=str(tmp_path / "reading")))
     config, workdir = str(tmp_path / "config.py"), tmp_path / "run"
     process = start_python("train.py", "--config", config, "--workdir", str(workdir))
-    wait_until((tmp_path / "reading").exists)
+    wait_for((tmp_path / "reading").exists, process)
     os.kill(process.pid, signal.SIGINT)
     assert output_of(process) == ""
     assert process.returncode == -signal.SIGINT
@@ -60,9 +75,21 @@ def test_ctrl_c_while_clips_are_drawn(tmp_path):
         "train.py", "--config", "configs/puppets64.py", "--workdir", str(tmp_path / "run"),
         f"--config.dataset.path={clips}", "--config.dataset_params.puppets.clips=100000",
     )  # fmt: skip
-    wait_until(lambda: list(tmp_path.glob("data/.clips.*/train/*")))
+    wait_for(lambda: list(tmp_path.glob("data/.clips.*/train/*")), process)
     os.kill(process.pid, signal.SIGINT)
     assert "interrupted; nothing was left half-written" in output_of(process)
     assert process.returncode == 128 + signal.SIGINT
     assert list((tmp_path / "data").iterdir()) == []
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_python_drops_is_sent_again(number, code):
+    process = start_python("-W", "error", "-c", DROPPED.format(number=int(number)))
+    assert "Traceback" not in output_of(process)
+    assert process.returncode == code
+
+
+def test_other_errors_that_python_drops_are_told():
+    code = DROPPED.replace("os.kill(os.getpid(), {number})", "1 / 0").replace("(600)", "(0)")
+    assert "ZeroDivisionError" in output_of(start_python("-c", code))
