@@ -7,7 +7,8 @@ No code reads these fields; they are here because the official files have them:
 `visualizer_params`, `checkpoint_freq` (see `checkpoint_every`) and MGif's `lambda_affine`.
 
 These fields are not in the official files: those outside the sections, the section `dataset`,
-`dataset_params.puppets`, `keypoints` and `contribution` of `train_params.loss_weights`, and
+`dataset_params.puppets`, `keypoints`, `bg_points`, `bg_equivariance` and `contribution` of
+`train_params.loss_weights`, and
 `family`, `kp_detector_params`, `bg_predictor_params` and `dense_motion_params.warps` of
 `model_params`. With the values below, training does what the official code does.
 """
@@ -164,6 +165,8 @@ def _train_params() -> dict:
             "warp_loss": 10,
             "bg": 10,
             "keypoints": 0,  # distance of keypoints to landmarks of the data, see data/landmarks.py
+            "bg_points": 0,  # the same for the background's motion
+            "bg_equivariance": 0,  # how well its predictor finds a random map of one picture
             "contribution": 0,  # how well the warps explain the driving picture, see losses.py
         },
     }

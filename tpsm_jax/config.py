@@ -252,10 +252,12 @@ def _check_perceptual_features(config: ConfigDict) -> None:
 
 def _check_landmarks(config: ConfigDict) -> None:
     """Refuses augmentations that move pictures but not their landmarks."""
-    if not config.train_params.loss_weights.get("keypoints", 0):
+    weights = config.train_params.loss_weights
+    wanted = [name for name in ("keypoints", "bg_points") if weights.get(name, 0)]
+    if not wanted:
         return
     params = config.dataset_params.augmentation_params or {}
-    asked = "with config.train_params.loss_weights.keypoints"
+    asked = f"with config.train_params.loss_weights.{wanted[0]}"
     _require(
         not (params.get("flip_param") or {}).get("horizontal_flip"),
         "dataset_params.augmentation_params.flip_param.horizontal_flip",

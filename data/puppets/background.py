@@ -5,7 +5,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from data.puppets.canvas import Color, mix
+from data.puppets.canvas import Color, Point, mix
 from data.puppets.randomness import Dice
 
 KINDS = ("hills", "room", "city", "brush", "tiles")
@@ -69,18 +69,41 @@ def view(
     Returns:
       An RGB picture of height x width.
     """
-    right, down, zoom, turn = camera
+    right, down, cos, sin = _seen_through(camera)
     size = min(height, width)
-    # The shift is bounded so that the scene's edge is never in view.
-    room = (MARGIN - 1) / 2
-    right, down = (max(-0.6 * room, min(0.6 * room, shift)) for shift in (right, down))
-    cos, sin = math.cos(turn) / (1 + abs(zoom)), math.sin(turn) / (1 + abs(zoom))
     cx, cy = width / 2, height / 2
     ox, oy = scene.width / 2 + right * size, scene.height / 2 + down * size
     matrix = (cos, -sin, ox - cos * cx + sin * cy, sin, cos, oy - sin * cx - cos * cy)
     return scene.transform(
         (width, height), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC
     )
+
+
+def seen_at(point: Point, camera: tuple[float, float, float, float]) -> Point:
+    """Where the camera sees a point of the scene.
+
+    Args:
+      point: (x, y) from the scene's middle, in short sides of the picture.
+      camera: as for `view`.
+
+    Returns:
+      (x, y) from the picture's middle, in short sides.
+    """
+    right, down, cos, sin = _seen_through(camera)
+    x, y = point[0] - right, point[1] - down
+    square = cos**2 + sin**2
+    return (cos * x + sin * y) / square, (cos * y - sin * x) / square
+
+
+def _seen_through(
+    camera: tuple[float, float, float, float],
+) -> tuple[float, float, float, float]:
+    """The shift to the right and down, and cosine and sine of the turn over the enlargement."""
+    right, down, zoom, turn = camera
+    # The shift is bounded so that the scene's edge is never in view.
+    room = (MARGIN - 1) / 2
+    right, down = (max(-0.6 * room, min(0.6 * room, shift)) for shift in (right, down))
+    return right, down, math.cos(turn) / (1 + abs(zoom)), math.sin(turn) / (1 + abs(zoom))
 
 
 def _noise(dice: Dice, height: int, width: int, cells: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Where the parts of a puppet are: five points on each, as the control points of a spline.
 
 A limb's points are the corners of a box around it and its middle, so that they move, turn and
-stretch with it and never lie on one line.
+stretch with it and never lie on one line. Four more points move with the background.
 """
 
 import math
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from data.puppets.appearance import Appearance, appearance
+from data.puppets.background import seen_at
 from data.puppets.canvas import Point, along, between
 from data.puppets.motion import clip_poses
 from data.puppets.skeleton import Skeleton, skeleton
@@ -23,12 +24,14 @@ JOINTS = (
     *("left knee", "left ankle", "right knee", "right ankle"),
 )
 _HALF_WIDTH = 0.05  # of the box around a limb, in short sides of the picture
+# Points fixed to the background, from the scene's middle, in short sides of the picture.
+SCENE = np.array([(-0.4, -0.4), (0.4, -0.4), (-0.4, 0.4), (0.4, 0.4)])
 
 
 def clip_landmarks(
     identity: int, motion: int, *, num_frames: int, size: int | tuple[int, int]
 ) -> np.ndarray:
-    """The points of all parts in each frame of the clip that `draw_clip` draws.
+    """The points of all parts and of the background in each frame that `draw_clip` draws.
 
     Args:
       identity: the figure's number.
@@ -37,13 +40,18 @@ def clip_landmarks(
       size: side in pixels, or (height, width).
 
     Returns:
-      [num_frames, 50, 2] float32: (x, y) in [-1, 1] from the first pixel's middle to the last
-      one's, beyond it outside the picture. Part i of `PARTS` has points 5i to 5i+4.
+      [num_frames, 54, 2] float32: (x, y) in [-1, 1] from the first pixel's middle to the last
+      one's, beyond it outside the picture. Part i of `PARTS` has points 5i to 5i+4; points 50 to
+      53 are fixed to the background.
     """
     look = appearance(identity)
     bones = clip_skeletons(identity, motion, num_frames)
     height, width = (size, size) if isinstance(size, int) else size
-    pixels = _in_pixels([_parts(look, each) for each in bones], height, width)
+    parts = _in_pixels([_parts(look, each) for each in bones], height, width)
+    cameras = [pose.camera for pose in clip_poses(motion, num_frames)]
+    scene = np.array([[seen_at(point, camera) for point in SCENE] for camera in cameras])
+    scene = scene * min(height, width) + (width / 2, height / 2) - 0.5
+    pixels = np.concatenate([parts, scene], axis=1)
     return (2 * pixels / (width - 1, height - 1) - 1).astype(np.float32)
 
 

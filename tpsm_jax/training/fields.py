@@ -153,6 +153,8 @@ _MAY_LACK = (
     "dataset_params.augmentation_params.",
     "dataset_params.frame_shape",
     "train_params.loss_weights.keypoints",
+    "train_params.loss_weights.bg_points",
+    "train_params.loss_weights.bg_equivariance",
     "train_params.loss_weights.contribution",
 )
 
@@ -248,6 +250,8 @@ FIELDS: dict[str, Rule] = {
     "train_params.loss_weights.warp_loss": _WEIGHT,
     "train_params.loss_weights.bg": _WEIGHT,
     "train_params.loss_weights.keypoints": _WEIGHT,
+    "train_params.loss_weights.bg_points": _WEIGHT,
+    "train_params.loss_weights.bg_equivariance": _WEIGHT,
     "train_params.loss_weights.contribution": _WEIGHT,
     "train_avd_params.num_epochs": _whole(0),
     "train_avd_params.num_repeats": _whole(1),

@@ -82,6 +82,8 @@ FACTS: dict[str, tuple] = {
     "train_params.loss_weights.warp_loss": SAME(10),
     "train_params.loss_weights.bg": SAME(10),
     "train_params.loss_weights.keypoints": SAME(0),
+    "train_params.loss_weights.bg_points": SAME(0),
+    "train_params.loss_weights.bg_equivariance": SAME(0),
     "train_params.loss_weights.contribution": SAME(0),
     "train_avd_params.num_epochs": (200, 100, 30, 100),
     "train_avd_params.num_repeats": (300, 150, 500, 50),

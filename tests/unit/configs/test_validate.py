@@ -68,15 +68,16 @@ def test_what_cannot_be_trained_is_named(fields, match):
     ("section", "field", "value"),
     [("flip_param", "horizontal_flip", True), ("crop_param", "size", (32, 32))],
 )
-def test_what_would_make_landmarks_wrong(section, field, value):
+@pytest.mark.parametrize("weight", ["keypoints", "bg_points"])
+def test_what_would_make_landmarks_wrong(section, field, value, weight):
     config = tiny_config()
-    config.train_params.loss_weights.keypoints = 1
+    config.train_params.loss_weights[weight] = 1
     params = config.dataset_params.augmentation_params
     params.flip_param.horizontal_flip = False
     validate(config, "model", 1)
     with config.unlocked():
         params[section][field] = value
-    with pytest.raises(InputError, match=f"{section}.{field} is .* with config.train_params.loss"):
+    with pytest.raises(InputError, match=f"{section}.{field} is .* with .*loss_weights.{weight}"):
         validate(config, "model", 1)
 
 

@@ -1,21 +1,26 @@
 """Points that are drawn along with puppets, and read for the loss `keypoints`."""
 
 import dataclasses
+import math
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from scipy import ndimage
 
 from data.clips import StripClip, VideoClip
-from data.landmarks import landmarks_path, read_landmarks
+from data.landmarks import BACKGROUND_POINTS, landmarks_path, read_landmarks
 from data.loader import open_dataset
-from data.puppets import draw_clip
+from data.puppets import FRAMES_PER_SECOND, draw_clip
 from data.puppets.appearance import appearance
+from data.puppets.background import MARGIN, view
 from data.puppets.data_set import draw_clips
 from data.puppets.landmarks import (
     JOINTS,
     PARTS,
+    SCENE,
     clip_landmarks,
     clip_skeletons,
     joints_in_pixels,
@@ -69,7 +74,7 @@ def test_beyond_the_wrists_are_hands_with_the_color_of_skin() -> None:
 
 
 def test_points_of_a_part_surround_its_bone() -> None:
-    points = clip_landmarks(3, 4, num_frames=2, size=64).reshape(2, len(PARTS), 5, 2)
+    points = clip_landmarks(3, 4, num_frames=2, size=64)[:, :50].reshape(2, len(PARTS), 5, 2)
     joints = clip_joints(3, 4, num_frames=2, size=64)
     forearm = points[:, PARTS.index("right forearm")]
     elbow, wrist = (joints[:, JOINTS.index(f"right {name}")] for name in ("elbow", "wrist"))
@@ -79,6 +84,33 @@ def test_points_of_a_part_surround_its_bone() -> None:
     across = forearm[:, 1] - forearm[:, 0]
     np.testing.assert_allclose(np.sum(across * (wrist - elbow), -1), 0, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(across, axis=-1), 0.1 * 2 * 64 / 63, rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(64, 64), (48, 96)])
+def test_points_of_the_background_move_with_it(size: tuple[int, int]) -> None:
+    """A scene whose colors tell the place is looked up where its points should be."""
+    height, width = size
+    motion = next(n for n in range(20) if any(Motion(n)(0.0).camera))
+    points = clip_landmarks(1, motion, num_frames=40, size=size)[:, -BACKGROUND_POINTS:]
+    tall, wide = (math.ceil(MARGIN * side) for side in size)
+    ramps = np.meshgrid(np.arange(wide) + 0.5 - wide / 2, np.arange(tall) + 0.5 - tall / 2)
+    moved = 0
+    for index in (0, 20, 39):
+        camera = Motion(motion)(index / FRAMES_PER_SECOND).camera
+        seen = [
+            np.asarray(view(Image.fromarray(ramp.astype(np.float32)), height, width, camera))
+            for ramp in ramps
+        ]
+        inside = np.abs(points[index]).max(axis=1) < 0.95
+        columns, rows = ((points[index] + 1) / 2 * (width - 1, height - 1)).T
+        for corner in np.flatnonzero(inside):
+            at = [rows[[corner]], columns[[corner]]]
+            place = [ndimage.map_coordinates(each, at, order=1)[0] for each in seen]
+            # Pillow's bicubic kernel bends a ramp by at most 0.097.
+            np.testing.assert_allclose(place, SCENE[corner] * min(size), atol=0.1)
+            moved += 1
+    assert moved > 6
+    assert np.ptp(points, axis=0).max() > 0.02
 
 
 def test_a_wide_picture_has_the_figure_in_its_middle() -> None:
@@ -105,23 +137,26 @@ def test_pairs_share_nothing_with_training_or_with_another_seed() -> None:
     assert len(set(numbers[:, :2].ravel())) == 4 * MOST_CLIPS
 
 
-def test_drawn_clips_have_landmarks_that_training_reads(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("weight", "count"), [("keypoints", 50), ("bg_points", 54)])
+def test_drawn_clips_have_landmarks_that_training_reads(
+    tmp_path: Path, weight: str, count: int
+) -> None:
     draw_clips(tmp_path, ("train", "test"), clips=3, frames=4, size=SIZE)
     config = small_config(tmp_path)
-    config.train_params.loss_weights.keypoints = 10
+    config.train_params.loss_weights[weight] = 10
     dataset = open_dataset(config)
     sizes = {"batch_size": 2, "num_repeats": 4, "seed": 3}
     order = dataset.order(**sizes)
     with dataset.batches(**sizes) as batches:
         for step, batch in enumerate(islice(batches, 3)):
-            assert batch["source_landmarks"].shape == (2, 50, 2)
+            assert batch["source_landmarks"].shape == (2, count, 2)
             for row, name in enumerate(batch["name"]):
                 identity, motion = map(int, name.split("#"))
-                known = clip_landmarks(identity, motion, num_frames=4, size=SIZE)
+                known = clip_landmarks(identity, motion, num_frames=4, size=SIZE)[:, :count]
                 numbers = sorted(int(4 * x) for x in order.draws(2 * step + row).frames)
                 np.testing.assert_array_equal(batch["source_landmarks"][row], known[numbers[0]])
                 np.testing.assert_array_equal(batch["driving_landmarks"][row], known[numbers[1]])
-    config.train_params.loss_weights.keypoints = 0
+    config.train_params.loss_weights[weight] = 0
     assert sorted(open_dataset(config).reader.spec) == ["driving", "source"]
 
 
@@ -148,7 +183,7 @@ def damage(path: Path, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "match"),
     [
-        ("missing", "needs landmarks, and clip1 has none: write .*clip1.npy"),
+        ("missing", "need landmarks, and clip1 has none: write .*clip1.npy"),
         ("other frames", r"of the shape \(3, 50, 2\), not float32 5 x 50 x 2"),
         ("other points", r"of the shape \(5, 49, 2\), not float32 5 x 50 x 2"),
         ("numbers of another kind", r"holds complex128 of the shape"),
@@ -179,6 +214,7 @@ def test_landmarks_of_a_video(tmp_path: Path) -> None:
     points = np.arange(6 * 50 * 2, dtype=np.float32).reshape(6, 50, 2)
     np.save(landmarks_path(path), points)
     np.testing.assert_array_equal(read_landmarks(clip, 50, 0.9, 0.1), points[[0, 5]])
+    np.testing.assert_array_equal(read_landmarks(clip, 46, 0.9, 0.1), points[[0, 5], :46])
 
 
 def test_a_prepared_set_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,7 +105,7 @@ def test_settings_are_read_under_the_official_names():
         "scales": [1, 0.5],
         "loss_weights": {"perceptual": [1, 2], "equivariance_value": 3, "warp_loss": 4, "bg": 5},
     }
-    assert LossSettings.of(params) == ((1, 0.5), (1, 2), 3, 4, 5, 0, 0)
+    assert LossSettings.of(params) == ((1, 0.5), (1, 2), 3, 4, 5, 0, 0, 0, 0)
 
 
 def test_pixels_are_their_own_features():
@@ -296,7 +296,7 @@ def test_what_is_left_is_learned_from_while_the_best_warp_is_dropped():
     np.testing.assert_allclose(8**2 * slope[0, 0, 0], expected, rtol=0.01, atol=1e-6)
 
 
-@pytest.mark.parametrize("weight", ["keypoints", "contribution"])
+@pytest.mark.parametrize("weight", ["keypoints", "bg_points", "bg_equivariance", "contribution"])
 def test_a_weight_that_older_configs_lack_is_0(weight):
     config = tiny_config()
     del config.train_params.loss_weights[weight]

@@ -3,6 +3,7 @@
 Reference: `GeneratorFullModel` in modules/model.py; paper, section 3.3.
 """
 
+import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,6 +24,11 @@ from tpsm_jax.ops.thin_plate_spline import (
 )
 from tpsm_jax.training import schedule
 from tpsm_jax.training.augment import augment_batch
+from tpsm_jax.training.background_losses import (
+    background_equivariance_loss,
+    background_points_loss,
+    random_affine,
+)
 from tpsm_jax.training.losses import (
     Features,
     contribution_loss,
@@ -127,10 +133,12 @@ class LossDraws(NamedTuple):
     Attributes:
       transform: B random splines (every field has a leading axis B), for the equivariance loss.
       kept_tps: [B, K] as for `dropout_softmax`, or None for no dropout.
+      affine: B random affine maps [B, 3, 3], for the loss `bg_equivariance`; None without it.
     """
 
     transform: ThinPlateSpline
     kept_tps: jax.Array | None
+    affine: jax.Array | None = None
 
 
 def draw(rng: jax.Array, config: ConfigDict, epoch: jax.Array, phase: Phase) -> LossDraws:
@@ -142,13 +150,16 @@ def draw(rng: jax.Array, config: ConfigDict, epoch: jax.Array, phase: Phase) -> 
         return random_thin_plate_spline(rng, **params.transform_params)
 
     transform = jax.vmap(spline)(jax.random.split(transform_rng, params.batch_size))
+    affine = None
+    if params.loss_weights.get("bg_equivariance", 0):
+        affine = random_affine(jax.random.fold_in(rng, 0), params.batch_size)
     if not phase.dropout:
-        return LossDraws(transform, None)
+        return LossDraws(transform, None, affine)
     share = schedule.dropout_probability(params, epoch)
     kept = draw_kept_tps(dropout_rng, params.batch_size, num_tps, share)
     if config.dropout_rescale:
         kept = kept / (1 - share)
-    return LossDraws(transform, kept)
+    return LossDraws(transform, kept, affine)
 
 
 class LossSettings(NamedTuple):
@@ -161,6 +172,8 @@ class LossSettings(NamedTuple):
       warp: weight of the warp loss.
       background: weight of the background loss.
       keypoints: weight of the distance between keypoints and landmarks of the data.
+      bg_points: weight of how far the background's motion misses points of it that the data has.
+      bg_equivariance: weight of how far the background predictor misses a map of one picture.
       contribution: weight of how badly the warps explain the driving picture.
     """
 
@@ -170,6 +183,8 @@ class LossSettings(NamedTuple):
     warp: float
     background: float
     keypoints: float = 0
+    bg_points: float = 0
+    bg_equivariance: float = 0
     contribution: float = 0
 
     @classmethod
@@ -183,6 +198,8 @@ class LossSettings(NamedTuple):
             warp=weights["warp_loss"],
             background=weights["bg"],
             keypoints=weights.get("keypoints", 0),
+            bg_points=weights.get("bg_points", 0),
+            bg_equivariance=weights.get("bg_equivariance", 0),
             contribution=weights.get("contribution", 0),
         )
 
@@ -204,7 +221,7 @@ def tpsm_losses(
       model: the model that `build_model` made.
       variables: {"params": ..., "batch_stats": ...}.
       batch: source and driving, [B, H, W, 3] in [0, 1]; source_landmarks and driving_landmarks
-        [B, 5 K, 2] if their weight is not 0.
+        [B, N, 2] if a weight asks for them: the keypoints', then the background's.
       draws: the batch's random numbers.
       settings: weights and scales.
       features: pictures [B, h, w, 3] -> feature maps, as many as there are perceptual weights.
@@ -238,8 +255,11 @@ def tpsm_losses(
             aims = model.inpainting_network.encode_driving(driving, outputs["occlusion_map"])
             terms["warp_loss"] = settings.warp * warp_loss(outputs["warped_encoder_maps"], aims)
         if settings.keypoints:
-            distance = landmark_loss(outputs["kp_source"], batch["source_landmarks"])
-            distance += landmark_loss(outputs["kp_driving"], batch["driving_landmarks"])
+            distance = jnp.float32(0)
+            for name in ("source", "driving"):
+                keypoints = outputs[f"kp_{name}"]
+                landmarks = batch[f"{name}_landmarks"][:, : keypoints.shape[1]]
+                distance += landmark_loss(keypoints, landmarks)
             terms["keypoints"] = settings.keypoints * distance
         if settings.contribution:
             terms["contribution"] = settings.contribution * contribution_loss(
@@ -248,12 +268,22 @@ def tpsm_losses(
                 outputs["deformed_source"],
                 driving,
             )
-        if outputs["bg_param"] is not None and settings.background:
-            reverse = model.background(driving, source, train=train)
-            there_and_back = jnp.matmul(
-                outputs["bg_param"], reverse, precision=jax.lax.Precision.HIGHEST
-            )
-            terms["bg"] = settings.background * jnp.mean(jnp.abs(jnp.eye(3)[None] - there_and_back))
+        motion = outputs["bg_param"]
+        if motion is not None:
+            predict = functools.partial(model.background, train=train)
+            if settings.background:
+                there_and_back = jnp.matmul(
+                    motion, predict(driving, source), precision=jax.lax.Precision.HIGHEST
+                )
+                distance = jnp.mean(jnp.abs(jnp.eye(3)[None] - there_and_back))
+                terms["bg"] = settings.background * distance
+            if settings.bg_points:
+                first = outputs["kp_source"].shape[1]
+                points = (batch[f"{name}_landmarks"][:, first:] for name in ("source", "driving"))
+                terms["bg_points"] = settings.bg_points * background_points_loss(motion, *points)
+            if draws.affine is not None:
+                missed = background_equivariance_loss(predict, draws.affine, driving)
+                terms["bg_equivariance"] = settings.bg_equivariance * missed
         return terms, outputs
 
     (terms, outputs), changed = nn.apply(forward, model, mutable=["batch_stats"])(variables)
