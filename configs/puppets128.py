@@ -6,13 +6,15 @@ Data: `data/puppets` draws it into `dataset.path` the first time; nothing is dow
 Model: narrow, with the paper's ten splines, motion estimated at half the picture's size.
 Loss: pixels at four scales replace VGG-19's features; `contribution` keeps splines at their parts.
 Expected: see the model's card, tpsm_jax/shipped/puppets/README.md.
-Start: a keypoint detector that was trained on drawn points, which stays as it is, so that the
-  equivariance loss is not needed; and a motion that was trained before anything is painted.
+Start: a keypoint detector and a background predictor that were trained on drawn points and stay
+  as they are; and a motion that was trained before anything is painted.
 
   python train.py --config configs/puppets128_points.py --workdir runs/puppets128_points
+  python train.py --config configs/puppets128_maps.py --workdir runs/puppets128_maps
+  python train.py --config configs/puppets128_background.py --workdir runs/puppets128_background
   python train.py --config configs/puppets128_motion.py --workdir runs/puppets128_motion
   python train.py --config configs/puppets128.py --workdir runs/puppets128 \
-    --config.init_from=runs/puppets128_motion --config.freeze="('kp_detector',)"
+    --config.init_from=runs/puppets128_motion --config.freeze="('kp_detector','bg_predictor')"
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,9 @@
-"""The background predictor of puppets128, trained alone on the drawn motion of the camera.
+"""The background predictor of puppets128, on the drawn motion of the camera.
 
-Paper: none; from the colors alone, the predictor learns nothing or follows the figure, see
-  docs/ablations.md.
+Paper: none; see docs/ablations.md.
 Data: that of configs/puppets128.py, with points of the background that are drawn along with it.
-Loss: `bg_points`, and `bg_equivariance` on random maps of one picture, which is learned quickly.
-Expected: background points within 0.02 (one pixel) of the drawn ones on average.
+Loss: `bg_points` alone: with maps between, batch normalization's running statistics fit neither.
+Expected: background points within 0.7 pixels of 128 of the drawn ones where the camera moves.
 
   python train.py --config configs/puppets128_background.py --workdir runs/puppets128_background
 """
@@ -15,25 +14,19 @@ from configs import puppets128
 
 
 def get_config() -> ConfigDict:
-    """The settings of the background predictor's training."""
+    """The settings of the background predictor's second training."""
     config = puppets128.get_config()
-    config.init_from = "runs/puppets128_points"
-    config.init_networks = ("kp_detector",)
+    config.init_from = "runs/puppets128_maps"
+    config.init_networks = ("kp_detector", "bg_predictor")
     config.freeze = ("kp_detector", "dense_motion_network", "inpainting_network")
     config.picture_every = 0
+    config.ema_decay = 0.0  # the running statistics are not those of averaged weights
 
     train = config.train_params
-    train.num_epochs = 40  # 500 steps each
-    train.epoch_milestones = (30, 37)
-    train.lr_generator = 2.0e-3
+    train.num_epochs = 18  # 500 steps each
+    train.epoch_milestones = (11, 15)
+    train.lr_generator = 1.0e-3
     train.loss_weights = ConfigDict(
-        {
-            "perceptual": (0,),
-            "equivariance_value": 0,
-            "warp_loss": 0,
-            "bg": 0,
-            "bg_points": 10,
-            "bg_equivariance": 10,
-        }
+        {"perceptual": (0,), "equivariance_value": 0, "warp_loss": 0, "bg": 0, "bg_points": 10}
     )
     return config

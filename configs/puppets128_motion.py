@@ -15,9 +15,9 @@ from configs import puppets128
 def get_config() -> ConfigDict:
     """The settings of the training of the motion."""
     config = puppets128.get_config()
-    config.init_from = "runs/puppets128_points"
-    config.init_networks = ("kp_detector",)
-    config.freeze = ("kp_detector", "inpainting_network")
+    config.init_from = "runs/puppets128_background"
+    config.init_networks = ("kp_detector", "bg_predictor")
+    config.freeze = ("kp_detector", "bg_predictor", "inpainting_network")
     config.picture_every = 0  # nothing is painted yet
 
     train = config.train_params

@@ -71,10 +71,10 @@ def _draw_leg(canvas: Canvas, look: Appearance, bones: Skeleton, index: int) -> 
 
 def _draw_arm(canvas: Canvas, look: Appearance, bones: Skeleton, index: int) -> None:
     shoulder, elbow, hand = bones.shoulders[index], bones.elbows[index], bones.hands[index]
-    top, wrist = 0.031 * look.thickness, 0.021 * look.thickness
+    top, wrist = 0.035 * look.thickness, 0.028 * look.thickness
     sleeve = mix(look.shirt, (40, 30, 60), 0.07)
     palm = between(elbow, hand, 1.06)
-    canvas.disc(palm, 0.03, look.skin, shade(look.skin))
+    canvas.disc(palm, 0.04, look.skin, shade(look.skin))
     if look.long_sleeves:
         cuff = between(elbow, hand, 0.76)
         canvas.limb(
@@ -86,7 +86,7 @@ def _draw_arm(canvas: Canvas, look: Appearance, bones: Skeleton, index: int) -> 
         canvas.limb(
             [shoulder, elbow, hand], [top * 0.8, wrist * 1.05, wrist * 0.9], look.skin, skin
         )
-        canvas.disc(palm, 0.028, look.skin)
+        canvas.disc(palm, 0.038, look.skin)
         end = between(shoulder, elbow, 0.62)
         canvas.limb([shoulder, end], [top, top * 1.02], sleeve, shade(look.shirt))
 

@@ -22,7 +22,7 @@ FRAMES = 50  # of a clip
 CLIPS = 20
 _LIMBS = np.array([name.endswith(("wrist", "ankle")) for name in JOINTS])
 # Half the thickness of what may hide a joint, in short sides of the picture.
-_ARM, _LEG = 0.03, 0.035
+_HIDES = 0.035
 SEEDS = 100  # each has identities and motions of its own
 MOST_CLIPS = 1000
 
@@ -110,8 +110,8 @@ def hidden_joints(bones: Skeleton, *, skirt: bool) -> np.ndarray:
     )
     both = [*arms[0], *arms[1]]
 
-    def behind(joint: Point, over: Sequence[tuple[Point, Point]], radius: float = _ARM) -> bool:
-        return any(_distance(joint, *bone) < radius for bone in over)
+    def behind(joint: Point, over: Sequence[tuple[Point, Point]]) -> bool:
+        return any(_distance(joint, *bone) < _HIDES for bone in over)
 
     trunk = [behind(joint, both) for joint in (bones.head, bones.chest, bones.hips)]
     left_arm = [behind(joint, arms[1]) for joint in (bones.elbows[0], bones.hands[0])]
@@ -119,7 +119,7 @@ def hidden_joints(bones: Skeleton, *, skirt: bool) -> np.ndarray:
     for index in (0, 1):
         later = legs[1] if index == 0 else ()
         for name, joint in (("knee", bones.knees[index]), ("ankle", bones.feet[index])):
-            covered = behind(joint, both) or behind(joint, later, _LEG)
+            covered = behind(joint, [*both, *later])
             of_legs.append(covered or (skirt and name == "knee"))
     return np.array([*trunk, *left_arm, False, False, *of_legs])
 

@@ -10,10 +10,11 @@ from ml_collections import ConfigDict
 from configs.base import get_base_config
 from data.resize_crop import ResizeCrop
 from tests.helpers.paths import ROOT
-from tpsm_jax.config import apply_overrides
+from tpsm_jax.config import apply_overrides, validate
 
 NAMES = ("vox256", "taichi256", "ted384", "mgif256")
 CONFIGS = ROOT / "configs"
+OURS = sorted({path.stem for path in CONFIGS.glob("*.py")} - {*NAMES, "base", "__init__"})
 ABSENT = object()
 
 
@@ -205,7 +206,19 @@ def test_configs_share_no_state() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_docstring_gives_paper_and_command(name: str) -> None:
-    text = importlib.import_module(f"configs.{name}").__doc__
-    assert text is not None
+    text = load_text(name)
     for part in ("2203.14367", "Table 1", "convert_torch_weights.py", f"configs/{name}.py"):
         assert part in text
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_own_configs_are_valid_and_start_from_one_another(name: str) -> None:
+    config = load(name)
+    validate(config, "model", 1)
+    assert f"--config configs/{name}.py --workdir runs/{name}" in load_text(name)
+    start = config.init_from
+    assert not start or start.removeprefix("runs/") in OURS
+
+
+def load_text(name: str) -> str:
+    return importlib.import_module(f"configs.{name}").__doc__ or ""
