@@ -58,3 +58,20 @@ def get_config() -> ConfigDict:
     train.loss_weights.equivariance_value = 0
     train.loss_weights.contribution = 10
     return config
+
+
+def train_alone(network: str, **weights: float) -> ConfigDict:
+    """The settings above, for one network by itself.
+
+    Args:
+      network: its name; the others are frozen.
+      **weights: the weights of its losses; those of all others are 0.
+    """
+    config = get_config()
+    networks = ("kp_detector", "dense_motion_network", "inpainting_network", "bg_predictor")
+    config.freeze = tuple(name for name in networks if name != network)
+    config.picture_every = 0
+    config.train_params.loss_weights = ConfigDict(
+        {"perceptual": (0,), "equivariance_value": 0, "warp_loss": 0, "bg": 0, **weights}
+    )
+    return config

@@ -15,18 +15,13 @@ from configs import puppets128
 
 def get_config() -> ConfigDict:
     """The settings of the background predictor's second training."""
-    config = puppets128.get_config()
+    config = puppets128.train_alone("bg_predictor", bg_points=10)
     config.init_from = "runs/puppets128_maps"
     config.init_networks = ("kp_detector", "bg_predictor")
-    config.freeze = ("kp_detector", "dense_motion_network", "inpainting_network")
-    config.picture_every = 0
     config.ema_decay = 0.0  # the running statistics are not those of averaged weights
 
     train = config.train_params
     train.num_epochs = 18  # 500 steps each
     train.epoch_milestones = (11, 15)
     train.lr_generator = 1.0e-3
-    train.loss_weights = ConfigDict(
-        {"perceptual": (0,), "equivariance_value": 0, "warp_loss": 0, "bg": 0, "bg_points": 10}
-    )
     return config

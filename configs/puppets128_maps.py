@@ -16,11 +16,9 @@ from configs import puppets128
 
 def get_config() -> ConfigDict:
     """The settings of the background predictor's first training."""
-    config = puppets128.get_config()
+    config = puppets128.train_alone("bg_predictor", bg_equivariance=10)
     config.init_from = "runs/puppets128_points"
     config.init_networks = ("kp_detector",)
-    config.freeze = ("kp_detector", "dense_motion_network", "inpainting_network")
-    config.picture_every = 0
     config.image_size = (64, 64)
     config.dataset_params.augmentation_params.crop_param.size = (64, 64)
 
@@ -30,8 +28,4 @@ def get_config() -> ConfigDict:
     train.num_epochs = 7
     train.epoch_milestones = (5,)
     train.lr_generator = 2.0e-3
-    train.loss_weights = ConfigDict(
-        {"perceptual": (0,), "equivariance_value": 0, "warp_loss": 0, "bg": 0}
-        | {"bg_equivariance": 10}
-    )
     return config

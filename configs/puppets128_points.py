@@ -14,9 +14,7 @@ from configs import puppets128
 
 def get_config() -> ConfigDict:
     """The settings of the detector's training."""
-    config = puppets128.get_config()
-    config.freeze = ("dense_motion_network", "inpainting_network", "bg_predictor")
-    config.picture_every = 0
+    config = puppets128.train_alone("kp_detector", keypoints=10)
     config.model_params.kp_detector_params.spread_points = True
 
     train = config.train_params
@@ -24,7 +22,4 @@ def get_config() -> ConfigDict:
     train.num_epochs = 10  # 250 steps each
     train.epoch_milestones = (7, 9)
     train.lr_generator = 1.0e-3
-    train.loss_weights = ConfigDict(
-        {"perceptual": (0,), "equivariance_value": 0, "warp_loss": 0, "bg": 0, "keypoints": 10}
-    )
     return config

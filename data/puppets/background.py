@@ -84,7 +84,7 @@ def seen_at(point: Point, camera: tuple[float, float, float, float]) -> Point:
 
     Args:
       point: (x, y) from the scene's middle, in short sides of the picture.
-      camera: as for `view`.
+      camera: the one that `view` is given.
 
     Returns:
       (x, y) from the picture's middle, in short sides.
