@@ -20,6 +20,7 @@ import jax.numpy as jnp
 from PIL import ImageColor
 
 from tpsm_jax.animation.animator import Animator
+from tpsm_jax.animation.framing import composition, framed_clip, framed_source
 from tpsm_jax.animation.programs import MODES
 from tpsm_jax.animation.stream import animate_clip
 from tpsm_jax.checkpoints.converted import load_checkpoint
@@ -33,7 +34,8 @@ from tpsm_jax.cli import (
     local_path_text,
     run_script,
 )
-from tpsm_jax.media.images import read_image
+from tpsm_jax.framing.flags import add_framing_flags, driving_crop, source_crop
+from tpsm_jax.media.images import read_alpha, read_image
 from tpsm_jax.media.picture_folder import passed_over
 from tpsm_jax.media.rgb import Color
 from tpsm_jax.media.video_reader import open_video
@@ -48,6 +50,7 @@ def main() -> None:
     """Parses the flags, then streams the clip through."""
     start = time.perf_counter()
     args = parse_arguments()
+    crops = source_crop(args), driving_crop(args)
     use_compilation_cache(args.compilation_cache)
     keep_freed_memory()
 
@@ -70,12 +73,15 @@ def main() -> None:
             keep_programs=True,
         )
         print_devices(jax.local_devices()[:1])
+        animator, box = framed_source(animator, source, crops[0], alpha=read_alpha(args.source))
+        driving = framed_clip(animator, driving, crops[1])
         summary = animate_clip(
             animator,
             driving,
             writer,
             find_best_frame=args.find_best_frame,
-            source_shape=source.shape,
+            source_shape=source.shape if box is None else (box.height, box.width),
+            compose=composition(source, box, paste_back=args.paste_back, panels=args.side_by_side),
             start=start,
         )
     print(f"wrote {args.output}: {summary}")
@@ -106,6 +112,7 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="measure motion from the driving frame most like the source, not from the first",
     )
+    add_framing_flags(parser)
     add_size_flag(parser)
     add_batch_size_flag(parser)
     add("--no_audio", action="store_true", help="leave out the driving clip's sound")

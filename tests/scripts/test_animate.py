@@ -27,6 +27,8 @@ from tpsm_jax.runtime.compilation_cache import use_compilation_cache
 from tpsm_jax.runtime.run_lock import only_writer
 
 ROOT = Path(animate.__file__).parent
+# The inputs are not square; test_animate_framing.py crops them.
+AS_IT_IS = {"compilation_cache": "none", "crop": "none", "crop_driving": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,7 @@ def arguments(inputs, output, options):
     words = ["animate.py", "--output", str(output)]
     for name, file in given.items():
         words += [f"--{name}", str(inputs / file)]
-    for name, value in {"compilation_cache": "none", **options}.items():
+    for name, value in {**AS_IT_IS, **options}.items():
         words += [f"--{name}"] if value is True else [f"--{name}", str(value)]
     return words
 

@@ -1,8 +1,9 @@
 """A source picture moved by a driving clip: a stream of frames in, a stream of frames out."""
 
+import copy
 import functools
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -97,8 +98,24 @@ class Animator:
         self._variables = jax.device_put(animation_variables(model, family, variables, [mode]))
         if set(kernel_types(model, self._variables).values()) != {jnp.dtype(jnp.float32)}:
             self._variables = self._call(convert_kernels, self._variables)
-        source = resize(source, *self.size)[None]
-        self._encoded = self._call(encode_source, self._variables, source)
+        self._encode(source)
+
+    def of(self, source: np.ndarray) -> Self:
+        """Animates another source by the same weights and compiled programs.
+
+        Args:
+          source: as for `Animator`.
+
+        Raises:
+          InputError: it has another type, shape or range.
+        """
+        other = copy.copy(self)
+        other._encode(as_picture(source, "the source"))
+        return other
+
+    def _encode(self, source: np.ndarray) -> None:
+        resized = resize(source, *self.size)[None]
+        self._encoded = self._call(encode_source, self._variables, resized)
 
     @property
     def kp_source(self) -> Pose:
@@ -154,6 +171,26 @@ class Animator:
 
         for batch, images in in_batches(self._resized(frames), self.batch_size, compute):
             yield from np.asarray(images)[: batch.used]
+
+    def find_poses(self, frames: Iterable[np.ndarray]) -> Iterator[Pose]:
+        """Finds the pose in each frame.
+
+        Args:
+          frames: as `animate` takes them.
+
+        Returns:
+          An iterator of poses without a batch, as NumPy arrays.
+
+        Raises:
+          InputError: a frame has another type, shape or range, or memory does not suffice.
+        """
+        frames = self._resized(check_frames(frames))
+        for batch, pose in in_batches(frames, self.batch_size, self._find_keypoints):
+            yield from (pose_at(index, pose) for index in range(batch.used))
+
+    def find_points(self, pictures: Iterable[np.ndarray]) -> list[np.ndarray]:
+        """The keypoints in pictures of any sizes: [N, 2] each, (x, y) in [-1, 1]."""
+        return [points_of_one(self._model, pose) for pose in self.find_poses(pictures)]
 
     def find_best_frame(self, frames: Iterable[np.ndarray]) -> BestFrame:
         """Finds the driving frame most like the source, by the model's own keypoints.

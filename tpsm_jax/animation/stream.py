@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from tqdm import tqdm
@@ -21,6 +21,7 @@ def animate_clip(
     *,
     find_best_frame: bool = False,
     source_shape: tuple[int, ...] | None = None,
+    compose: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
     start: float | None = None,
 ) -> str:
     """Writes a frame of the source for every driving frame.
@@ -33,6 +34,8 @@ def animate_clip(
         source instead of from the first.
       source_shape: (height, width, ...) of the source before it was resized. If it or the driving
         frames lose their proportions, a line on stderr says so.
+      compose: makes of each result and its driving frame what is written, see
+        `tpsm_jax.animation.framing.composition`.
       start: `time.perf_counter()` when the first frame began to be waited for; now if None.
 
     Returns:
@@ -52,6 +55,7 @@ def animate_clip(
         print(f"best frame: {best.number}")
         initial = best.keypoints
     times: deque[float] = deque()
+    seen: deque[np.ndarray] = deque()
 
     def read() -> Iterator[np.ndarray]:
         shapes = {} if source_shape is None else {"the source": source_shape}
@@ -63,6 +67,8 @@ def animate_clip(
                     {"the driving frames": driving.pixel_aspect},
                 )
             times.append(seconds)  # the result's frames have them too
+            if compose is not None:
+                seen.append(frame.copy())  # a reader may reuse its buffer
             yield frame
 
     first, count = start, 0
@@ -70,7 +76,8 @@ def animate_clip(
     for count, frame in enumerate(tqdm(frames, "animating", driving.frame_count, unit="frame"), 1):
         if count == 1:
             first = time.perf_counter()
-        writer.write(frame, times.popleft())
+        made = frame if compose is None else compose(frame, seen.popleft())
+        writer.write(made, times.popleft())
     if driving.frame_count and count < 0.9 * driving.frame_count:
         print(
             f"warning: {driving.path} announces {driving.frame_count} frames and gave {count}: "

@@ -18,7 +18,7 @@ from tpsm_jax.media.picture_opening import (
     open_wide_picture,
     plays,
 )
-from tpsm_jax.media.rgb import Color, rgb_array
+from tpsm_jax.media.rgb import Color, alpha_array, rgb_array
 
 _Result = TypeVar("_Result")
 
@@ -54,6 +54,23 @@ def read_image(path: str | Path, *, alpha_background: Color | None = None) -> np
         animated, or a TIFF of several pages.
     """
     return _read(path, open_picture, alpha_background)
+
+
+def read_alpha(path: str | Path) -> np.ndarray | None:
+    """Reads how opaque a picture's pixels are.
+
+    Returns:
+      [H, W] uint8, upright, 255 where it is opaque; None for a picture without an alpha channel.
+
+    Raises:
+      InputError: see `read_image`.
+    """
+
+    def alpha(image: Image.Image) -> np.ndarray | None:
+        check_single(image, path)
+        return alpha_array(image)
+
+    return _with_picture(path, open_picture, alpha)
 
 
 def read_wide_picture(path: str | Path) -> np.ndarray:

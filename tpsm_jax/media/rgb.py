@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageOps
 
 from tpsm_jax.media.color_profile import to_srgb
 
@@ -50,6 +50,14 @@ def rgb_array(
             part = _blend(part, np.asarray(alpha), alpha_background)
         as_stored[place] = part
     return rgb
+
+
+def alpha_array(image: Image.Image) -> np.ndarray | None:
+    """How opaque a decoded Pillow image is: [H, W] uint8, upright; None if it cannot say."""
+    if image.mode.startswith(("I", "F")):
+        return None
+    _, alpha = _colors_and_alpha(ImageOps.exif_transpose(image))
+    return None if alpha is None else np.asarray(alpha)
 
 
 def _tiles(image: Image.Image) -> Iterator[tuple[tuple[slice, slice], Image.Image]]:

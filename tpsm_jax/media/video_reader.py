@@ -71,6 +71,19 @@ class FrameSource:
     def __iter__(self) -> Iterator[np.ndarray]:
         return self._read()
 
+    def changed(self, change: Callable[[np.ndarray], np.ndarray]) -> "FrameSource":
+        """The same clip, each frame [H, W, 3] changed when it is read."""
+
+        def read() -> Iterator[np.ndarray]:
+            with closing(iter(self)) as frames:  # type: ignore[type-var]  # a generator
+                yield from (change(frame) for frame in frames)
+
+        def read_timed() -> TimedFrames:
+            with closing(self.timed()) as frames:  # type: ignore[type-var]  # a generator
+                yield from ((time, change(frame)) for time, frame in frames)
+
+        return dataclasses.replace(self, _read=read, _read_timed=read_timed)
+
     def timed(self) -> TimedFrames:
         """Reads the frames with their times.
 

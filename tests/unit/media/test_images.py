@@ -13,6 +13,7 @@ from tests.helpers.paths import GOLDEN
 from tpsm_jax.errors import InputError
 from tpsm_jax.media import picture_opening
 from tpsm_jax.media.images import (
+    read_alpha,
     read_header,
     read_image,
     read_wide_picture,
@@ -237,3 +238,21 @@ def test_damage_that_asks_for_more_memory_than_there_is(tmp_path, monkeypatch):
     for read in (read_image, open_video):
         with pytest.raises(InputError, match=r"cannot read .*a.png: MemoryError\(\)"):
             read(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_the_alpha_channel_is_upright(tmp_path, mode):
+    stored = np.zeros((4, 6), np.uint8)
+    stored[:, 2:] = 255
+    picture = Image.new("RGBA", (6, 4), (255, 0, 0))
+    picture.putalpha(Image.fromarray(stored))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown turned to the right
+    picture.convert(mode).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_alpha(tmp_path / "a.png"), np.rot90(stored, -1))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "I;16", "1"])
+def test_a_picture_without_an_alpha_channel(tmp_path, mode):
+    Image.new(mode, (6, 4)).save(tmp_path / "a.png")
+    assert read_alpha(tmp_path / "a.png") is None

@@ -218,3 +218,14 @@ def test_times_that_are_no_numbers_are_made_up(monkeypatch):
     monkeypatch.setattr(video_reader, "RgbConverter", lambda: lambda frame: frame.pixels)
     timed = video_reader._timed_frames(Path("a.ts"), Timing(25.0, True, 3), whole=False)
     assert [time for time, _ in timed] == pytest.approx([0, 0.04, 0.08])
+
+
+def test_a_clip_whose_frames_are_changed_when_they_are_read(tmp_path):
+    clip = open_video(make_clip(tmp_path / "clip.mp4"))
+    cut = clip.changed(lambda frame: frame[10:20, :30])
+    expected = [frame[10:20, :30] for frame in clip]
+    np.testing.assert_array_equal(list(cut), expected)
+    times, frames = zip(*cut.timed(), strict=True)
+    np.testing.assert_array_equal(frames, expected)
+    assert list(times) == [time for time, _ in clip.timed()]
+    assert (cut.fps, cut.frame_count, cut.path) == (clip.fps, clip.frame_count, clip.path)

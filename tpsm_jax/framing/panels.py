@@ -1,0 +1,30 @@
+"""Source, driving frame and result side by side in one picture."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from tpsm_jax.media.images import to_uint8
+
+
+def side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures next to each other, all as high as the last one.
+
+    Args:
+      pictures: [h, w, 3] each, uint8 or floats in [0, 1], of any sizes; they keep their
+        proportions.
+
+    Returns:
+      [H, W, 3] uint8.
+    """
+    height = pictures[-1].shape[0]
+    return np.hstack([_as_high(to_uint8(picture), height) for picture in pictures])
+
+
+def _as_high(picture: np.ndarray, height: int) -> np.ndarray:
+    if picture.shape[0] == height:
+        return picture
+    width = max(1, round(picture.shape[1] * height / picture.shape[0]))
+    resized = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(resized)
