@@ -146,11 +146,13 @@ def test_a_face_where_none_is_looked_for_is_reported(run, tmp_path, ending):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("option", ["crop", "crop_driving"])
-def test_a_crop_outside_is_reported(run, inputs, tmp_path, option):
+@pytest.mark.parametrize(
+    ("option", "what"), [("crop", "the source"), ("crop_driving", "the driving clip")]
+)
+def test_a_crop_outside_is_reported(run, inputs, tmp_path, option, what):
     code, _, err = run(tmp_path / "out.mp4", driving="frames", **{option: "100,100,100"})
     assert code == 2
-    assert "the crop 100 x 100 at 100,100 does not lie within the picture" in err
+    assert f"the crop 100 x 100 at 100,100 does not lie within {what} of" in err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -85,7 +85,9 @@ def box_around(region: Region, shape: Sequence[int], proportions: float) -> Box:
     return Box(left, top, wide, high)
 
 
-def box_at(left: int, top: int, size: int, shape: Sequence[int], proportions: float) -> Box:
+def box_at(
+    left: int, top: int, size: int, shape: Sequence[int], proportions: float, what: str
+) -> Box:
     """The box that a person asked for.
 
     Args:
@@ -94,6 +96,7 @@ def box_at(left: int, top: int, size: int, shape: Sequence[int], proportions: fl
       size: rows; columns follow from the proportions.
       shape: (height, width, ...) of the picture.
       proportions: width over height, in stored pixels.
+      what: the picture's name, for the error.
 
     Raises:
       InputError: it does not lie within the picture.
@@ -101,7 +104,7 @@ def box_at(left: int, top: int, size: int, shape: Sequence[int], proportions: fl
     box = Box(left, top, max(1, round(size * proportions)), size)
     rows, columns = shape[:2]
     if min(left, top) < 0 or left + box.width > columns or top + box.height > rows:
-        raise InputError(f"the crop {box} does not lie within the picture of {columns} x {rows}")
+        raise InputError(f"the crop {box} does not lie within {what} of {columns} x {rows}")
     return box
 
 

@@ -117,7 +117,7 @@ def choose_box(pictures: Sequence[np.ndarray], crop: Crop, look: Look) -> Choice
     if way == "auto":
         way = "subject"
     if way == "box" and crop.place is not None:
-        return Choice(box_at(*crop.place, shape, look.proportions))
+        return Choice(box_at(*crop.place, shape, look.proportions, look.name))
     if way == "center":
         return _chosen(largest_box(shape, look.proportions), "the middle", shape, look)
     found, what, margin, notes = _find(pictures, way, crop, look)

@@ -20,9 +20,7 @@ _GIF_FPS = 50  # viewers show delays below 20 ms as 100 ms
 # Color of the written file, by its numbers in ITU-T H.273: swscale makes YUV by the matrix of
 # BT.601 (6); primaries and transfer function are BT.709's (1), which sRGB pictures are shown by.
 _MATRIX, _PRIMARIES, _TRANSFER, _TV_RANGE = 6, 1, 1, 1
-# Chroma at half the size needs even sides: a black row or column where there is an odd one.
 _YUV420 = (
-    ("pad", "ceil(iw/2)*2:ceil(ih/2)*2"),
     ("scale", "out_color_matrix=smpte170m:out_range=tv"),
     ("format", "yuv420p"),
 )
@@ -79,7 +77,10 @@ class VideoEncoder:
         self._unit = Fraction(1, 100) if is_gif else 1 / (rate * math.ceil(_PARTS / rate))
         self._length = max(1, round(1 / (rate * self._unit)))
         self._encoding = encoding
-        self._graph = _graph(encoding, height, width)
+        # Chroma at half the size needs even sides: an odd one gets its last row or column twice.
+        odd = (0, 0) if is_gif else (height % 2, width % 2)
+        self._padding = ((0, odd[0]), (0, odd[1]), (0, 0)) if any(odd) else None
+        self._graph = _graph(encoding, height + odd[0], width + odd[1])
         self._container = av.open(str(path.resolve()), "w", container_options=muxer_options(path))
         self._stream: Any = None
         self._last = -math.inf  # the place of the frame before, in units of time
@@ -100,6 +101,8 @@ class VideoEncoder:
             if place < self._last + 2:
                 return
         self._last = max(self._last + 1, place)
+        if self._padding is not None:
+            frame = np.pad(frame, self._padding, mode="edge")
         picture = av.VideoFrame.from_ndarray(frame, "rgb24")
         self._graph.push(picture)
         made = self._graph.pull()

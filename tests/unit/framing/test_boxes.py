@@ -63,14 +63,14 @@ def test_the_largest_box_is_in_the_middle(shape, proportions, box):
 
 
 def test_a_box_of_a_person():
-    assert box_at(10, 20, 50, (100, 200, 3), 1.0) == Box(10, 20, 50, 50)
-    assert box_at(10, 20, 50, (100, 200, 3), 2.0) == Box(10, 20, 100, 50)
+    assert box_at(10, 20, 50, (100, 200, 3), 1.0, "it") == Box(10, 20, 50, 50)
+    assert box_at(10, 20, 50, (100, 200, 3), 2.0, "it") == Box(10, 20, 100, 50)
 
 
 @pytest.mark.parametrize("place", [(160, 0, 50), (0, 60, 50), (0, 0, 101)])
 def test_a_box_outside_is_refused(place):
-    with pytest.raises(InputError, match="does not lie within the picture of 200 x 100"):
-        box_at(*place, (100, 200, 3), 1.0)
+    with pytest.raises(InputError, match="does not lie within the source of 200 x 100"):
+        box_at(*place, (100, 200, 3), 1.0, "the source")
 
 
 def test_a_crop_is_the_part_in_the_box():
