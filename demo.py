@@ -40,7 +40,6 @@ from tpsm_jax.media.video_reader import open_video
 from tpsm_jax.media.video_writer import FrameWriter
 from tpsm_jax.media.visualize import animation_sheet
 from tpsm_jax.runtime.compilation_cache import use_compilation_cache
-from tpsm_jax.runtime.cores import available_cores
 
 ROOT = Path(__file__).resolve().parent
 SHIPPED, OUTPUT = "puppets", Path("runs/demo")
@@ -49,8 +48,6 @@ FRAMES = 75
 SHEET_FRAMES = (0, 24, 48)
 STRIP_FRAMES = 10
 CLIPS = 4  # that are measured
-# A training with one CPU device leaves a second core idle half of the time; two share the batch.
-TWO_DEVICES = {"JAX_NUM_CPU_DEVICES": str(min(2, available_cores()))}
 # Identities that training never sees: one gives the looks, the other the movement.
 SOURCE_IDENTITY, DRIVING_IDENTITY, DRIVING_MOTION = 1, 4, 9
 
@@ -66,7 +63,7 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
     name = str(output / "training") if args.train else SHIPPED
     if args.train:
-        run("train.py", "--config", CONFIG, "--workdir", name, **TWO_DEVICES)
+        run("train.py", "--config", CONFIG, "--workdir", name)
     checkpoint = load_checkpoint(name)
 
     source, driving = draw_pictures(output, checkpoint.config.image_size[0])
@@ -163,16 +160,10 @@ def draw_sheet(checkpoint: Checkpoint, source: np.ndarray, driving: np.ndarray, 
     Image.fromarray(sheet).save(path)
 
 
-def run(*arguments: str | Path, **defaults: str) -> None:
-    """Prints and runs one of the project's commands.
-
-    Args:
-      arguments: the script and its arguments.
-      defaults: environment variables, for those that are not set.
-    """
+def run(*arguments: str | Path) -> None:
+    """Prints and runs one of the project's commands: a script and its arguments."""
     print("$ python", *arguments, flush=True)
-    command, environment = [sys.executable, *map(str, arguments)], defaults | os.environ
-    done = subprocess.run(command, check=False, env=environment)
+    done = subprocess.run([sys.executable, *map(str, arguments)], check=False)
     if done.returncode:
         raise InputError(f"the command above failed with exit code {done.returncode}")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common.results import add_output_flag, write_results
-from demo import TWO_DEVICES, run
+from demo import run
 from tpsm_jax.cli import ArgumentParser, folder_to_write, positive, run_script
 
 CONFIG = "configs/puppets64.py"
@@ -46,7 +46,7 @@ def main() -> None:
     for name, fields in ABLATIONS.items():
         budget = f"train_params.num_repeats={args.repeats}"
         settings = [f"--config.{field}" for field in (budget, *fields)]
-        run("train.py", "--config", CONFIG, "--workdir", workdirs[name], *settings, **TWO_DEVICES)
+        run("train.py", "--config", CONFIG, "--workdir", workdirs[name], *settings)
 
     rows = {name: {"ablation": name, "repeats": args.repeats} for name in ABLATIONS}
     for mode, flags in EVALUATIONS.items():
