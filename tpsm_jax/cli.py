@@ -194,9 +194,12 @@ def run_script(main: Callable[[], None], *, cleans_up: bool = True) -> None:
     sys.exit(0)
 
 
-def _fail(message: str) -> NoReturn:
+def printable(message: str) -> str:
+    """A message on one line: names in a file may hold control characters of the terminal."""
     line = " ".join(message.split())
-    # Names in a file may hold control characters of the terminal.
-    line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
-    print(f"error: {line}", file=sys.stderr)
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {printable(message)}", file=sys.stderr)
     sys.exit(2)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import jax
 import numpy as np
 import pytest
@@ -86,6 +87,8 @@ def test_a_video_with_its_sound(run, tmp_path):
     assert code == 0
     assert (clip.fps, clip.audio_codec) == (25, "aac")
     assert [frame.shape for frame in clip] == [(64, 64, 3)] * 5
+    with av.open(str(tmp_path / "out.mp4")) as video:
+        assert video.metadata["comment"] == animate.GENERATED
     summary = r"5 frames, the first after \d+\.\d\d s, then \d+\.\d\d frames/s\n"
     assert re.search(summary, out)
     assert "5/5" in err

@@ -6,6 +6,7 @@ from PIL import Image
 
 from tests.scripts import test_animate
 from tpsm_jax.animation.animator import Animator
+from tpsm_jax.animation.framing import composition
 from tpsm_jax.checkpoints.converted import load_checkpoint
 from tpsm_jax.framing.boxes import Box, crop
 from tpsm_jax.framing.paste import Paster, feathered
@@ -111,6 +112,33 @@ def test_side_by_side(run, inputs, tmp_path):
 
 
 @pytest.mark.slow
+def test_side_by_side_of_frames_that_change_their_size_is_refused(run, inputs, tmp_path):
+    (tmp_path / "clip").mkdir()
+    for number, size in enumerate([(64, 64), (90, 64)]):
+        Image.new("RGB", size).save(tmp_path / "clip" / f"{number}.png")
+    given = {"driving": tmp_path / "clip", "side_by_side": True, "mode": "standard"}
+    code, _, err = run(tmp_path / "out.mp4", **given)
+    assert (code, [path.name for path in tmp_path.iterdir()]) == (2, ["clip"])
+    assert err.splitlines()[-1].startswith("error: the driving frames change their size")
+
+
+def test_driving_frames_are_shown_as_players_show_them():
+    compose = composition(
+        np.zeros((40, 40, 3), np.uint8), None, paste_back=False, panels=True, pixel_aspect=1.5
+    )
+    black, white = np.zeros((40, 40, 3), np.uint8), np.full((40, 40, 3), 255, np.uint8)
+    made = compose(black, white)
+    assert made.shape == (40, 40 + 60 + 40, 3)
+    assert (made[:, 40:100] == 255).all()
+
+
+def test_a_scale_of_nothing_is_refused(run, tmp_path):
+    code, _, err = run(tmp_path / "out.mp4", crop_scale=1.2)
+    assert (code, list(tmp_path.iterdir())) == (2, [])
+    assert "--crop_scale is for what face and subject find" in err
+
+
+@pytest.mark.slow
 def test_side_by_side_is_as_high_as_what_is_pasted(run, wide, tmp_path):
     given = {"source": wide / "source.png", "driving": "frames", "crop": "10,20,80"}
     options = {"side_by_side": True, "paste_back": True}
@@ -165,3 +193,18 @@ def test_frames_that_change_their_size_are_reported(run, inputs, tmp_path):
     assert code == 2
     assert "change their size from 140 x 70 to 180 x 90: --crop_driving none takes them" in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip"]
+
+
+@pytest.mark.slow
+def test_frames_of_a_larger_size(run, inputs, tmp_path):
+    frames, _ = written(run, tmp_path / "out", driving="frames", render_size="128")
+    source = read_image(inputs / "source.png")
+    animator = Animator(
+        load_checkpoint(inputs / "checkpoint"),
+        source,
+        mode="standard",
+        batch_size=2,
+        render_size=(128, 128),
+    )
+    np.testing.assert_array_equal(frames, list(animator.animate(open_video(inputs / "frames"))))
+    assert frames[0].shape == (128, 128, 3)

@@ -47,7 +47,7 @@ def test_what_is_squeezed_or_passed_over_is_said_once(run, inputs, tmp_path):
     frames = tmp_path / "wide"
     frames.mkdir()
     for number in (1, 2, 10):
-        Image.new("RGB", (160, 90)).save(frames / f"{number}.png")
+        Image.effect_noise((160, 90), 64).convert("RGB").save(frames / f"{number}.png")
     (frames / "sound.wav").touch()
     _, _, err = run(f"{tmp_path}/out/", driving=frames, batch_size=2)
     warnings = [line for line in err.splitlines() if "warning: " in line]

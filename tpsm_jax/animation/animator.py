@@ -2,8 +2,8 @@
 
 import copy
 import functools
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +13,21 @@ from tpsm_jax.animation.frames import frames_at_once, in_batches
 from tpsm_jax.animation.inputs import (
     as_picture,
     check_frames,
+    check_motion_scale,
     check_numbers,
     check_points,
+    check_render_size,
     pose_without_batch,
 )
-from tpsm_jax.animation.keypoints import points_of_one, pose_at, pose_distance, relative_motion
+from tpsm_jax.animation.keypoints import (
+    BestFrame,
+    best_of,
+    points_of_one,
+    pose_at,
+    relative_motion,
+)
 from tpsm_jax.animation.programs import (
+    LARGE_SOURCE,
     animation_variables,
     convert_kernels,
     encode_source,
@@ -34,13 +43,6 @@ from tpsm_jax.models.registry import check_image_size, family_of, picture_size
 from tpsm_jax.runtime.kept_programs import KeptPrograms
 from tpsm_jax.runtime.memory import check_pictures_fit
 from tpsm_jax.runtime.program_memory import FirstCalls
-
-
-class BestFrame(NamedTuple):
-    """The driving frame most like the source: its number from 0, and its pose without a batch."""
-
-    number: int
-    keypoints: Pose
 
 
 class Animator:
@@ -59,6 +61,7 @@ class Animator:
         size: tuple[int, int] | None = None,
         batch_size: int | None = None,
         output_dtype: type[np.uint8] | type[np.float32] = np.uint8,
+        render_size: tuple[int, int] | None = None,
         keep_programs: bool = False,
     ):
         """Encodes the source.
@@ -72,6 +75,8 @@ class Animator:
           size: (height, width) to compute in; `config.image_size` if None.
           batch_size: frames computed together; 1 on a CPU and 16 elsewhere if None.
           output_dtype: uint8, rounded to nearest, or float32 in [0, 1].
+          render_size: (height, width) of the frames, if larger than `size`: they are enlarged, and
+            get the source's own detail where it is visible.
           keep_programs: reuse programs that another process traced, if JAX has a folder for
             compiled programs, see `KeptPrograms`; not for models with modules of your own.
 
@@ -87,6 +92,9 @@ class Animator:
         check_image_size(config.model_params, *self.size)
         self.batch_size = frames_at_once(batch_size, devices=1)
         check_pictures_fit(self.batch_size, *self.size, change="size or batch_size")
+        self._render_size = check_render_size(render_size, self.size, model)
+        if self._render_size is not None:
+            check_pictures_fit(self.batch_size, *self._render_size, change="render_size")
         self.mode = mode
         self._model = model
         self._first_calls = FirstCalls()
@@ -116,6 +124,8 @@ class Animator:
     def _encode(self, source: np.ndarray) -> None:
         resized = resize(source, *self.size)[None]
         self._encoded = self._call(encode_source, self._variables, resized)
+        if self._render_size is not None:
+            self._encoded[LARGE_SOURCE] = resize(source, *self._render_size)[None]
 
     @property
     def kp_source(self) -> Pose:
@@ -123,7 +133,11 @@ class Animator:
         return pose_at(0, self._encoded["kp_source"])
 
     def animate(
-        self, frames: Iterable[np.ndarray], *, kp_driving_initial: Pose | None = None
+        self,
+        frames: Iterable[np.ndarray],
+        *,
+        kp_driving_initial: Pose | None = None,
+        motion_scale: float = 1.0,
     ) -> Iterator[np.ndarray]:
         """Turns driving frames into frames of the source.
 
@@ -136,6 +150,7 @@ class Animator:
           kp_driving_initial: for mode 'relative', the driving pose that stands for the source's,
             without a batch or in a batch of one. The first frame's if None; `find_best_frame`
             finds a better one.
+          motion_scale: for mode 'relative', factor of the motion, from 0.
 
         Returns:
           An iterator of [height, width, 3] of `output_dtype` for every frame, in order.
@@ -145,20 +160,45 @@ class Animator:
             suffice; also see `relative_scale`.
         """
         check_frames(frames)
-        if kp_driving_initial is not None:
-            kp_driving_initial = pose_without_batch(kp_driving_initial, self.kp_source)
-            check_points(points_of_one(self._model, kp_driving_initial))
-        return self._animate(frames, kp_driving_initial)
+        draw = self._renderer(kp_driving_initial, motion_scale)
+        return self._animate(self._resized(frames), lambda batch: draw(self._find_keypoints(batch)))
 
-    def _animate(self, frames: Iterable[np.ndarray], given: Pose | None) -> Iterator[np.ndarray]:
+    def animate_poses(
+        self,
+        poses: Iterable[Pose],
+        *,
+        kp_driving_initial: Pose | None = None,
+        motion_scale: float = 1.0,
+    ) -> Iterator[np.ndarray]:
+        """Turns driving poses into frames of the source.
+
+        Args:
+          poses: as `find_poses` finds them, changed or not: a `motion.Motion` is such an iterable.
+          kp_driving_initial: as for `animate`; the first pose if None.
+          motion_scale: as for `animate`.
+
+        Returns:
+          As `animate`.
+
+        Raises:
+          InputError: see `animate`.
+        """
+        given = (pose_without_batch(pose, self.kp_source, "a pose") for pose in poses)
+        return self._animate(given, self._renderer(kp_driving_initial, motion_scale))
+
+    def _renderer(self, initial: Pose | None, scale: float) -> Callable[[Pose], jax.Array]:
+        """What turns batches of poses, the clip's first one first, into pictures."""
+        check_motion_scale(scale, self.mode)
+        if initial is not None:
+            initial = pose_without_batch(initial, self.kp_source)
+            check_points(points_of_one(self._model, initial))
         motion: tuple[Any, ...] = ()
 
-        def compute(batch: np.ndarray) -> jax.Array:
+        def draw(pose: Pose) -> jax.Array:
             nonlocal motion
-            pose = self._find_keypoints(batch)
             if self.mode == "relative" and not motion:
-                initial = pose_at(0, pose) if given is None else given
-                motion = relative_motion(self._model, self.kp_source, initial)
+                first = pose_at(0, pose) if initial is None else initial
+                motion = relative_motion(self._model, self.kp_source, first, scale)
             return self._call(
                 render,
                 self._variables,
@@ -169,7 +209,12 @@ class Animator:
                 dtype=self._output_dtype,
             )
 
-        for batch, images in in_batches(self._resized(frames), self.batch_size, compute):
+        return draw
+
+    def _animate(
+        self, items: Iterable[Any], compute: Callable[[Any], jax.Array]
+    ) -> Iterator[np.ndarray]:
+        for batch, images in in_batches(items, self.batch_size, compute):
             yield from np.asarray(images)[: batch.used]
 
     def find_poses(self, frames: Iterable[np.ndarray]) -> Iterator[Pose]:
@@ -189,45 +234,52 @@ class Animator:
             yield from (pose_at(index, pose) for index in range(batch.used))
 
     def find_points(self, pictures: Iterable[np.ndarray]) -> list[np.ndarray]:
-        """The keypoints in pictures of any sizes: [N, 2] each, (x, y) in [-1, 1]."""
+        """Finds keypoints.
+
+        Args:
+          pictures: as `find_poses` takes them.
+
+        Returns:
+          For each picture [N, 2], (x, y) in [-1, 1].
+
+        Raises:
+          InputError: see `find_poses`.
+        """
         return [points_of_one(self._model, pose) for pose in self.find_poses(pictures)]
 
     def find_best_frame(self, frames: Iterable[np.ndarray]) -> BestFrame:
         """Finds the driving frame most like the source, by the model's own keypoints.
 
-        The reference animates from that frame forwards, then backwards, each time with it as the
-        initial one. No frame depends on its neighbors, so one pass in the clip's own order with
-        its pose as `kp_driving_initial` gives the same pictures.
+        The reference animates from that frame forwards, then backwards. No frame depends on its
+        neighbors, so one pass with its pose as `kp_driving_initial` gives the same pictures.
 
         Args:
-          frames: driving frames, as `animate` takes them. They are read once here, and once more
-            to animate, so they must be something that can be read twice: a list, or what
-            `open_video` returns.
+          frames: driving frames, as `animate` takes them, that can be read twice, here and to
+            animate: a list, or what `open_video` returns.
 
         Returns:
           The frame's number and pose.
 
         Raises:
-          InputError: `frames` is an iterator that can be read only once, or holds nothing; or a
-            frame has another type, shape or range.
+          InputError: see `animate`; also if `frames` can be read only once, or holds nothing.
         """
         if iter(check_frames(frames)) is frames:
             raise InputError(
                 "finding the best frame reads the clip twice: "
                 "give a list or open_video(...), not an iterator"
             )
-        best, least = None, float("inf")
-        source, number = points_of_one(self._model, self.kp_source), 0
-        poses = in_batches(self._resized(frames), self.batch_size, self._find_keypoints)
-        for batch, pose in poses:
-            for index, points in enumerate(np.asarray(self._model.points(pose))[: batch.used]):
-                distance = pose_distance(source, points)
-                if best is None or distance < least:
-                    best, least = BestFrame(number, pose_at(index, pose)), distance
-                number += 1
-        if best is None:
-            raise InputError("there is no driving frame to choose the best of")
-        return best
+        return self.best_pose(self.find_poses(frames))
+
+    def best_pose(self, poses: Iterable[Pose]) -> BestFrame:
+        """Does what `find_best_frame` does, with poses that were found before.
+
+        Args:
+          poses: as for `animate_poses`.
+
+        Returns:
+          The number and the pose of the one most like the source's; `InputError` if none is there.
+        """
+        return best_of(self._model, self.kp_source, poses)
 
     def _find_keypoints(self, batch: np.ndarray) -> Pose:
         return self._call(find_keypoints, self._variables, batch)

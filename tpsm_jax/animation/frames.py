@@ -22,12 +22,12 @@ class Batch(NamedTuple):
     """Consecutive frames of a clip.
 
     Attributes:
-      frames: [batch_size, H, W, 3], uint8 or float32 in [0, 1].
+      frames: [batch_size, H, W, 3], uint8 or float32 in [0, 1]; or as many poses.
       used: how many of them belong to the clip. The last batch is filled up with copies of its
         last frame, so that nothing is compiled for it.
     """
 
-    frames: np.ndarray
+    frames: Any
     used: int
 
 
@@ -50,7 +50,7 @@ def frames_at_once(batch_size: int | None, devices: int) -> int:
 
 
 def in_batches(
-    frames: Iterable[np.ndarray], batch_size: int, compute: Callable[[np.ndarray], _Result]
+    frames: Iterable[Any], batch_size: int, compute: Callable[[Any], _Result]
 ) -> Generator[tuple[Batch, _Result]]:
     """Computes something of each batch of a clip, without waiting for the devices.
 
@@ -58,7 +58,7 @@ def in_batches(
     have the next batch already, so whoever fetches it does not keep them idle.
 
     Args:
-      frames: [H, W, 3] arrays, as `stacked` takes them.
+      frames: as `stacked` takes them.
       batch_size: frames of a batch.
       compute: called in order with each batch's `frames`; starts a computation and returns arrays
         that are still being computed.
@@ -75,11 +75,11 @@ def in_batches(
     yield from previous
 
 
-def stacked(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[Batch]:
+def stacked(frames: Iterable[Any], batch_size: int) -> Iterator[Batch]:
     """Batches of frames, all of one size.
 
     Args:
-      frames: [H, W, 3] each, uint8 or float32 in [0, 1].
+      frames: [H, W, 3] each, uint8 or float32 in [0, 1]; or poses without a batch.
       batch_size: frames of a batch.
 
     Yields:
@@ -89,9 +89,13 @@ def stacked(frames: Iterable[np.ndarray], batch_size: int) -> Iterator[Batch]:
     while batch := list(itertools.islice(remaining, batch_size)):
         count = len(batch)
         batch += [batch[-1]] * (batch_size - count)
-        if any(frame.dtype != batch[0].dtype for frame in batch):
-            batch = [to_float(frame) for frame in batch]
-        yield Batch(np.stack(batch), count)
+        yield Batch(jax.tree.map(_stack, *batch), count)
+
+
+def _stack(*frames: np.ndarray) -> np.ndarray:
+    if any(frame.dtype != frames[0].dtype for frame in frames):
+        return np.stack([to_float(frame) for frame in frames])
+    return np.stack(frames)
 
 
 def read_ahead(items: Iterable[_Item], ahead: int) -> Generator[_Item]:

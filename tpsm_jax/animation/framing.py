@@ -11,7 +11,7 @@ from tpsm_jax.animation.animator import Animator
 from tpsm_jax.errors import InputError
 from tpsm_jax.framing.boxes import Box, crop
 from tpsm_jax.framing.choice import Choice, Crop, Look, choose_box, spread
-from tpsm_jax.framing.panels import side_by_side
+from tpsm_jax.framing.panels import side_by_side, widened
 from tpsm_jax.framing.paste import Paster
 from tpsm_jax.framing.subject import opaque_region
 from tpsm_jax.media.proportions import is_squeezed
@@ -81,8 +81,13 @@ def framed_clip(animator: Animator, driving: FrameSource, choice: Crop) -> Frame
 
 
 def composition(
-    picture: np.ndarray, box: Box | None, *, paste_back: bool, panels: bool
-) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+    picture: np.ndarray,
+    box: Box | None,
+    *,
+    paste_back: bool,
+    panels: bool,
+    pixel_aspect: float = 1.0,
+) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray] | None:
     """What becomes of a result before it is written.
 
     Args:
@@ -90,17 +95,31 @@ def composition(
       box: the part that is animated.
       paste_back: paste the result back into the picture.
       panels: show source, driving frame and result side by side.
+      pixel_aspect: the width of a driving frame's pixel over its height.
 
     Returns:
-      (result, driving frame) -> the frame to write; None to write the result.
+      (result, driving frame or None where there is none) -> the frame to write; None to write the
+      result. Driving frames that change their size raise `InputError`.
     """
     whole = Box(0, 0, picture.shape[1], picture.shape[0])
     paste = Paster(picture, box or whole) if paste_back else None
     source = picture if paste_back or box is None else crop(picture, box)
+    first: tuple[int, ...] = ()
 
-    def compose(result: np.ndarray, driving: np.ndarray) -> np.ndarray:
+    def compose(result: np.ndarray, driving: np.ndarray | None) -> np.ndarray:
+        nonlocal first
         made = result if paste is None else paste(result)
-        return side_by_side([source, driving, made]) if panels else made
+        if not panels:
+            return made
+        if driving is None:
+            return side_by_side([source, made])
+        first = first or driving.shape
+        if driving.shape != first:
+            raise InputError(
+                "the driving frames change their size, and frames of a video do not: leave out "
+                "--side_by_side"
+            )
+        return side_by_side([source, widened(driving, pixel_aspect), made])
 
     return compose if paste_back or panels else None
 

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from tpsm_jax.errors import InputError
+from tpsm_jax.media.proportions import is_squeezed
 from tpsm_jax.models.interface import Pose
 from tpsm_jax.models.registry import is_whole
 
@@ -15,6 +16,7 @@ from tpsm_jax.models.registry import is_whole
 _MARGIN = 0.25
 # Points that move beyond the picture are possible; a point in pixels is far outside.
 _FARTHEST_POINT = 4.0
+MOST_MOTION = 10.0  # factor of the motion
 
 
 def as_picture(image: Any, what: str) -> np.ndarray:
@@ -88,12 +90,61 @@ def check_numbers(size: Any, batch_size: Any, output_dtype: Any) -> None:
         raise InputError(f"output_dtype is np.uint8 or np.float32, not {output_dtype!r}")
 
 
-def pose_without_batch(pose: Any, like: Pose) -> Pose:
+def check_render_size(
+    render_size: Any, size: tuple[int, int], model: Any
+) -> tuple[int, int] | None:
+    """A size of frames that are painted larger than motion is computed.
+
+    Args:
+      render_size: (height, width), or None.
+      size: (height, width) that motion is computed at.
+      model: the checkpoint's model.
+
+    Returns:
+      The size, or None if it is `size` or None.
+
+    Raises:
+      InputError: it is smaller than `size` or of other proportions, or the model's family cannot
+        enlarge.
+    """
+    if render_size is None:
+        return None
+    check_numbers(render_size, None, np.uint8)
+    height, width = int(render_size[0]), int(render_size[1])
+    if (height, width) == size:
+        return None
+    if height < size[0] or width < size[1] or is_squeezed((height, width), size):
+        raise InputError(
+            f"render_size is at least {size[0]} x {size[1]} and of the same proportions, not "
+            f"{height} x {width}"
+        )
+    if not hasattr(model, "enlarge"):
+        raise InputError("render_size is not available: this family of models cannot enlarge")
+    return height, width
+
+
+def check_motion_scale(scale: Any, mode: str) -> None:
+    """Checks a factor of the motion.
+
+    Raises:
+      InputError: it is no number from 0 to `MOST_MOTION`, or the mode measures no motion.
+    """
+    is_number = isinstance(scale, int | float | np.number) and not isinstance(scale, bool)
+    if not is_number or not 0 <= scale <= MOST_MOTION:
+        raise InputError(f"motion_scale is a number from 0 to {MOST_MOTION:g}, not {scale!r}")
+    if scale != 1 and mode != "relative":
+        raise InputError(
+            f"motion_scale is for mode 'relative': mode {mode!r} takes poses as they are"
+        )
+
+
+def pose_without_batch(pose: Any, like: Pose, what: str = "kp_driving_initial") -> Pose:
     """A pose as float32 arrays; a batch of one, as networks return it, is taken too.
 
     Args:
       pose: a pose such as [N, 2], or a batch of one, [1, N, 2].
       like: a pose of the same model, without a batch.
+      what: the pose's name in an error.
 
     Returns:
       The pose, without a batch.
@@ -105,17 +156,17 @@ def pose_without_batch(pose: Any, like: Pose) -> Pose:
     try:
         pose = jax.tree.map(lambda _, leaf: np.asarray(leaf, np.float32), like, pose)
     except (ValueError, TypeError) as error:
-        raise InputError(f"kp_driving_initial is no pose of this model, {wanted}") from error
+        raise InputError(f"{what} is no pose of this model, {wanted}") from error
     pairs = list(zip(jax.tree.leaves(pose), jax.tree.leaves(like), strict=True))
     if all(leaf.shape == (1, *known.shape) for leaf, known in pairs):
         pose = jax.tree.map(lambda leaf: leaf[0], pose)
     elif any(leaf.shape != known.shape for leaf, known in pairs):
         raise InputError(
-            f"kp_driving_initial has the shapes {jax.tree.map(np.shape, pose)}, and those of one "
+            f"{what} has the shapes {jax.tree.map(np.shape, pose)}, and those of one "
             f"pose are {wanted}"
         )
     if not all(np.isfinite(leaf).all() for leaf, _ in pairs):
-        raise InputError("kp_driving_initial has numbers that are not finite")
+        raise InputError(f"{what} has numbers that are not finite")
     return pose
 
 

@@ -1,5 +1,8 @@
 """Scales and compares poses by the hulls of their keypoints."""
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +10,35 @@ from scipy.spatial import ConvexHull, QhullError
 
 from tpsm_jax.errors import InputError
 from tpsm_jax.models.interface import AnimationModel, Pose
+
+
+class BestFrame(NamedTuple):
+    """The driving frame most like the source: its number from 0, and its pose without a batch."""
+
+    number: int
+    keypoints: Pose
+
+
+def best_of(model: AnimationModel, source: Pose, poses: Iterable[Pose]) -> BestFrame:
+    """The pose most like the source's, by `pose_distance`.
+
+    Args:
+      model: the checkpoint's model.
+      source: the source's pose, without a batch.
+      poses: driving poses, without a batch.
+
+    Raises:
+      InputError: there is none.
+    """
+    best, least = None, float("inf")
+    points = points_of_one(model, source)
+    for number, pose in enumerate(poses):
+        distance = pose_distance(points, points_of_one(model, pose))
+        if best is None or distance < least:
+            best, least = BestFrame(number, pose), distance
+    if best is None:
+        raise InputError("there is no driving frame to choose the best of")
+    return best
 
 
 def pose_at(index: int, pose: Pose) -> Pose:
@@ -19,13 +51,16 @@ def points_of_one(model: AnimationModel, pose: Pose) -> np.ndarray:
     return np.asarray(model.points(jax.tree.map(lambda leaf: leaf[None], pose)))[0]
 
 
-def relative_motion(model: AnimationModel, source: Pose, initial: Pose) -> tuple[Pose, jax.Array]:
+def relative_motion(
+    model: AnimationModel, source: Pose, initial: Pose, factor: float = 1.0
+) -> tuple[Pose, jax.Array]:
     """What mode 'relative' measures motion by, see `programs.animate`.
 
     Args:
       model: the checkpoint's model.
       source: the source's pose, without a batch.
       initial: the driving pose that stands for the source's, without a batch.
+      factor: of the motion, besides that of the bodies' sizes.
 
     Returns:
       The initial pose, without a batch, and the scale [].
@@ -34,7 +69,7 @@ def relative_motion(model: AnimationModel, source: Pose, initial: Pose) -> tuple
       InputError: see `relative_scale`.
     """
     scale = relative_scale(points_of_one(model, source), points_of_one(model, initial))
-    return jax.tree.map(jnp.asarray, initial), jnp.float32(scale)
+    return jax.tree.map(jnp.asarray, initial), jnp.float32(factor * scale)
 
 
 def relative_scale(kp_source: np.ndarray, kp_driving_initial: np.ndarray) -> float:

@@ -27,6 +27,8 @@ MODES = tuple(
     )
 )
 
+LARGE_SOURCE = "large_source"
+
 
 def available_modes(model: AnimationModel, family: Family, variables: Variables) -> list[str]:
     """The animation modes that a checkpoint has all weights for, in the model's order."""
@@ -122,17 +124,21 @@ def render(
     Args:
       model: the checkpoint's model.
       variables: variables from `animation_variables`.
-      encoded: the source that `encode_source` encoded.
+      encoded: the source that `encode_source` encoded; with a larger picture of it, [1, h, w, 3]
+        under `LARGE_SOURCE`, the result is as large.
       driving: the poses of B frames, as `find_keypoints` found them.
       motion: the motion, as `animate` takes it.
       mode: a mode of `Animator`.
       dtype: uint8 or float32, see `Animator`.
 
     Returns:
-      [B, H, W, 3].
+      [B, H, W, 3], or [B, h, w, 3].
     """
     outputs = animate(model, variables, encoded, driving, motion, mode=mode)
     image = outputs["prediction"].astype(jnp.float32)
+    if LARGE_SOURCE in encoded:
+        large = to_float_exactly(encoded[LARGE_SOURCE])
+        image = model.apply(variables, outputs, large, method="enlarge")
     return to_uint8(image) if np.dtype(dtype) == np.uint8 else image
 
 

@@ -61,8 +61,11 @@ def source_crop(args: argparse.Namespace) -> Crop:
     """What the flags ask for the source.
 
     Raises:
-      InputError: they name a face where none is looked for.
+      InputError: they name a face, or a scale, where nothing is looked for.
     """
+    fixed = ("none", "center", "box")
+    if args.crop_scale != 1 and args.crop.way in fixed and args.crop_driving.way in fixed:
+        raise InputError("--crop_scale is for what face and subject find: nothing is looked for")
     return _with_details(args.crop, args.face, args.crop_scale, "")
 
 

@@ -22,6 +22,23 @@ def side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
     return np.hstack([_as_high(to_uint8(picture), height) for picture in pictures])
 
 
+def widened(picture: np.ndarray, pixel_aspect: float) -> np.ndarray:
+    """A picture as players show it.
+
+    Args:
+      picture: [h, w, 3] uint8, as it is stored.
+      pixel_aspect: the width of its pixels over their height.
+
+    Returns:
+      [h, w', 3] uint8.
+    """
+    width = max(1, round(picture.shape[1] * pixel_aspect))
+    if width == picture.shape[1]:
+        return picture
+    resized = Image.fromarray(picture).resize((width, picture.shape[0]), Image.Resampling.BICUBIC)
+    return np.asarray(resized)
+
+
 def _as_high(picture: np.ndarray, height: int) -> np.ndarray:
     if picture.shape[0] == height:
         return picture

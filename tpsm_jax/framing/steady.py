@@ -85,4 +85,5 @@ def _are_usual(regions: Sequence[Region]) -> np.ndarray:
     side = np.median(sides)
     away = np.linalg.norm(centers - np.median(centers, axis=0), axis=1)
     near = away <= _SIDES * side + _DISTANCES * np.median(away)
-    return near & (sides < _SIZE * side) & (sides > side / _SIZE)
+    usual = near & (sides < _SIZE * side) & (sides > side / _SIZE)
+    return usual if usual.any() else np.ones_like(usual)  # no two agree: enclose them all

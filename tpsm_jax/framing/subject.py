@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from tpsm_jax.errors import InputError
 from tpsm_jax.framing.boxes import Box, Region, box_around, crop, largest_box
 from tpsm_jax.framing.steady import Margin
 
@@ -14,6 +15,7 @@ FindPoints = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 MARGIN = Margin(1.4, 1.2, 0.05)
 _OPAQUE = 32  # of 255: less is a shadow or the halo of a cut-out
 _LOOKS = 4  # crop, find, crop again
+_MOST_PLACES = 12  # along a side: a panorama is looked at in gaps
 
 
 def opaque_region(alpha: np.ndarray) -> Region | None:
@@ -43,6 +45,9 @@ def keypoint_regions(
       pictures: [H, W, 3] uint8 of one size: a picture, or frames of a clip.
       find_points: the model's detector.
       proportions: width over height of the model's pictures, in stored pixels.
+
+    Raises:
+      InputError: the detector's weights are broken.
     """
     boxes = _starts(pictures[0].shape, proportions)
     regions = []
@@ -77,7 +82,7 @@ def _starts(shape: Sequence[int], proportions: float) -> list[Box]:
     whole = largest_box(shape, proportions)
     boxes = []
     for share in (1.0, 0.6, 0.36):
-        wide, tall = round(share * whole.width), round(share * whole.height)
+        wide, tall = (max(1, round(share * side)) for side in (whole.width, whole.height))
         lefts = np.linspace(0, columns - wide, _places(columns, wide)).round().astype(int)
         tops = np.linspace(0, rows - tall, _places(rows, tall)).round().astype(int)
         boxes += [Box(int(left), int(top), wide, tall) for top in tops for left in lefts]
@@ -86,11 +91,15 @@ def _starts(shape: Sequence[int], proportions: float) -> list[Box]:
 
 def _places(length: int, part: int) -> int:
     """How many overlapping parts are looked at along a side."""
-    return 1 if length == part else 1 + int(np.ceil((length - part) / (part / 2)))
+    return min(_MOST_PLACES, 1 + int(np.ceil((length - part) / (part / 2))))
 
 
 def _spanned(points: np.ndarray, box: Box) -> Region:
     """The region that keypoints (x, y) in [-1, 1] of a crop span, in pixels of the picture."""
+    if not np.isfinite(points).all():
+        raise InputError(
+            "the keypoints are not finite numbers: the checkpoint's weights are broken"
+        )
     places = (points + 1) / 2 * (box.width, box.height) + (box.left, box.top)
     return Region(*places.min(axis=0).tolist(), *places.max(axis=0).tolist())
 

@@ -2,16 +2,18 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tpsm_jax.errors import InputError, reason
 from tpsm_jax.media.reserved import reserve
 from tpsm_jax.runtime.atomic_files import through_links
 
 # Suffix -> Pillow's format and its settings.
-_FORMATS = {
+_FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     ".png": ("PNG", {}),
     ".jpg": ("JPEG", {"quality": 95, "subsampling": 0}),
     ".jpeg": ("JPEG", {"quality": 95, "subsampling": 0}),
@@ -19,19 +21,37 @@ _FORMATS = {
 SUFFIXES = tuple(_FORMATS)
 
 
+def comment_settings(kind: str, comment: str) -> dict[str, Any]:
+    """Pillow's settings that put a comment into a file.
+
+    Args:
+      kind: "PNG" or "JPEG".
+      comment: the line, or "" for none.
+    """
+    if not comment:
+        return {}
+    if kind == "JPEG":
+        return {"comment": comment}
+    texts = PngInfo()
+    texts.add_text("Comment", comment)
+    return {"pnginfo": texts}
+
+
 class PictureFile:
     """Takes one frame, and moves it into place at the end; used by `FrameWriter`."""
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, comment: str = ""):
         """Tries to write next to the output.
 
         Args:
           path: a file that ends in one of `SUFFIXES`.
+          comment: a line that the file carries.
 
         Raises:
           InputError: it is a folder, or nothing can be written there.
         """
-        self._format, self._settings = _FORMATS[Path(path).suffix.lower()]
+        self._format, settings = _FORMATS[Path(path).suffix.lower()]
+        self._settings = settings | comment_settings(self._format, comment)
         self._path = through_links(Path(path).absolute())
         self._frame: np.ndarray | None = None
         if self._path.is_dir():

@@ -47,6 +47,7 @@ def add_sound(
         open_container(clip) as (sound_file, _),
         av.open(str(output.resolve()), "w", container_options=muxer_options(output)) as muxer,
     ):
+        muxer.metadata.update(video_file.metadata)
         sound = sound_file.streams.audio[0]
         video_out = muxer.add_stream_from_template(video)
         video_packets = _relabeled(video_file.demux(video), video_out)

@@ -58,7 +58,13 @@ class VideoEncoder:
     """Writes frames of one shape to a file, each at its time."""
 
     def __init__(
-        self, path: Path, encoding: Encoding, rate: Fraction, height: int, width: int
+        self,
+        path: Path,
+        encoding: Encoding,
+        rate: Fraction,
+        height: int,
+        width: int,
+        comment: str = "",
     ) -> None:
         """Opens the file.
 
@@ -68,6 +74,7 @@ class VideoEncoder:
           rate: frames a second, the mean if their times are odd.
           height: height of the frames.
           width: width of the frames.
+          comment: a line that the file carries.
 
         Raises:
           av.FFmpegError: the file cannot be made.
@@ -82,6 +89,9 @@ class VideoEncoder:
         self._padding = ((0, odd[0]), (0, odd[1]), (0, 0)) if any(odd) else None
         self._graph = _graph(encoding, height + odd[0], width + odd[1])
         self._container = av.open(str(path.resolve()), "w", container_options=muxer_options(path))
+        self._path, self._comment = path, comment
+        if comment:
+            self._container.metadata["comment"] = comment
         self._stream: Any = None
         self._last = -math.inf  # the place of the frame before, in units of time
 
@@ -134,6 +144,8 @@ class VideoEncoder:
         """
         self._container.mux(self._stream.encode(None))
         self._container.close()
+        if self._is_gif and self._comment:
+            _add_comment(self._path, self._comment)
 
     def abandon(self) -> None:
         """Closes the file as it is."""
@@ -170,6 +182,19 @@ def shrink_video(path: Path, output: Path, *, width: int, seconds: float) -> Non
     finally:
         if encoder is not None:
             encoder.abandon()
+
+
+def _add_comment(path: Path, comment: str) -> None:
+    """Adds a comment to a gif, after its header: FFmpeg writes none."""
+    content = path.read_bytes()
+    flags = content[10]
+    colors = 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
+    text = comment.encode("ascii", "replace")[:255]
+    block = b"\x21\xfe" + bytes([len(text)]) + text + b"\x00"
+    place = 13 + colors
+    if content[place : place + 14] == b"\x21\xff\x0bNETSCAPE2.0":
+        place += 19  # some players look for the number of repetitions first
+    path.write_bytes(content[:place] + block + content[place:])
 
 
 def _graph(encoding: Encoding, height: int, width: int) -> Any:

@@ -13,7 +13,7 @@ from tpsm_jax.errors import InputError, reason
 from tpsm_jax.media.container import FAILURES
 from tpsm_jax.media.images import to_uint8
 from tpsm_jax.media.picture_file import SUFFIXES as PICTURES
-from tpsm_jax.media.picture_file import PictureFile
+from tpsm_jax.media.picture_file import PictureFile, comment_settings
 from tpsm_jax.media.picture_folder import is_picture
 from tpsm_jax.media.reserved import reserve
 from tpsm_jax.media.sound import CODECS, add_sound
@@ -36,7 +36,14 @@ class FrameWriter:
     ...         writer.write(frame)
     """
 
-    def __init__(self, path: str | Path, *, fps: float, audio: FrameSource | None = None):
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        fps: float,
+        audio: FrameSource | None = None,
+        comment: str = "",
+    ):
         """Checks that the output can be written.
 
         Args:
@@ -48,17 +55,18 @@ class FrameWriter:
             frames are left out beyond 50 a second.
           audio: the clip whose sound is added, from its first frame on and cut to the length of
             the frames. Gifs and pictures have none.
+          comment: a line in ASCII that every file carries, as players and `ffprobe` show it.
 
         Raises:
           InputError: the suffix is unknown, or nothing can be written there.
         """
         self._frames: _PictureFolder | PictureFile | _VideoFile
         if str(path).endswith("/"):
-            self._frames = _PictureFolder(path)
+            self._frames = _PictureFolder(path, comment)
         elif str(path).lower().endswith(PICTURES):
-            self._frames = PictureFile(path)
+            self._frames = PictureFile(path, comment)
         else:
-            self._frames = _VideoFile(path, fps)
+            self._frames = _VideoFile(path, fps, comment)
         self._audio = audio
 
     def write(self, frame: np.ndarray, time: float | None = None) -> None:
@@ -108,7 +116,8 @@ def check_inputs_survive(output: str, *inputs: str) -> None:
 
 
 class _PictureFolder:
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, comment: str):
+        self._settings = comment_settings("PNG", comment)
         self._path = Path(path).resolve()  # a link to a folder stays a link
         self._count = 0
         if self._path.exists() and not self._path.is_dir():
@@ -121,7 +130,8 @@ class _PictureFolder:
         del time
         file = self._file(self._count, _DIGITS)
         try:
-            Image.fromarray(frame).save(file, compress_level=1)  # lossless at any level; 1 is quick
+            # Lossless at any level; 1 is quick.
+            Image.fromarray(frame).save(file, compress_level=1, **self._settings)
         except OSError as error:
             raise InputError(f"cannot write the frames of {self._path}: {error}") from None
         self._count += 1
@@ -144,7 +154,8 @@ class _PictureFolder:
 
 
 class _VideoFile:
-    def __init__(self, path: str | Path, fps: float):
+    def __init__(self, path: str | Path, fps: float, comment: str):
+        self._comment = comment
         path = Path(path).absolute()
         self._suffix = path.suffix.lower()
         self._path = through_links(path)
@@ -170,8 +181,9 @@ class _VideoFile:
         try:
             if self._encoder is None:
                 encoding = _ENCODINGS[self._suffix]
+                height, width, _ = frame.shape
                 self._encoder = VideoEncoder(
-                    self._temporary, encoding, self._rate, frame.shape[0], frame.shape[1]
+                    self._temporary, encoding, self._rate, height, width, self._comment
                 )
             self._encoder.write(frame, time)
         except FAILURES as error:

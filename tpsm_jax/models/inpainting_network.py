@@ -120,6 +120,33 @@ class InpaintingNetwork(nn.Module):
             "warped_encoder_maps": warped_encoder_maps,
         }
 
+    def enlarge(
+        self, outputs: dict[str, Any], dense_motion: dict[str, Any], source_image: jax.Array
+    ) -> jax.Array:
+        """Enlarges a painted picture; where the source is visible, with the source's own detail.
+
+        Not in the reference. Detail is what the warped source has more than the same source warped
+        at the painted size.
+
+        Args:
+          outputs: `prediction` and `deformed` of `decode`, [B, h, w, C].
+          dense_motion: as for `decode`.
+          source_image: the source at a larger size, [1 or B, H, W, C] in [0, 1].
+
+        Returns:
+          [B, H, W, C] float32 in [0, 1].
+        """
+        height, width = source_image.shape[1:3]
+        flow, mask = dense_motion["deformation"], dense_motion["occlusion_map"][-1]
+
+        def larger(images: jax.Array) -> jax.Array:
+            shape = (images.shape[0], height, width, images.shape[3])
+            return jax.image.resize(images, shape, "bicubic")
+
+        detail = _warp(source_image, flow) - larger(outputs["deformed"])
+        mask = _resize(mask, height, width)
+        return jnp.clip(larger(outputs["prediction"]) + mask * detail, 0, 1)
+
     def _mask(self, features: jax.Array, masks: tuple[jax.Array, ...], level: int) -> jax.Array:
         """Hides what is occluded. Level 0 is the coarsest."""
         mask = masks[level] if self.multi_mask else _resize(masks[0], *features.shape[1:3])

@@ -34,6 +34,7 @@ class Network:
       lost_without: what cannot be done with a checkpoint that lacks it; empty if it is required.
       can_be_none: the model's field may be None, and the model then works without the network.
       modes: the animation modes that use it.
+      finds_pose: the pose in a picture is what it finds there.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Network:
     lost_without: str = ""
     can_be_none: bool = False
     modes: tuple[str, ...] = ("relative", "standard", "avd")
+    finds_pose: bool = False
 
     @property
     def required(self) -> bool:

@@ -96,6 +96,15 @@ class MotionModel(nn.Module):
         """Two [B, H, W, 3] -> [B, 3, 3]; `train` as for `__call__`."""
         return self._run("bg_predictor", source, driving, train=_trains("bg_predictor", train))
 
+    def enlarge(self, outputs: dict[str, Any], source: jax.Array) -> jax.Array:
+        """See `InpaintingNetwork.enlarge`.
+
+        Args:
+          outputs: what `generate` returned.
+          source: [1, H, W, 3] in [0, 1], the source at the larger size.
+        """
+        return self.inpainting_network.enlarge(outputs, outputs, source)
+
     def points(self, pose: jax.Array) -> jax.Array:
         """The points of a pose: TPSM's pose is its points, [B, 5 K, 2]."""
         return pose
@@ -254,7 +263,7 @@ TPSM = Family(
         Network("dense_motion_network", optimizer="generator", clipped=True),
         # The official code does not bound the gradient of this one.
         Network("inpainting_network", optimizer="generator"),
-        Network("kp_detector", optimizer="generator", clipped=True),
+        Network("kp_detector", optimizer="generator", clipped=True, finds_pose=True),
         Network(
             "bg_predictor",
             optimizer="bg_predictor",

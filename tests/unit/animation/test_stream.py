@@ -13,8 +13,8 @@ class Mirror:
     mode = "standard"
     size = (48, 64)
 
-    def animate(self, frames, *, kp_driving_initial):
-        del kp_driving_initial
+    def animate(self, frames, *, kp_driving_initial, motion_scale):
+        del kp_driving_initial, motion_scale
         yield from list(frames)  # all are read before the first is written
 
 

@@ -43,3 +43,10 @@ def test_a_subject_that_leaves_the_largest_box_is_reported():
 
 def test_nothing_found():
     assert clip_box([None, None], SHAPE, 1.0) is None
+
+
+def test_finds_of_which_no_two_agree_are_all_enclosed():
+    finds = [square(0, 0, 1), square(590, 0, 10), square(0, 0, 100)]
+    made = clip_box(finds, SHAPE, 1.0)
+    assert made.strays == []
+    assert (made.box.left, made.box.width) == (100, 400)  # the largest in the middle

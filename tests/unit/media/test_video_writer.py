@@ -3,6 +3,7 @@
 import os
 import resource
 
+import av
 import numpy as np
 import pytest
 from PIL import Image, ImageSequence
@@ -249,3 +250,36 @@ def test_names_of_more_frames_than_digits_are_all_as_long(tmp_path, monkeypatch)
         levels = [frame[0, 0, 0] for frame in open_video(tmp_path / "frames")]
         assert levels == list(range(count))
     assert names(tmp_path) == ["frames"]
+
+
+@pytest.mark.parametrize("name", ["x.mp4", "x.mov", "x.mkv", "x.webm", "x.gif", "x.png", "x.jpg"])
+def test_files_carry_a_comment(tmp_path, name):
+    is_picture = name.endswith(("png", "jpg"))
+    write(tmp_path / name, FRAMES[: 1 if is_picture else 3], comment="made by hand")
+    if name.endswith(("gif", "png", "jpg")):
+        with Image.open(tmp_path / name) as picture:
+            found = {key.lower(): text for key, text in picture.info.items()}["comment"]
+            for number in range(getattr(picture, "n_frames", 1)):
+                picture.seek(number)  # they can be read
+        assert found in ("made by hand", b"made by hand")
+    else:
+        with av.open(str(tmp_path / name)) as video:
+            assert {key.lower(): text for key, text in video.metadata.items()}["comment"] == (
+                "made by hand"
+            )
+
+
+def test_frames_of_a_folder_carry_a_comment(tmp_path):
+    write(f"{tmp_path}/out/", FRAMES[:2], comment="made by hand")
+    for file in (tmp_path / "out").iterdir():
+        with Image.open(file) as picture:
+            assert picture.info["Comment"] == "made by hand"
+
+
+def test_a_comment_survives_sound(tmp_path):
+    make_clip(tmp_path / "clip.mp4", seconds=0.4, rate=25, audio=["aac"])
+    audio = open_video(tmp_path / "clip.mp4")
+    write(tmp_path / "x.mp4", FRAMES[:5], audio=audio, comment="made by hand")
+    with av.open(str(tmp_path / "x.mp4")) as video:
+        assert video.streams.audio
+        assert video.metadata["comment"] == "made by hand"
