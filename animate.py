@@ -106,6 +106,11 @@ class Animators:
         args = self._args
         return load_checkpoint(args.checkpoint, dtype=getattr(jnp, args.dtype), step=args.step)
 
+    @functools.cached_property
+    def identity(self) -> str:
+        """The name of the weights that find poses, see `pose_identity`."""
+        return pose_identity(self.checkpoint)
+
     def of(self, source: np.ndarray) -> Animator:
         """An animator of a picture [H, W, 3]."""
         if self._first is not None:
@@ -154,8 +159,8 @@ def animate(
         }
         if isinstance(driving, MotionFile):
             SqueezeWarning()({"the source": shape}, animator.size)
-            identity = pose_identity(animators.checkpoint)
-            motion, shown = driving.motion_for(identity, animator.kp_source), None
+            motion = driving.motion_for(animators.identity, animator.kp_source)
+            shown = None
         else:
             driving = framed_clip(animator, driving, crops[1])
             if writer is not None and not needs_whole_motion(args):
@@ -168,7 +173,7 @@ def animate(
         made = changed(motion, args)
         summary = f"the motion of {len(motion.times)} frame{'s' * (len(motion.times) > 1)}"
         if args.save_motion is not None:
-            save_motion(args.save_motion, motion, pose_identity(animators.checkpoint))
+            save_motion(args.save_motion, motion, animators.identity)
             if writer is None:
                 return f"wrote {args.save_motion}: {summary}"
             print(f"wrote {args.save_motion}: {summary}")

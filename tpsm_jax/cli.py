@@ -55,6 +55,21 @@ def seconds(text: str) -> float:
     return value
 
 
+def factor(least: float, most: float) -> Callable[[str], float]:
+    """What parses the value of a flag that is a number from `least` to `most`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a factor from {least:g} to {most:g}")
+        return value
+
+    return parse
+
+
 def picture_size(text: str) -> tuple[int, int]:
     """Parses '256' or '256x384', the value of a flag, to (height, width)."""
     sides = text.lower().split("x")

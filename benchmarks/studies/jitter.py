@@ -8,16 +8,15 @@ Motion: the same figure moves, without noise; how far its keypoints are from the
 over time, of the clip as it is and smoothed.
 """
 
-from pathlib import Path
-
 import numpy as np
 
 import tpsm_jax
-from benchmarks.common.results import add_output_flag, write_results
+from benchmarks.common.figures import columns, parse_arguments
+from benchmarks.common.results import write_results
 from data.puppets import FRAMES_PER_SECOND, draw_clip, split_identities
 from tpsm_jax.animation.animator import Animator
 from tpsm_jax.animation.motion import Motion, smoothed
-from tpsm_jax.cli import ArgumentParser, local_path_text, positive, run_script
+from tpsm_jax.cli import run_script
 
 FRAMES, SIZE = 50, 128
 NOISE = 8  # standard deviation, of 255
@@ -26,18 +25,14 @@ LENGTHS = (None, 0.2, 0.3, 0.5, 1.0)  # seconds
 
 def main() -> None:
     """Measures, and prints a table of Markdown."""
-    parser = ArgumentParser(__doc__)
-    parser.add_argument("--checkpoint", type=local_path_text, default="puppets")
-    parser.add_argument("--pairs", type=positive, default=8, help="of figures (8)")
-    add_output_flag(parser)
-    args = parser.parse_args()
+    args = parse_arguments(__doc__)
     checkpoint = tpsm_jax.load(args.checkpoint)
     measured = [measure(checkpoint, pair) for pair in range(args.pairs)]
     rows = []
     for index, seconds in enumerate(LENGTHS):
         jitter, share = np.mean([each[index] for each in measured], axis=0)
         row = {"seconds": seconds or 0, "jitter": float(jitter), "motion_kept": float(share)}
-        rows.append({**row, "checkpoint": Path(args.checkpoint).name, "pairs": args.pairs})
+        rows.append(row | columns(args))
     write_results(args.output, rows)
     print("| --smooth | change a frame, of 255 | motion kept |\n|---|---|---|")
     for row in rows:

@@ -8,17 +8,17 @@ computed at the larger size, which the weights were not trained at.
 """
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import jax
 import numpy as np
 from PIL import Image
 
 import tpsm_jax
-from benchmarks.common.results import add_output_flag, write_results
+from benchmarks.common.figures import columns, parse_arguments
+from benchmarks.common.results import write_results
 from data.puppets import draw_clip, split_identities
 from tpsm_jax.animation.animator import Animator
-from tpsm_jax.cli import ArgumentParser, local_path_text, positive, run_script
+from tpsm_jax.cli import run_script
 from tpsm_jax.evaluation.frame_metrics import l1, ms_ssim, psnr, ssim
 
 FRAMES, STEP = 48, 6
@@ -28,11 +28,7 @@ FORMS = ("enlarged", "render_size", "all large")
 
 def main() -> None:
     """Measures, and prints a table of Markdown."""
-    parser = ArgumentParser(__doc__)
-    parser.add_argument("--checkpoint", type=local_path_text, default="puppets")
-    parser.add_argument("--pairs", type=positive, default=8, help="of figures (8)")
-    add_output_flag(parser)
-    args = parser.parse_args()
+    args = parse_arguments(__doc__)
     checkpoint = tpsm_jax.load(args.checkpoint)
     rows = []
     for name in ("itself", "another"):
@@ -40,7 +36,7 @@ def main() -> None:
         for index, form in enumerate(FORMS):
             values = np.mean([each[index] for each in measured], axis=0).tolist()
             row = {"moved_by": name, "form": form, **dict(zip(METRICS, values, strict=True))}
-            rows.append({**row, "checkpoint": Path(args.checkpoint).name, "pairs": args.pairs})
+            rows.append(row | columns(args))
     write_results(args.output, rows)
     print(f"| moved by | form | {' | '.join(METRICS)} |\n|---|---|{'---|' * len(METRICS)}")
     for row in rows:

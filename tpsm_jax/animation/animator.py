@@ -173,9 +173,9 @@ class Animator:
         """Turns driving poses into frames of the source.
 
         Args:
-          poses: as `find_poses` finds them, changed or not: a `motion.Motion` is such an iterable.
-          kp_driving_initial: as for `animate`; the first pose if None.
-          motion_scale: as for `animate`.
+          poses: poses without a batch, such as `find_poses` finds or a `motion.Motion` holds.
+          kp_driving_initial: the driving pose that stands for the source's; the first if None.
+          motion_scale: for mode 'relative', factor of the motion, from 0.
 
         Returns:
           As `animate`.
@@ -237,7 +237,7 @@ class Animator:
         """Finds keypoints.
 
         Args:
-          pictures: as `find_poses` takes them.
+          pictures: [H, W, 3] each, uint8 or floats in [0, 1], of any sizes.
 
         Returns:
           For each picture [N, 2], (x, y) in [-1, 1].
@@ -274,7 +274,7 @@ class Animator:
         """Does what `find_best_frame` does, with poses that were found before.
 
         Args:
-          poses: as for `animate_poses`.
+          poses: driving poses without a batch.
 
         Returns:
           The number and the pose of the one most like the source's; `InputError` if none is there.

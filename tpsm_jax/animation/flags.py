@@ -1,13 +1,12 @@
 """The flags that change the motion, for the scripts that animate."""
 
 import argparse
-import math
 from pathlib import Path
 
 from tpsm_jax.animation.inputs import MOST_MOTION
 from tpsm_jax.animation.motion import Motion, looped, smoothed
 from tpsm_jax.animation.motion_file import SUFFIX
-from tpsm_jax.cli import local_path, seconds
+from tpsm_jax.cli import factor, local_path, seconds
 
 
 def add_motion_flags(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +19,7 @@ def add_motion_flags(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--motion_scale",
-        type=_scale,
+        type=factor(0, MOST_MOTION),
         default=1.0,
         metavar="FACTOR",
         help="factor of the motion in mode relative: 0.5 moves half as far (1)",
@@ -81,13 +80,3 @@ def _motion_path(text: str) -> Path:
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is a folder")
     return path
-
-
-def _scale(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= MOST_MOTION:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a factor from 0 to {MOST_MOTION:g}")
-    return value

@@ -58,7 +58,7 @@ def in_batches(
     have the next batch already, so whoever fetches it does not keep them idle.
 
     Args:
-      frames: as `stacked` takes them.
+      frames: frames or poses, see `stacked`.
       batch_size: frames of a batch.
       compute: called in order with each batch's `frames`; starts a computation and returns arrays
         that are still being computed.

@@ -17,6 +17,9 @@ from tpsm_jax.framing.subject import opaque_region
 from tpsm_jax.media.proportions import is_squeezed
 from tpsm_jax.media.video_reader import FrameSource
 
+# (result, driving frame or None) -> the frame to write.
+Compose = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
+
 
 def framed_source(
     animator: Animator, picture: np.ndarray, choice: Crop, *, alpha: np.ndarray | None = None
@@ -87,7 +90,7 @@ def composition(
     paste_back: bool,
     panels: bool,
     pixel_aspect: float = 1.0,
-) -> Callable[[np.ndarray, np.ndarray | None], np.ndarray] | None:
+) -> Compose | None:
     """What becomes of a result before it is written.
 
     Args:

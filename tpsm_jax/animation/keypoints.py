@@ -60,7 +60,7 @@ def relative_motion(
       model: the checkpoint's model.
       source: the source's pose, without a batch.
       initial: the driving pose that stands for the source's, without a batch.
-      factor: of the motion, besides that of the bodies' sizes.
+      factor: how much larger the motion is than the bodies' sizes make it.
 
     Returns:
       The initial pose, without a batch, and the scale [].

@@ -55,7 +55,7 @@ def save_motion(path: Path, motion: Motion, identity: str) -> None:
     Args:
       path: file that ends in .npz.
       motion: the motion.
-      identity: of the weights that found it, see `pose_identity`.
+      identity: name of the weights that found it, see `pose_identity`.
 
     Raises:
       InputError: it cannot be written.
@@ -77,7 +77,7 @@ class MotionFile(NamedTuple):
 
     Attributes:
       path: the file.
-      identity: of the weights that found the poses.
+      identity: name of the weights that found the poses.
       fps: frames a second.
       times: [T] float64, seconds.
       leaves: arrays with T in front.
@@ -93,7 +93,7 @@ class MotionFile(NamedTuple):
         """The motion, for a model.
 
         Args:
-          identity: of the model's weights.
+          identity: name of the model's weights.
           like: one of its poses, without a batch.
 
         Raises:

@@ -4,7 +4,7 @@ import itertools
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from tpsm_jax.animation.animator import Animator
+from tpsm_jax.animation.framing import Compose
 from tpsm_jax.animation.keypoints import BestFrame
 from tpsm_jax.animation.motion import Motion
 from tpsm_jax.errors import InputError
@@ -22,7 +23,6 @@ from tpsm_jax.models.interface import Pose
 
 _NOTHING: Any = object()
 _BLANK = 8.0  # standard deviation, of 255: black with the noise of a camera has less
-Compose = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
 
 
 def animate_clip(

@@ -1,9 +1,8 @@
 """The flags of --crop and its kin, for the scripts that animate."""
 
 import argparse
-import math
 
-from tpsm_jax.cli import positive
+from tpsm_jax.cli import factor, positive
 from tpsm_jax.errors import InputError
 from tpsm_jax.framing.choice import Crop, parse_crop
 
@@ -33,7 +32,7 @@ def add_framing_flags(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--crop_scale",
-        type=_scale,
+        type=factor(1 / _MOST_SCALE, _MOST_SCALE),
         default=1.0,
         metavar="FACTOR",
         help="factor of the size of what face and subject find (1)",
@@ -78,15 +77,3 @@ def _with_details(crop: Crop, face: int | None, scale: float, ending: str) -> Cr
     if face is not None and crop.way != "face":
         raise InputError(f"--face{ending} is for --crop{ending} face, not for {crop.way}")
     return crop._replace(scale=scale, face=face)
-
-
-def _scale(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 1 / _MOST_SCALE <= value <= _MOST_SCALE:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a factor from {1 / _MOST_SCALE:g} to {_MOST_SCALE:g}"
-        )
-    return value

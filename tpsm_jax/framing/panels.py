@@ -32,16 +32,15 @@ def widened(picture: np.ndarray, pixel_aspect: float) -> np.ndarray:
     Returns:
       [h, w', 3] uint8.
     """
-    width = max(1, round(picture.shape[1] * pixel_aspect))
-    if width == picture.shape[1]:
-        return picture
-    resized = Image.fromarray(picture).resize((width, picture.shape[0]), Image.Resampling.BICUBIC)
-    return np.asarray(resized)
+    return _resized(picture, picture.shape[1] * pixel_aspect, picture.shape[0])
 
 
 def _as_high(picture: np.ndarray, height: int) -> np.ndarray:
-    if picture.shape[0] == height:
+    return _resized(picture, picture.shape[1] * height / picture.shape[0], height)
+
+
+def _resized(picture: np.ndarray, width: float, height: int) -> np.ndarray:
+    size = max(1, round(width)), height
+    if size == (picture.shape[1], picture.shape[0]):
         return picture
-    width = max(1, round(picture.shape[1] * height / picture.shape[0]))
-    resized = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
-    return np.asarray(resized)
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
